@@ -1,0 +1,165 @@
+//! What the module and the image hand each other, and the hypercalls between them.
+//!
+//! The module maps the image at [`IMAGE_VA`], RAM at [`DIRECT_VA`] and for each core a region at [`CORES_VA`], all in page
+//! tables of root's own; it fills a [`Boot`] and calls the image's entry on every core. It knows no vendor and no kind.
+
+use core::mem::{offset_of, size_of};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// First bytes of the image: "HYPERKD\0".
+pub const IMAGE_MAGIC: u64 = u64::from_le_bytes(*b"HYPERKD\0");
+/// Where RAM begins in root's address space, physical address 0. It is the hole Linux leaves for hypervisors
+/// (Documentation/x86/x86_64/mm.rst), so none of its global TLB entries can stand there.
+pub const DIRECT_VA: u64 = 0xffff_8000_0000_0000;
+/// Bytes of RAM at most: so much address space lies between [`DIRECT_VA`] and [`IMAGE_VA`].
+pub const DIRECT_BYTES_MAX: u64 = 7 << 40;
+/// Where the image is linked to run.
+pub const IMAGE_VA: u64 = 0xffff_87ff_8000_0000;
+/// Where the cores' regions begin; core `n` has `CORES_VA + n * CORE_STRIDE`.
+pub const CORES_VA: u64 = 0xffff_87ff_c000_0000;
+/// Distance of two cores' regions. The first page of each is never mapped: it stops a stack that grows too far.
+pub const CORE_STRIDE: u64 = 0x4_0000;
+/// Cores at most.
+pub const CORES_MAX: usize = 256;
+/// Bytes of a page and of a frame.
+pub const FRAME_BYTES: u64 = 4096;
+/// A block that the module hands over has 2^n frames, n at least this: hiding a block from Linux may take two tables
+/// of nested paging, which come out of the block itself.
+pub const BLOCK_ORDER_MIN: u32 = 4;
+/// ... and at most this (2 MiB, one large page).
+pub const BLOCK_ORDER_MAX: u32 = 9;
+/// Blocks at most that one machine may hand over, load and later donations together.
+pub const BLOCKS_MAX: usize = 8192;
+const _: () = assert!(DIRECT_VA + DIRECT_BYTES_MAX <= IMAGE_VA && CORES_MAX as u64 * CORE_STRIDE <= 1 << 30);
+
+/// First bytes of the image; written by its linker script. All fields in bytes from the image's start.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct ImageHeader {
+    /// [`IMAGE_MAGIC`].
+    pub magic: u64,
+    /// [`crate::PROTOCOL`].
+    pub protocol: u32,
+    /// Bytes of a core's region that are mapped, the guard page not counted.
+    pub core_bytes: u32,
+    /// Where a core enters.
+    pub entry: u64,
+    /// `[0, text_end)` is read and executed.
+    pub text_end: u64,
+    /// `[text_end, rodata_end)` is only read.
+    pub rodata_end: u64,
+    /// `[rodata_end, image_end)` is read and written. The file ends at or before this; the rest is zero.
+    pub image_end: u64,
+}
+const _: () = assert!(size_of::<ImageHeader>() == 48);
+
+/// Frames that the module hands to root: `pfn .. pfn + 2^order`, aligned to its own size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Block {
+    /// First frame number.
+    pub pfn: u64,
+    /// Two to this many frames.
+    pub order: u32,
+    /// Frames at the beginning of the block that the module used for the image, the cores and root's page tables.
+    pub used: u32,
+}
+const _: () = assert!(size_of::<Block>() == 16);
+
+/// What one core tells when it enters; the module fills it, in memory that stays Linux'.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Core {
+    /// Root's virtual address of the way back: code that is mapped alike in both address spaces. It takes in `rdi` the
+    /// (Linux virtual) address of a [`Resume`], in `rsi` CR3, in `rdx` CR4 and in `rcx` EFER to load.
+    pub leave: u64,
+    /// Where the guest continues: Linux' address and stack.
+    pub guest_rip: u64,
+    /// See `guest_rip`.
+    pub guest_rsp: u64,
+    /// Linux' CR3 at entry.
+    pub guest_cr3: u64,
+    /// Linux' virtual address of this core's [`Resume`].
+    pub resume_va: u64,
+    /// Its physical address.
+    pub resume_pa: u64,
+}
+const _: () = assert!(size_of::<Core>() == 48);
+
+/// Registers of a guest that is let go, in the order in which the way back pops them.
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Resume {
+    /// r15 r14 r13 r12 r11 r10 r9 r8 rbp rdi rsi rdx rcx rbx rax.
+    pub gprs: [u64; 15],
+    /// What `iretq` takes: rip cs rflags rsp ss.
+    pub frame: [u64; 5],
+}
+const _: () = assert!(size_of::<Resume>() == 160);
+
+/// The boot page. The module fills it before the first core enters; it lies in root's memory.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Boot {
+    /// [`crate::PROTOCOL`] of the module.
+    pub protocol: u32,
+    /// Cores that enter together.
+    pub cores: u32,
+    /// Root's CR3.
+    pub root_cr3: u64,
+    /// First frame number beyond RAM.
+    pub ram_end_pfn: u64,
+    /// Frames of RAM that Linux has.
+    pub ram_frames: u64,
+    /// Physical address of the [`Doorbell`], in a page of Linux'.
+    pub doorbell_pa: u64,
+    /// Physical address of the table of [`Block`]s, in root's memory.
+    pub blocks_pa: u64,
+    /// How many.
+    pub blocks: u32,
+    /// [`BOOT_LINK`] and nothing else.
+    pub flags: u32,
+    /// A number that differs with every load; the prompt knows a rebooted machine by it.
+    pub boot_id: u64,
+    /// Kilohertz of the time stamp counter, as Linux measured it.
+    pub tsc_khz: u64,
+}
+const _: () = assert!(size_of::<Boot>() == 72 && offset_of!(Boot, blocks) == 48);
+
+/// [`Boot::flags`]: root owns COM2 and speaks the link on it.
+pub const BOOT_LINK: u32 = 1;
+
+/// Words by which root asks the module's worker for something; the worker reads them without an exit.
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Doorbell {
+    /// Frames that root wants; the worker hands them over whole with [`hypercall::DONATE`] or says
+    /// [`hypercall::DONATE_FAILED`]. Root resets it.
+    pub frames_wanted: u64,
+    /// Halts so far; the worker sees by it that time may have been hidden from Linux.
+    pub halts: u64,
+    /// Not zero: root let go of the machine after a fault of its own. No hypercall may follow.
+    pub dead: u64,
+}
+const _: () = assert!(size_of::<Doorbell>() == 24);
+
+/// Hypercalls: VMMCALL or VMCALL from ring 0 with the number in `rax`, arguments in `rbx` and `rcx`; the result comes back
+/// in `rax`, a second one in `rbx`. From ring 3 they are #UD, as without a hypervisor.
+pub mod hypercall {
+    /// High half of every number, so that no other hypervisor's call is taken for ours: "HK".
+    pub const BASE: u64 = 0x484b_0000;
+    /// `rbx` = physical address of one page with a request, `rcx` = its bytes. The answer replaces the request.
+    /// Result: bytes of the answer; in `rbx`, frames wanted before the same request can succeed, or 0.
+    pub const CALL: u64 = BASE;
+    /// `rbx` = physical address of a table of blocks, `rcx` = how many. Result: a code.
+    pub const DONATE: u64 = BASE + 1;
+    /// The worker could not get what the doorbell asked for.
+    pub const DONATE_FAILED: u64 = BASE + 2;
+    /// This core leaves root. Result: a code; on success Linux runs on bare metal when it sees it.
+    pub const LEAVE: u64 = BASE + 3;
+    /// `rbx` = physical address of one page: root fills it with [`super::Block`]s it gives back (bank above its
+    /// target). Result: how many.
+    pub const RECLAIM: u64 = BASE + 4;
+    /// Linux is about to reboot or power off (`rbx` = 0) or to sleep (1): told on the link. Result: a code.
+    pub const GOODBYE: u64 = BASE + 5;
+}

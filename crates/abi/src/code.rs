@@ -1,0 +1,65 @@
+//! Status codes: the documentation's numbers, and ours above them.
+//!
+//! Numbers of the documentation keep their meaning. Where it has none for what happened (it has one for success alone
+//! in the case of `prealloc`), ours begin at 0xc0001000, which HyperDbg does not use.
+
+/// The request was done, all of it (documentation: `DEBUGGER_OPERATION_WAS_SUCCESSFUL`).
+pub const SUCCESS: u32 = 0xffff_ffff;
+
+/// `prealloc`: the type is none of the documented ones.
+pub const PREALLOC_TYPE_UNKNOWN: u32 = 0xc000_0028;
+/// There is no such core.
+pub const CORE_INVALID: u32 = 0xc000_0006;
+/// The `test` query is not known.
+pub const TEST_UNKNOWN: u32 = 0xc000_003b;
+/// Every core must be halted for this, and they are not.
+pub const NOT_HALTED: u32 = 0xc000_0050;
+
+/// The request is shorter or longer than its kind, or a field that must be zero is not.
+pub const REQUEST_MALFORMED: u32 = 0xc000_1000;
+/// Root does not know this request: prompt and module are of different versions.
+pub const REQUEST_UNKNOWN: u32 = 0xc000_1001;
+/// The count is zero: nothing was asked for.
+pub const COUNT_ZERO: u32 = 0xc000_1010;
+/// The count exceeds what this machine can ever hold.
+pub const COUNT_TOO_LARGE: u32 = 0xc000_1011;
+/// The bank is short of frames and Linux has to be asked; [`crate::request::PreallocAnswer::short`] says how many.
+pub const BANK_SHORT: u32 = 0xc000_1012;
+/// Linux was asked for frames and could not give them all; nothing was reserved.
+pub const KERNEL_OUT_OF_MEMORY: u32 = 0xc000_1013;
+/// The hypervisor is not loaded on this machine.
+pub const NOT_LOADED: u32 = 0xc000_1020;
+/// This request makes sense only on the link (Debugger Mode).
+pub const LINK_ONLY: u32 = 0xc000_1021;
+/// A halted core did not answer within the limit.
+pub const CORE_SILENT: u32 = 0xc000_1022;
+/// The processor has no such extension (SVM or VT-x), or no nested paging.
+pub const CPU_LACKS: u32 = 0xc000_1030;
+/// The firmware disabled the extension (AMD: VM_CR.SVMDIS).
+pub const CPU_LOCKED: u32 = 0xc000_1031;
+/// Another hypervisor uses the extension already (AMD: EFER.SVME was set).
+pub const CPU_IN_USE: u32 = 0xc000_1032;
+/// This state of the kernel is not supported; the detail says which (`LACK_*`).
+pub const KERNEL_UNSUPPORTED: u32 = 0xc000_1033;
+/// The memory handed in at load does not suffice for root itself.
+pub const BOOT_MEMORY: u32 = 0xc000_1034;
+/// Not every core came in time while loading; none was entered.
+pub const BOOT_RENDEZVOUS: u32 = 0xc000_1035;
+/// Module and image are of different revisions.
+pub const BOOT_VERSION: u32 = 0xc000_1036;
+
+/// Detail of a refusal at load: what is missing, as a bit. Several may be set.
+pub mod lack {
+    /// CPUID 8000_0001 ECX bit 2, "SVM".
+    pub const SVM: u32 = 1 << 0;
+    /// CPUID 8000_000A EDX bit 0, "NP" (nested paging).
+    pub const NESTED_PAGING: u32 = 1 << 1;
+    /// CPUID 8000_0001 EDX bit 26, 1 GiB pages.
+    pub const GIB_PAGES: u32 = 1 << 2;
+    /// The kernel runs with five-level page tables (CR4.LA57), which root does not.
+    pub const LA57: u32 = 1 << 3;
+    /// The kernel encrypts its memory (SME).
+    pub const SME: u32 = 1 << 4;
+    /// This processor is neither AMD's nor (yet) any other that has a back end.
+    pub const VENDOR: u32 = 1 << 5;
+}

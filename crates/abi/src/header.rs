@@ -1,0 +1,184 @@
+//! Writes `include/hyperkd.h`: the same structures and numbers for C, with an assertion for every size and offset.
+//!
+//! The header is committed; the test below compares it and rewrites it when `UPDATE=1` is set, so the module, foreign
+//! programs and root are checked by both compilers against one truth.
+
+use crate::{PROTOCOL, boot, code, ioctl, kind::Kind, request};
+use core::fmt::{Result, Write};
+use core::mem::{offset_of, size_of};
+
+macro_rules! c_struct {
+    ($out:expr, $name:literal, $type:ty, $about:literal, [$($c_type:literal $field:ident $array:literal,)*]) => {{
+        writeln!($out, "/* {} */\nstruct {} {{", $about, $name)?;
+        $( writeln!($out, "\t{} {}{};", $c_type, stringify!($field), $array)?; )*
+        writeln!($out, "}};")?;
+        writeln!($out, "HYPERKD_ASSERT(sizeof(struct {}) == {});", $name, size_of::<$type>())?;
+        $( writeln!($out, "HYPERKD_ASSERT(offsetof(struct {}, {}) == {});", $name, stringify!($field), offset_of!($type, $field))?; )*
+        writeln!($out)?;
+    }};
+}
+
+macro_rules! c_define {
+    ($out:expr, [$($name:literal = $value:expr,)*]) => {{
+        $( writeln!($out, "#define {} {:#x}ull", $name, u64::from($value))?; )*
+        writeln!($out)?;
+    }};
+}
+
+/// Writes the whole header.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write(out: &mut impl Write) -> Result {
+    out.write_str(
+        "/* SPDX-License-Identifier: (GPL-2.0 OR MIT) OR Apache-2.0 */\n\
+         /* Written by crates/abi/src/header.rs; edit that and run: UPDATE=1 cargo test -p abi */\n\
+         #ifndef HYPERKD_H\n#define HYPERKD_H\n\n\
+         #ifdef __KERNEL__\n#include <linux/build_bug.h>\n#include <linux/ioctl.h>\n#include <linux/stddef.h>\n#include <linux/types.h>\n\
+         #else\n#include <stddef.h>\n#include <stdint.h>\n#include <sys/ioctl.h>\n#endif\n\n\
+         #ifdef __cplusplus\n#define HYPERKD_ASSERT(what) static_assert(what, #what)\n\
+         #else\n#define HYPERKD_ASSERT(what) _Static_assert(what, #what)\n#endif\n\n\
+         /* Revision of everything below; module, image and programs refuse each other when it differs. */\n",
+    )?;
+    c_define!(out, ["HYPERKD_PROTOCOL" = PROTOCOL,]);
+    kinds_and_codes(out)?;
+    device(out)?;
+    boot_page(out)?;
+    out.write_str("#endif\n")
+}
+
+fn kinds_and_codes(out: &mut impl Write) -> Result {
+    out.write_str("/* What one count of `prealloc TYPE` buys. */\ntypedef enum _DEBUGGER_PREALLOC_COMMAND_TYPE {\n")?;
+    for kind in Kind::ALL {
+        out.write_str("\tDEBUGGER_PREALLOC_COMMAND_TYPE_")?;
+        for c in kind.word().chars() {
+            out.write_char(if c == '-' { '_' } else { c.to_ascii_uppercase() })?;
+        }
+        writeln!(out, " = {},", kind as u32)?;
+    }
+    out.write_str("} DEBUGGER_PREALLOC_COMMAND_TYPE;\n\n/* Status. */\n")?;
+    c_define!(out, [
+        "HYPERKD_SUCCESS" = code::SUCCESS,
+        "HYPERKD_PREALLOC_TYPE_UNKNOWN" = code::PREALLOC_TYPE_UNKNOWN,
+        "HYPERKD_REQUEST_MALFORMED" = code::REQUEST_MALFORMED,
+        "HYPERKD_COUNT_ZERO" = code::COUNT_ZERO,
+        "HYPERKD_COUNT_TOO_LARGE" = code::COUNT_TOO_LARGE,
+        "HYPERKD_BANK_SHORT" = code::BANK_SHORT,
+        "HYPERKD_KERNEL_OUT_OF_MEMORY" = code::KERNEL_OUT_OF_MEMORY,
+        "HYPERKD_NOT_LOADED" = code::NOT_LOADED,
+        "HYPERKD_BOOT_MEMORY" = code::BOOT_MEMORY,
+        "HYPERKD_BOOT_RENDEZVOUS" = code::BOOT_RENDEZVOUS,
+        "HYPERKD_BOOT_VERSION" = code::BOOT_VERSION,
+        "HYPERKD_KERNEL_UNSUPPORTED" = code::KERNEL_UNSUPPORTED,
+        "HYPERKD_LACK_SME" = code::lack::SME,
+        "HYPERKD_LACK_LA57" = code::lack::LA57,
+    ]);
+    Ok(())
+}
+
+fn device(out: &mut impl Write) -> Result {
+    out.write_str(
+        "/* The documented request. Fill Type and Count; KernelStatus comes back, HYPERKD_SUCCESS being success. */\n\
+         typedef struct _DEBUGGER_PREALLOC_COMMAND {\n\tDEBUGGER_PREALLOC_COMMAND_TYPE Type;\n\tuint64_t Count;\n\tuint32_t KernelStatus;\n\
+         } DEBUGGER_PREALLOC_COMMAND, *PDEBUGGER_PREALLOC_COMMAND;\n",
+    )?;
+    for (field, offset) in [
+        ("Type", offset_of!(ioctl::Prealloc, kind)),
+        ("Count", offset_of!(ioctl::Prealloc, count)),
+        ("KernelStatus", offset_of!(ioctl::Prealloc, status)),
+    ] {
+        writeln!(out, "HYPERKD_ASSERT(offsetof(DEBUGGER_PREALLOC_COMMAND, {field}) == {offset});")?;
+    }
+    writeln!(out, "HYPERKD_ASSERT(sizeof(DEBUGGER_PREALLOC_COMMAND) == {});\n", size_of::<ioctl::Prealloc>())?;
+    c_struct!(out, "hyperkd_call", ioctl::Call, "A request of the prompt, and room for the answer.", [
+        "uint64_t" request "", "uint64_t" answer "", "uint32_t" request_bytes "", "uint32_t" answer_bytes "",
+    ]);
+    c_struct!(out, "hyperkd_load", ioctl::Load, "Enter or leave root; bank_frames 0 asks for the default share of RAM.", [
+        "uint64_t" bank_frames "", "uint32_t" status "", "uint32_t" detail "", "uint32_t" cores "", "uint32_t" flags "",
+    ]);
+    out.write_str(
+        "#define IOCTL_RESERVE_PRE_ALLOCATED_POOLS _IOWR('H', 0x15, DEBUGGER_PREALLOC_COMMAND)\n\
+         #define HYPERKD_IOCTL_CALL _IOWR('H', 0x40, struct hyperkd_call)\n\
+         #define HYPERKD_IOCTL_LOAD _IOWR('H', 0x41, struct hyperkd_load)\n\
+         #define HYPERKD_IOCTL_UNLOAD _IOWR('H', 0x42, struct hyperkd_load)\n",
+    )?;
+    for (name, value) in [
+        ("IOCTL_RESERVE_PRE_ALLOCATED_POOLS", ioctl::IOCTL_RESERVE_PRE_ALLOCATED_POOLS),
+        ("HYPERKD_IOCTL_CALL", ioctl::IOCTL_CALL),
+        ("HYPERKD_IOCTL_LOAD", ioctl::IOCTL_LOAD),
+        ("HYPERKD_IOCTL_UNLOAD", ioctl::IOCTL_UNLOAD),
+    ] {
+        writeln!(out, "HYPERKD_ASSERT({name} == {value:#x});")?;
+    }
+    c_define!(out, ["HYPERKD_LOAD_LINK" = ioctl::LOAD_LINK,]);
+    Ok(())
+}
+
+fn boot_page(out: &mut impl Write) -> Result {
+    out.write_str("/* Between module and image only. */\n")?;
+    c_define!(out, [
+        "HYPERKD_IMAGE_MAGIC" = boot::IMAGE_MAGIC,
+        "HYPERKD_DIRECT_VA" = boot::DIRECT_VA,
+        "HYPERKD_DIRECT_BYTES_MAX" = boot::DIRECT_BYTES_MAX,
+        "HYPERKD_IMAGE_VA" = boot::IMAGE_VA,
+        "HYPERKD_CORES_VA" = boot::CORES_VA,
+        "HYPERKD_CORE_STRIDE" = boot::CORE_STRIDE,
+        "HYPERKD_CORES_MAX" = boot::CORES_MAX as u64,
+        "HYPERKD_BLOCK_ORDER_MIN" = boot::BLOCK_ORDER_MIN,
+        "HYPERKD_BLOCK_ORDER_MAX" = boot::BLOCK_ORDER_MAX,
+        "HYPERKD_BLOCKS_MAX" = boot::BLOCKS_MAX as u64,
+        "HYPERKD_BOOT_LINK" = boot::BOOT_LINK,
+        "HYPERKD_MESSAGE_BYTES_MAX" = request::MESSAGE_BYTES_MAX as u64,
+        "HYPERKD_OP_PREALLOC" = request::op::PREALLOC,
+        "HYPERKD_HYPERCALL_CALL" = boot::hypercall::CALL,
+        "HYPERKD_HYPERCALL_DONATE" = boot::hypercall::DONATE,
+        "HYPERKD_HYPERCALL_DONATE_FAILED" = boot::hypercall::DONATE_FAILED,
+        "HYPERKD_HYPERCALL_LEAVE" = boot::hypercall::LEAVE,
+        "HYPERKD_HYPERCALL_RECLAIM" = boot::hypercall::RECLAIM,
+        "HYPERKD_HYPERCALL_GOODBYE" = boot::hypercall::GOODBYE,
+        "HYPERKD_GOODBYE_REBOOT" = request::goodbye::REBOOT,
+        "HYPERKD_GOODBYE_SLEEP" = request::goodbye::SLEEP,
+        "HYPERKD_GOODBYE_UNLOAD" = request::goodbye::UNLOAD,
+    ]);
+    c_struct!(out, "hyperkd_image_header", boot::ImageHeader, "First bytes of the image; sizes in bytes from its start.", [
+        "uint64_t" magic "", "uint32_t" protocol "", "uint32_t" core_bytes "", "uint64_t" entry "", "uint64_t" text_end "",
+        "uint64_t" rodata_end "", "uint64_t" image_end "",
+    ]);
+    c_struct!(out, "hyperkd_block", boot::Block, "2^order frames from pfn on, the first `used` of them taken.", [
+        "uint64_t" pfn "", "uint32_t" order "", "uint32_t" used "",
+    ]);
+    c_struct!(out, "hyperkd_core", boot::Core, "What one core tells when it enters.", [
+        "uint64_t" leave "", "uint64_t" guest_rip "", "uint64_t" guest_rsp "", "uint64_t" guest_cr3 "", "uint64_t" resume_va "",
+        "uint64_t" resume_pa "",
+    ]);
+    c_struct!(out, "hyperkd_resume", boot::Resume, "A guest that is let go, in the order in which the way back pops it.", [
+        "uint64_t" gprs "[15]", "uint64_t" frame "[5]",
+    ]);
+    c_struct!(out, "hyperkd_boot", boot::Boot, "The boot page.", [
+        "uint32_t" protocol "", "uint32_t" cores "", "uint64_t" root_cr3 "", "uint64_t" ram_end_pfn "", "uint64_t" ram_frames "",
+        "uint64_t" doorbell_pa "", "uint64_t" blocks_pa "", "uint32_t" blocks "", "uint32_t" flags "", "uint64_t" boot_id "",
+        "uint64_t" tsc_khz "",
+    ]);
+    c_struct!(out, "hyperkd_doorbell", boot::Doorbell, "Root asks the worker; the worker reads it without an exit.", [
+        "uint64_t" frames_wanted "", "uint64_t" halts "", "uint64_t" dead "",
+    ]);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::{env, fs, string::String};
+
+    /// Would catch a layout that changed in Rust and not in C.
+    #[test]
+    fn the_committed_header_is_what_this_crate_writes() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../include/hyperkd.h");
+        let mut text = String::new();
+        super::write(&mut text).unwrap();
+        if env::var_os("UPDATE").is_some() {
+            fs::write(path, &text).unwrap();
+        }
+        assert_eq!(fs::read_to_string(path).unwrap_or_default(), text, "stale; run: UPDATE=1 cargo test -p abi");
+    }
+}

@@ -1,0 +1,367 @@
+//! Requests of the prompt and answers of root: the same bytes over the link and through the device.
+//!
+//! A message is an 8-byte head and a body of fixed size for its kind. [`Request::parse`] and [`body`] check length and
+//! zeros; nothing after them has to.
+
+use core::mem::size_of;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Bytes of one message at most, head included. It fits a page and a frame of the link.
+pub const MESSAGE_BYTES_MAX: usize = 4000;
+
+/// Head of a request (`code` = one of [`op`]), of an answer (`code` = one of [`crate::code`]) and of a notice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Head {
+    /// What is asked or what became of it.
+    pub code: u32,
+    /// Bytes of the body that follows.
+    pub bytes: u32,
+}
+const _: () = assert!(size_of::<Head>() == 8);
+
+/// What can be asked. Bodies in brackets: request, answer. Every answer may be an error with no body, unless said.
+pub mod op {
+    /// \[nothing, [`super::Hello`]\]
+    pub const HELLO: u32 = 1;
+    /// \[[`super::PreallocAsk`], [`super::PreallocAnswer`] with every code\]
+    pub const PREALLOC: u32 = 2;
+    /// \[nothing, [`super::Ledger`]\]
+    pub const LEDGER: u32 = 3;
+    /// Stops every core. Link only. \[nothing, [`super::Halted`]\]
+    pub const PAUSE: u32 = 4;
+    /// Lets every core run. Link only, halted only. \[nothing, nothing\]
+    pub const GO: u32 = 5;
+    /// Shows the cores. \[nothing, [`super::Cores`]\]
+    pub const CORES: u32 = 6;
+    /// Makes another core the one that commands refer to. Halted only. \[[`super::Number`], [`super::Halted`]\]
+    pub const CORE_SELECT: u32 = 7;
+    /// Registers of the selected core. Halted only. \[nothing, [`super::Registers`]\]
+    pub const REGISTERS: u32 = 8;
+    /// Exits of one core by reason. \[[`super::Number`] (the core), [`super::Exits`]\]
+    pub const EXITS: u32 = 9;
+    /// A test of root itself, see [`super::test`]. \[[`super::Number`], nothing\]
+    pub const TEST: u32 = 10;
+    /// Lets every core run until Linux has handed over this many frames or said that it cannot, then halts them again:
+    /// a notice [`super::notice::HALTED`] tells. Link only, halted only. \[[`super::Number`], nothing\]
+    pub const FETCH: u32 = 11;
+    /// Gives units of a kind back to the bank. \[[`super::PreallocAsk`], [`super::PreallocAnswer`] with every code\]
+    pub const RELEASE: u32 = 12;
+}
+
+/// What root tells unasked, on the link. The head's code is one of these.
+pub mod notice {
+    /// Root has taken the machine and listens. Body: [`super::Hello`].
+    pub const UP: u32 = 0x100;
+    /// Every core is halted, and it was not the answer to a request. Body: [`super::Halted`].
+    pub const HALTED: u32 = 0x101;
+    /// A fault of root's own. Body: text, the last words. Sent without waiting for anything.
+    pub const LAST_WORDS: u32 = 0x102;
+    /// Linux reboots, powers off, sleeps or unloads. Body: [`super::Number`], one of [`super::goodbye`].
+    pub const GOODBYE: u32 = 0x103;
+}
+
+/// Why the machine goes away.
+pub mod goodbye {
+    /// Reboot or power off.
+    pub const REBOOT: u64 = 0;
+    /// Suspend or hibernation; it comes back with [`super::notice::UP`].
+    pub const SLEEP: u64 = 1;
+    /// The hypervisor was unloaded.
+    pub const UNLOAD: u64 = 2;
+    /// The guest shut itself down by a triple fault.
+    pub const TRIPLE_FAULT: u64 = 3;
+}
+
+/// Tests of root itself ([`op::TEST`]).
+pub mod test {
+    /// Root executes an undefined instruction: last words, and Linux runs on without a hypervisor.
+    pub const FAULT_UD: u64 = 1;
+    /// Root reads an address that is not mapped.
+    pub const FAULT_PAGE: u64 = 2;
+    /// Root overflows its stack.
+    pub const FAULT_STACK: u64 = 3;
+    /// #BP and INTn are intercepted and passed on untouched (HyperDbg: `test breakpoint off`).
+    pub const BREAKPOINT_PASS_ON: u64 = 4;
+    /// They are not intercepted (the default).
+    pub const BREAKPOINT_PASS_OFF: u64 = 5;
+    /// #DB is intercepted and passed on untouched.
+    pub const TRAP_PASS_ON: u64 = 6;
+    /// It is not (the default).
+    pub const TRAP_PASS_OFF: u64 = 7;
+}
+
+/// One number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Number {
+    /// The number.
+    pub value: u64,
+}
+
+/// Who answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Hello {
+    /// [`crate::PROTOCOL`].
+    pub protocol: u32,
+    /// Cores under root.
+    pub cores: u32,
+    /// 1 if every core is halted.
+    pub halted: u32,
+    /// The core that commands refer to.
+    pub core: u32,
+    /// Differs with every load.
+    pub boot_id: u64,
+    /// Frames of RAM that Linux has.
+    pub ram_frames: u64,
+    /// The back end, as ASCII, zero-filled: "AMD SVM".
+    pub backend: [u8; 16],
+    /// How a break-in reaches the machine: 1 the UART raises NMI, 0 only when a core exits for another reason.
+    pub break_in_by_nmi: u32,
+    /// Zero.
+    pub zero: u32,
+}
+const _: () = assert!(size_of::<Hello>() == 56);
+
+/// What to reserve or release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct PreallocAsk {
+    /// A [`crate::kind::Kind`] by number.
+    pub kind: u32,
+    /// Zero.
+    pub zero: u32,
+    /// Units.
+    pub count: u64,
+}
+
+/// What became of it. Filled for every code, so that a refusal has its numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct PreallocAnswer {
+    /// As asked.
+    pub kind: u32,
+    /// Zero.
+    pub zero: u32,
+    /// Units asked, as sent, never cut to fit.
+    pub asked: u64,
+    /// Units of this kind now free.
+    pub free: u64,
+    /// Units of this kind now reserved, free or in use.
+    pub reserved: u64,
+    /// Units more that this machine could ever hold.
+    pub most: u64,
+    /// Frames that the bank is short of; 0 unless the code is BANK_SHORT.
+    pub short: u64,
+    /// Frames free in the bank now.
+    pub bank_free: u64,
+}
+const _: () = assert!(size_of::<PreallocAnswer>() == 56);
+
+/// One row of the ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct LedgerRow {
+    /// Bytes that one unit takes.
+    pub unit_bytes: u64,
+    /// Units reserved: free + in use.
+    pub reserved: u64,
+    /// Units free.
+    pub free: u64,
+    /// Units in use.
+    pub used: u64,
+    /// Most units that were in use at once.
+    pub high_water: u64,
+    /// Requests refused.
+    pub refused: u64,
+}
+
+/// The whole ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Ledger {
+    /// By number of the kind.
+    pub kinds: [LedgerRow; crate::kind::Kind::COUNT],
+    /// Frames that Linux handed over.
+    pub frames: u64,
+    /// Frames of those that root itself lives in: image, stacks, tables.
+    pub frames_root: u64,
+    /// Frames in the bank, given to no kind.
+    pub frames_free: u64,
+    /// Frames given to the kinds.
+    pub frames_kinds: u64,
+}
+const _: () = assert!(size_of::<Ledger>() == 8 * 48 + 32);
+
+/// A halted machine, seen from the selected core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Halted {
+    /// The core.
+    pub core: u32,
+    /// One of [`reason`].
+    pub reason: u32,
+    /// Where it will continue.
+    pub rip: u64,
+    /// Its flags.
+    pub rflags: u64,
+    /// Its page tables.
+    pub cr3: u64,
+    /// Bytes at `rip`, as many as `bytes_valid` says.
+    pub bytes: [u8; 16],
+    /// How many of `bytes` could be read.
+    pub bytes_valid: u32,
+    /// Its privilege level, 0 or 3.
+    pub cpl: u32,
+    /// After [`op::FETCH`]: frames that Linux handed over; else 0.
+    pub fetched: u64,
+}
+const _: () = assert!(size_of::<Halted>() == 64);
+
+/// Why the machine halted.
+pub mod reason {
+    /// The prompt asked.
+    pub const PAUSE: u32 = 1;
+    /// A [`super::op::FETCH`] ended, with everything.
+    pub const FETCHED: u32 = 2;
+    /// A [`super::op::FETCH`] ended, with nothing.
+    pub const FETCH_FAILED: u32 = 3;
+    /// Another core was selected.
+    pub const CORE_SELECTED: u32 = 4;
+}
+
+/// Cores at a glance.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Cores {
+    /// How many entries of `cores` are valid.
+    pub count: u32,
+    /// The one that commands refer to.
+    pub selected: u32,
+    /// Halted or not, by core.
+    pub cores: [CoreState; CORES_SHOWN_MAX],
+}
+/// Cores that one answer can show; [`Cores::count`] may be larger.
+pub const CORES_SHOWN_MAX: usize = 64;
+
+/// One core.
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct CoreState {
+    /// Its number with Linux.
+    pub core: u32,
+    /// 1 halted, 0 running, 2 not under root (offline).
+    pub state: u32,
+    /// Where it is, if halted.
+    pub rip: u64,
+    /// Exits so far.
+    pub exits: u64,
+}
+
+/// Registers of a halted core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Registers {
+    /// The core.
+    pub core: u32,
+    /// Zero.
+    pub zero: u32,
+    /// rax rcx rdx rbx rsp rbp rsi rdi r8 … r15: the order of the instruction encoding.
+    pub gprs: [u64; 16],
+    /// Instruction pointer.
+    pub rip: u64,
+    /// Flags.
+    pub rflags: u64,
+    /// cs ss ds es fs gs: selectors.
+    pub selectors: [u64; 6],
+    /// Bases of fs, gs and the kernel's gs.
+    pub bases: [u64; 3],
+    /// cr0 cr2 cr3 cr4.
+    pub crs: [u64; 4],
+    /// dr6 dr7.
+    pub drs: [u64; 2],
+    /// EFER as Linux sees it.
+    pub efer: u64,
+}
+const _: () = assert!(size_of::<Registers>() == 8 + 8 * 34);
+
+/// Exits of one core.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Exits {
+    /// The core.
+    pub core: u32,
+    /// How many of `rows` are valid.
+    pub count: u32,
+    /// Exits of reasons that found no row.
+    pub other: u64,
+    /// By reason.
+    pub rows: [ExitRow; EXIT_ROWS_MAX],
+}
+/// Reasons that one answer can show.
+pub const EXIT_ROWS_MAX: usize = 40;
+
+/// Exits of one reason.
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct ExitRow {
+    /// Name of the reason, ASCII, zero-filled.
+    pub name: [u8; 16],
+    /// How often.
+    pub count: u64,
+}
+const _: () = assert!(size_of::<Exits>() + size_of::<Head>() <= MESSAGE_BYTES_MAX);
+const _: () = assert!(size_of::<Cores>() + size_of::<Head>() <= MESSAGE_BYTES_MAX);
+
+/// Splits a message into head and body.
+///
+/// # Errors
+/// `None` if it is shorter than a head or if its body is not as long as the head says.
+#[must_use]
+pub fn split(message: &[u8]) -> Option<(Head, &[u8])> {
+    let (head, body) = Head::read_from_prefix(message).ok()?;
+    (usize::try_from(head.bytes).ok()? == body.len()).then_some((head, body))
+}
+
+/// The body as a `T`, if it is exactly one.
+#[must_use]
+pub fn body<T: FromBytes>(bytes: &[u8]) -> Option<T> {
+    T::read_from_bytes(bytes).ok()
+}
+
+/// Writes a message into `room` and returns its length, or `None` if it does not fit.
+pub fn write(room: &mut [u8], code: u32, body: &[u8]) -> Option<usize> {
+    let total = size_of::<Head>() + body.len();
+    let head = Head { code, bytes: u32::try_from(body.len()).ok()? };
+    let room = room.get_mut(..total)?;
+    let (front, back) = room.split_at_mut(size_of::<Head>());
+    front.copy_from_slice(head.as_bytes());
+    back.copy_from_slice(body);
+    Some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch a parser that trusts the length in the head.
+    #[test]
+    fn a_body_shorter_or_longer_than_its_head_says_is_refused() {
+        let mut room = [0; 64];
+        let n = write(&mut room, op::CORE_SELECT, Number { value: 1 }.as_bytes()).unwrap();
+        assert_eq!(n, 16);
+        let (head, bytes) = split(&room[..n]).unwrap();
+        assert_eq!((head.code, body::<Number>(bytes)), (op::CORE_SELECT, Some(Number { value: 1 })));
+        assert!(split(&room[..n - 1]).is_none());
+        assert!(split(&room[..n + 1]).is_none());
+        assert!(split(&room[..7]).is_none());
+        assert!(body::<Number>(&bytes[..7]).is_none());
+    }
+
+    /// Would catch a write past the room.
+    #[test]
+    fn a_message_that_does_not_fit_is_not_written() {
+        assert_eq!(write(&mut [0; 15], op::GO, &[0; 8]), None);
+    }
+}

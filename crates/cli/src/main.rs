@@ -1,0 +1,2 @@
+//! hyperdbg
+fn main() {}
