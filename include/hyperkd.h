@@ -45,7 +45,6 @@ typedef enum _DEBUGGER_PREALLOC_COMMAND_TYPE {
 #define HYPERKD_KERNEL_OUT_OF_MEMORY 0xc0001013ull
 #define HYPERKD_NOT_LOADED 0xc0001020ull
 #define HYPERKD_BOOT_MEMORY 0xc0001034ull
-#define HYPERKD_BOOT_RENDEZVOUS 0xc0001035ull
 #define HYPERKD_BOOT_VERSION 0xc0001036ull
 #define HYPERKD_KERNEL_UNSUPPORTED 0xc0001033ull
 #define HYPERKD_LACK_SME 0x10ull
@@ -120,6 +119,7 @@ HYPERKD_ASSERT(HYPERKD_IOCTL_UNLOAD == 0xc0184842);
 #define HYPERKD_HYPERCALL_LEAVE 0x484b0003ull
 #define HYPERKD_HYPERCALL_RECLAIM 0x484b0004ull
 #define HYPERKD_HYPERCALL_GOODBYE 0x484b0005ull
+#define HYPERKD_HYPERCALL_BREAK 0x484b0006ull
 #define HYPERKD_GOODBYE_REBOOT 0x0ull
 #define HYPERKD_GOODBYE_SLEEP 0x1ull
 #define HYPERKD_GOODBYE_UNLOAD 0x2ull
@@ -193,8 +193,9 @@ struct hyperkd_boot {
 	uint32_t flags;
 	uint64_t boot_id;
 	uint64_t tsc_khz;
+	uint64_t lacks;
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 72);
+HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 80);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, protocol) == 0);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, cores) == 4);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, root_cr3) == 8);
@@ -206,6 +207,7 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_boot, blocks) == 48);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, flags) == 52);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, boot_id) == 56);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, tsc_khz) == 64);
+HYPERKD_ASSERT(offsetof(struct hyperkd_boot, lacks) == 72);
 
 /* Root asks the worker; the worker reads it without an exit. */
 struct hyperkd_doorbell {

@@ -67,6 +67,10 @@ pub struct Block {
 const _: () = assert!(size_of::<Block>() == 16);
 
 /// What one core tells when it enters; the module fills it, in memory that stays Linux'.
+///
+/// The entry takes the core's number in `edi`, the physical address of the [`Boot`] page in `rsi`, that of this in `rdx`
+/// and in `r8` where to jump back to with a code in `eax` and its detail in the upper half. With `rdx` = 0 it only
+/// prepares what the cores share and comes back; otherwise it comes back only to refuse.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Core {
@@ -123,8 +127,10 @@ pub struct Boot {
     pub boot_id: u64,
     /// Kilohertz of the time stamp counter, as Linux measured it.
     pub tsc_khz: u64,
+    /// Bits of [`crate::code::lack`] that only the kernel can know.
+    pub lacks: u64,
 }
-const _: () = assert!(size_of::<Boot>() == 72 && offset_of!(Boot, blocks) == 48);
+const _: () = assert!(size_of::<Boot>() == 80 && offset_of!(Boot, blocks) == 48);
 
 /// [`Boot::flags`]: root owns COM2 and speaks the link on it.
 pub const BOOT_LINK: u32 = 1;
@@ -160,6 +166,9 @@ pub mod hypercall {
     /// `rbx` = physical address of one page: root fills it with [`super::Block`]s it gives back (bank above its
     /// target). Result: how many.
     pub const RECLAIM: u64 = BASE + 4;
-    /// Linux is about to reboot or power off (`rbx` = 0) or to sleep (1): told on the link. Result: a code.
+    /// Linux is about to reboot, to sleep or to unload (`rbx` = one of [`crate::request::goodbye`]): told on the link.
     pub const GOODBYE: u64 = BASE + 5;
+    /// A breakpoint written into kernel code: halts every core when the link is there, else does nothing.
+    /// Result: a code.
+    pub const BREAK: u64 = BASE + 6;
 }

@@ -43,8 +43,6 @@ pub const CPU_IN_USE: u32 = 0xc000_1032;
 pub const KERNEL_UNSUPPORTED: u32 = 0xc000_1033;
 /// The memory handed in at load does not suffice for root itself.
 pub const BOOT_MEMORY: u32 = 0xc000_1034;
-/// Not every core came in time while loading; none was entered.
-pub const BOOT_RENDEZVOUS: u32 = 0xc000_1035;
 /// Module and image are of different revisions.
 pub const BOOT_VERSION: u32 = 0xc000_1036;
 

@@ -67,7 +67,6 @@ fn kinds_and_codes(out: &mut impl Write) -> Result {
         "HYPERKD_KERNEL_OUT_OF_MEMORY" = code::KERNEL_OUT_OF_MEMORY,
         "HYPERKD_NOT_LOADED" = code::NOT_LOADED,
         "HYPERKD_BOOT_MEMORY" = code::BOOT_MEMORY,
-        "HYPERKD_BOOT_RENDEZVOUS" = code::BOOT_RENDEZVOUS,
         "HYPERKD_BOOT_VERSION" = code::BOOT_VERSION,
         "HYPERKD_KERNEL_UNSUPPORTED" = code::KERNEL_UNSUPPORTED,
         "HYPERKD_LACK_SME" = code::lack::SME,
@@ -136,6 +135,7 @@ fn boot_page(out: &mut impl Write) -> Result {
         "HYPERKD_HYPERCALL_LEAVE" = boot::hypercall::LEAVE,
         "HYPERKD_HYPERCALL_RECLAIM" = boot::hypercall::RECLAIM,
         "HYPERKD_HYPERCALL_GOODBYE" = boot::hypercall::GOODBYE,
+        "HYPERKD_HYPERCALL_BREAK" = boot::hypercall::BREAK,
         "HYPERKD_GOODBYE_REBOOT" = request::goodbye::REBOOT,
         "HYPERKD_GOODBYE_SLEEP" = request::goodbye::SLEEP,
         "HYPERKD_GOODBYE_UNLOAD" = request::goodbye::UNLOAD,
@@ -157,7 +157,7 @@ fn boot_page(out: &mut impl Write) -> Result {
     c_struct!(out, "hyperkd_boot", boot::Boot, "The boot page.", [
         "uint32_t" protocol "", "uint32_t" cores "", "uint64_t" root_cr3 "", "uint64_t" ram_end_pfn "", "uint64_t" ram_frames "",
         "uint64_t" doorbell_pa "", "uint64_t" blocks_pa "", "uint32_t" blocks "", "uint32_t" flags "", "uint64_t" boot_id "",
-        "uint64_t" tsc_khz "",
+        "uint64_t" tsc_khz "", "uint64_t" lacks "",
     ]);
     c_struct!(out, "hyperkd_doorbell", boot::Doorbell, "Root asks the worker; the worker reads it without an exit.", [
         "uint64_t" frames_wanted "", "uint64_t" halts "", "uint64_t" dead "",

@@ -229,6 +229,8 @@ pub mod reason {
     pub const FETCH_FAILED: u32 = 3;
     /// Another core was selected.
     pub const CORE_SELECTED: u32 = 4;
+    /// The kernel asked, by [`crate::boot::hypercall::BREAK`].
+    pub const HYPERCALL: u32 = 5;
 }
 
 /// Cores at a glance.
