@@ -120,6 +120,7 @@ HYPERKD_ASSERT(HYPERKD_IOCTL_UNLOAD == 0xc0184842);
 #define HYPERKD_HYPERCALL_RECLAIM 0x484b0004ull
 #define HYPERKD_HYPERCALL_GOODBYE 0x484b0005ull
 #define HYPERKD_HYPERCALL_BREAK 0x484b0006ull
+#define HYPERKD_HYPERCALL_CALL_AGAIN 0x484b0007ull
 #define HYPERKD_GOODBYE_REBOOT 0x0ull
 #define HYPERKD_GOODBYE_SLEEP 0x1ull
 #define HYPERKD_GOODBYE_UNLOAD 0x2ull
@@ -213,11 +214,15 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_boot, lacks) == 72);
 struct hyperkd_doorbell {
 	uint64_t frames_wanted;
 	uint64_t halts;
+	uint64_t unload_wanted;
 	uint64_t dead;
+	uint64_t left;
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_doorbell) == 24);
+HYPERKD_ASSERT(sizeof(struct hyperkd_doorbell) == 40);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, frames_wanted) == 0);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, halts) == 8);
-HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, dead) == 16);
+HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, unload_wanted) == 16);
+HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, dead) == 24);
+HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, left) == 32);
 
 #endif

@@ -144,10 +144,14 @@ pub struct Doorbell {
     pub frames_wanted: u64,
     /// Halts so far; the worker sees by it that time may have been hidden from Linux.
     pub halts: u64,
+    /// Not zero: root asks to be unloaded.
+    pub unload_wanted: u64,
     /// Not zero: root let go of the machine after a fault of its own. No hypercall may follow.
     pub dead: u64,
+    /// Cores that left after that; when all have, root's memory is free.
+    pub left: u64,
 }
-const _: () = assert!(size_of::<Doorbell>() == 24);
+const _: () = assert!(size_of::<Doorbell>() == 40);
 
 /// Hypercalls: VMMCALL or VMCALL from ring 0 with the number in `rax`, arguments in `rbx` and `rcx`; the result comes back
 /// in `rax`, a second one in `rbx`. From ring 3 they are #UD, as without a hypervisor.
@@ -171,4 +175,6 @@ pub mod hypercall {
     /// A breakpoint written into kernel code: halts every core when the link is there, else does nothing.
     /// Result: a code.
     pub const BREAK: u64 = BASE + 6;
+    /// As [`CALL`], when Linux could not give the frames it was asked for: the answer says so.
+    pub const CALL_AGAIN: u64 = BASE + 7;
 }

@@ -136,6 +136,7 @@ fn boot_page(out: &mut impl Write) -> Result {
         "HYPERKD_HYPERCALL_RECLAIM" = boot::hypercall::RECLAIM,
         "HYPERKD_HYPERCALL_GOODBYE" = boot::hypercall::GOODBYE,
         "HYPERKD_HYPERCALL_BREAK" = boot::hypercall::BREAK,
+        "HYPERKD_HYPERCALL_CALL_AGAIN" = boot::hypercall::CALL_AGAIN,
         "HYPERKD_GOODBYE_REBOOT" = request::goodbye::REBOOT,
         "HYPERKD_GOODBYE_SLEEP" = request::goodbye::SLEEP,
         "HYPERKD_GOODBYE_UNLOAD" = request::goodbye::UNLOAD,
@@ -160,7 +161,7 @@ fn boot_page(out: &mut impl Write) -> Result {
         "uint64_t" tsc_khz "", "uint64_t" lacks "",
     ]);
     c_struct!(out, "hyperkd_doorbell", boot::Doorbell, "Root asks the worker; the worker reads it without an exit.", [
-        "uint64_t" frames_wanted "", "uint64_t" halts "", "uint64_t" dead "",
+        "uint64_t" frames_wanted "", "uint64_t" halts "", "uint64_t" unload_wanted "", "uint64_t" dead "", "uint64_t" left "",
     ]);
     Ok(())
 }

@@ -47,6 +47,9 @@ pub mod op {
     pub const FETCH: u32 = 11;
     /// Gives units of a kind back to the bank. \[[`super::PreallocAsk`], [`super::PreallocAnswer`] with every code\]
     pub const RELEASE: u32 = 12;
+    /// Lets every core run and has Linux unload the hypervisor; [`super::notice::GOODBYE`] tells when. Link only.
+    /// \[nothing, nothing\]
+    pub const UNLOAD: u32 = 13;
 }
 
 /// What root tells unasked, on the link. The head's code is one of these.
