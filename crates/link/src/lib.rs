@@ -43,19 +43,23 @@
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(
-    not(test),
+    not(any(test, feature = "fuzz")),
     deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
 extern crate std;
 
 mod client;
 mod cobs;
 mod counts;
 mod frame;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod lane;
 mod limits;
+#[cfg(any(test, feature = "fuzz"))]
+mod lossy;
 mod server;
 
 pub use client::{CannotAsk, Client, Event, Silent};

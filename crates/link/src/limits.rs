@@ -1,6 +1,6 @@
 //! Every maximum and every time of the link, in one place.
 //!
-//! **Proof**: the asserts below; `tests/lossy.rs` sends the longest payload; `lane.rs` refuses one byte more.
+//! **Proof**: the asserts below; `lossy.rs` sends the longest payload; `lane.rs` refuses one byte more.
 
 /// First byte of every frame: the revision of this crate's frames. Raised by hand when the head or the rules change.
 ///

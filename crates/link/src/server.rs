@@ -11,7 +11,7 @@
 //! while a request is being executed.
 //! **Cost**: 20 KiB and nothing else; `receive` and `next_byte` are a few dozen instructions, and one pass over the
 //! frame where one ends.
-//! **Proof**: the tests below, `tests/lossy.rs` (S1 to S4 over a line that loses four frames in ten), `fuzz.rs`.
+//! **Proof**: the tests below, `lossy.rs` (S1 to S4 over a line that loses four frames in ten), `fuzz.rs`.
 
 use crate::counts::{Counts, count};
 use crate::frame::{Decoder, Fault, Head, Kind};
@@ -86,6 +86,7 @@ pub struct Server {
     reset: Lane<FRAME_BYTES_MIN>,
     counts: Counts,
 }
+const _: () = assert!(size_of::<Server>() <= 20 * 1024, "what the header says");
 
 impl Server {
     /// An end that knows no client. `epoch` must differ with every load (see [`Server::restart`]): clients tell notices
