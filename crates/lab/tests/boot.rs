@@ -1,0 +1,46 @@
+//! A guest without hypervisor: what every other end-to-end test stands on.
+use lab::{Error, Fault, Machine};
+use std::{path::Path, time::Duration};
+
+/// Would catch a guest that does not come up, a control channel that garbles, and a guest or its files left behind.
+#[test]
+fn a_plain_guest_boots_answers_and_leaves_nothing() -> Result<(), Error> {
+    let mut machine = Machine::builder().without_hypervisor().boot()?;
+    let version = machine.ok("uname -r")?;
+    assert!(version.trim_end().ends_with("-cloud-amd64"), "{version}");
+    assert_eq!(machine.ok("nproc")?, "2\n");
+    assert!(machine.ok("cat /proc/cpuinfo")?.contains(" svm "));
+
+    let output = machine.sh("printf 'a\\0b'; echo err >&2; exit 7")?;
+    assert_eq!((output.status, output.bytes.as_slice()), (7, b"a\0berr\n".as_slice()));
+    let slow = machine.spawn("read line </run/lab-test; echo got $line")?;
+    machine.ok("mkfifo /run/lab-test; echo it >/run/lab-test")?;
+    assert!(machine.wait_job(slow, Duration::from_secs(60))?.text().contains("got it"));
+    let data: Vec<u8> = (0..=255).cycle().take(1000).collect();
+    machine.put("/tmp/data", &data, 0o600)?;
+    assert_eq!(machine.sh("cat /tmp/data")?.bytes, data);
+
+    machine.console_is_healthy()?;
+    assert_eq!(machine.qmp("query-status", &serde_json::json!({}))?["status"], "running");
+    let (folder, qemu) = (machine.folder().to_owned(), machine.qemu_id());
+    drop(machine);
+    assert!(!folder.exists() && !Path::new(&format!("/proc/{qemu}")).exists());
+    Ok(())
+}
+
+/// Would catch a wait to the limit for a guest that is dead, and an error that does not show its last words.
+#[test]
+fn a_panic_is_told_at_once_with_the_console() -> Result<(), Error> {
+    let mut machine = Machine::builder().without_hypervisor().boot()?;
+    let error = machine.sh("echo c >/proc/sysrq-trigger").unwrap_err();
+    let Error::Guest(guest) = error else { return Err(error) };
+    assert_eq!(guest.fault, Fault::Gone);
+    assert!(guest.console_tail.contains("Kernel panic - not syncing: sysrq triggered crash"), "{guest}");
+    assert!(guest.qemu_ended.is_some());
+    let Err(Error::Guest(unhealthy)) = machine.console_is_healthy() else { panic!("a panic is not healthy") };
+    assert!(matches!(unhealthy.fault, Fault::Unhealthy { .. }));
+    drop(machine);
+    assert!(guest.run.join("console.log").exists(), "the files of a failed run are kept");
+    std::fs::remove_dir_all(guest.run).expect("they are ours");
+    Ok(())
+}
