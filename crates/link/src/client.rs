@@ -229,8 +229,8 @@ impl Client {
         self.asking.as_ref().map(|asking| asking.resend_at_ms.min(asking.deadline_ms))
     }
 
-    /// The bytes to be sent next, up to the end of a frame. Call [`Client::sent`] with how many of them left, then
-    /// again. Empty if nothing is to be sent.
+    /// The bytes to be sent next, up to the end of a frame. Call [`Client::sent`] with how many of them left before
+    /// anything else of this client, then this again. Empty if nothing is to be sent.
     #[must_use]
     pub fn outgoing(&self) -> &[u8] {
         if self.is_ack_next() { self.ack.rest() } else { self.request.rest() }

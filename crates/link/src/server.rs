@@ -49,7 +49,21 @@ pub enum CannotAnswer {
 struct Asked {
     session: u32,
     sequence: u32,
-    answered: bool,
+    work: Work,
+}
+
+/// How far root is with it. Nothing is 0, so that a server in a static is all zeros and takes no room in the image.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Work {
+    /// There is no last request.
+    Nothing = 0,
+    Executing = 1,
+    Answered = 2,
+}
+
+impl Asked {
+    const NOTHING: Asked = Asked { session: 0, sequence: 0, work: Work::Nothing };
 }
 
 /// What a request is, seen from the last one.
@@ -74,7 +88,7 @@ enum Out {
 pub struct Server {
     epoch: u32,
     decoder: Decoder,
-    asked: Option<Asked>,
+    asked: Asked,
     request: [u8; PAYLOAD_BYTES_MAX],
     request_len: usize,
     answer: Lane<FRAME_BYTES_MAX>,
@@ -96,7 +110,7 @@ impl Server {
         Server {
             epoch,
             decoder: Decoder::new(),
-            asked: None,
+            asked: Asked::NOTHING,
             request: [0; PAYLOAD_BYTES_MAX],
             request_len: 0,
             answer: Lane::new(),
@@ -114,7 +128,7 @@ impl Server {
     pub fn restart(&mut self, epoch: u32) {
         self.epoch = epoch;
         self.decoder.forget();
-        self.asked = None;
+        self.asked = Asked::NOTHING;
         self.request_len = 0;
         self.notice_sequence = 0;
         self.notice_pending = false;
@@ -145,13 +159,13 @@ impl Server {
                     for (to, from) in self.request.iter_mut().zip(payload) {
                         *to = *from;
                     }
-                    self.asked = Some(Asked { session: head.session, sequence: head.sequence, answered: false });
+                    self.asked = Asked { session: head.session, sequence: head.sequence, work: Work::Executing };
                     Some(Received::Request)
                 }
                 Judgement::Same => {
                     count(&mut self.counts.duplicates);
                     // Unanswered, the lane holds an answer to another request; on its way, this one need not leave twice.
-                    let queued = self.asked.is_some_and(|asked| asked.answered) && self.answer.again();
+                    let queued = self.asked.work == Work::Answered && self.answer.again();
                     queued.then(|| {
                         count(&mut self.counts.resent);
                         Received::Again
@@ -196,7 +210,7 @@ impl Server {
     /// Whether a request was reported and not answered yet.
     #[must_use]
     pub fn request_pending(&self) -> bool {
-        self.asked.is_some_and(|asked| !asked.answered)
+        self.asked.work == Work::Executing
     }
 
     /// Queues the answer to the last request and keeps it, for the case that it is asked for again.
@@ -204,12 +218,12 @@ impl Server {
     /// # Errors
     /// If no request waits, or if the answer is too long; then the request still waits.
     pub fn answer(&mut self, payload: &[u8]) -> Result<(), CannotAnswer> {
-        let Some(asked) = self.asked.as_mut().filter(|asked| !asked.answered) else {
+        if !self.request_pending() {
             return Err(CannotAnswer::NothingAsked);
-        };
-        let head = Head { kind: Kind::Answer, session: asked.session, sequence: asked.sequence };
+        }
+        let head = Head { kind: Kind::Answer, session: self.asked.session, sequence: self.asked.sequence };
         self.answer.load(head, payload).map_err(CannotAnswer::TooLong)?;
-        asked.answered = true;
+        self.asked.work = Work::Answered;
         Ok(())
     }
 
@@ -261,7 +275,7 @@ impl Server {
     }
 
     /// The bytes to be sent next, for a line that takes many at once: up to the end of a frame. Call [`Server::sent`]
-    /// with how many of them left, then again. Empty if nothing is to be sent.
+    /// with how many of them left before anything else of this server, then this again. Empty if nothing is to be sent.
     #[must_use]
     pub fn outgoing(&self) -> &[u8] {
         match self.turn() {
@@ -313,13 +327,17 @@ impl Server {
     }
 }
 
-fn judge(last: Option<Asked>, head: Head) -> Judgement {
-    match last {
-        Some(last) if last.session == head.session && last.sequence == head.sequence => Judgement::Same,
-        Some(last) if last.session == head.session && !newer(head.sequence, last.sequence) => Judgement::Older,
-        Some(last) if !last.answered => Judgement::Busy,
-        Some(last) if last.session == head.session => Judgement::New,
-        _ if head.sequence == 1 => Judgement::New,
-        _ => Judgement::Stranger,
+fn judge(last: Asked, head: Head) -> Judgement {
+    let in_session = last.work != Work::Nothing && last.session == head.session;
+    if in_session && last.sequence == head.sequence {
+        Judgement::Same
+    } else if in_session && !newer(head.sequence, last.sequence) {
+        Judgement::Older
+    } else if last.work == Work::Executing {
+        Judgement::Busy
+    } else if in_session || head.sequence == 1 {
+        Judgement::New
+    } else {
+        Judgement::Stranger
     }
 }

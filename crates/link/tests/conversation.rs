@@ -115,6 +115,18 @@ mod requests {
         assert_eq!(server.answer(b"twice"), Err(CannotAnswer::NothingAsked));
     }
 
+    /// Would catch the answer to the request before, sent as long as this one has none.
+    #[test]
+    fn a_request_repeated_while_it_is_executed_is_met_with_silence() {
+        let (mut client, mut server) = (Client::new(1), Server::new(EPOCH));
+        exchange(&mut client, &mut server, b"one", b"1");
+        client.request(0, b"two").unwrap();
+        let two = from_client(&mut client);
+        assert_eq!(to_server(&mut server, &two), [Received::Request]);
+        assert_eq!(to_server(&mut server, &two), []);
+        assert!(server.outgoing().is_empty());
+    }
+
     /// Would catch an old request that is executed because a newer one made root forget it.
     #[test]
     fn a_request_older_than_the_last_is_not_executed() {
@@ -191,6 +203,27 @@ mod time {
         assert_eq!(client.poll(1_000_000), Some(Silent { tries: 2 }));
     }
 
+    /// Would catch a request that is executed though its user stopped it before a byte of it had left.
+    #[test]
+    fn a_request_stopped_in_the_queue_never_leaves() {
+        let mut client = Client::new(1);
+        client.request(0, b"ask").unwrap();
+        client.cancel();
+        assert!(client.outgoing().is_empty());
+    }
+
+    /// Would catch a request that is repeated although its answer came while it was queued.
+    #[test]
+    fn a_request_answered_in_the_queue_does_not_leave_again() {
+        let (mut client, mut server) = (Client::new(1), Server::new(EPOCH));
+        client.request(0, b"ask").unwrap();
+        to_server(&mut server, &from_client(&mut client));
+        server.answer(b"done").unwrap();
+        assert_eq!(client.poll(RESEND_MS), None);
+        assert_eq!(to_client(&mut client, &from_server(&mut server)), [Told::Answer(b"done".to_vec())]);
+        assert!(client.outgoing().is_empty());
+    }
+
     /// Would catch the answer to a request given up being taken for that of the next one.
     #[test]
     fn after_a_request_without_answer_the_next_opens_a_session() {
@@ -232,6 +265,17 @@ mod notices {
         assert_eq!(to_server(&mut server, &ack), []);
         assert!(!server.notice_pending() && !server.notice_again() && server.outgoing().is_empty());
         assert_eq!((server.counts().duplicates, client.counts().duplicates), (1, 1));
+    }
+
+    /// Would catch a notice that is repeated although its acknowledgement came while it was queued.
+    #[test]
+    fn a_notice_acknowledged_in_the_queue_does_not_leave_again() {
+        let (mut client, mut server) = (Client::new(1), Server::new(EPOCH));
+        server.notice(b"halted").unwrap();
+        to_client(&mut client, &from_server(&mut server));
+        assert!(server.notice_again());
+        assert_eq!(to_server(&mut server, &from_client(&mut client)), [Received::NoticeAcked]);
+        assert!(server.outgoing().is_empty());
     }
 
     /// Would catch a replaced notice that vanishes without being counted, or whose acknowledgement ends the new one.
@@ -282,6 +326,19 @@ mod notices {
         assert_eq!((client.counts().length_bad, client.counts().crc_bad), (0, 0));
     }
 
+    /// Would catch an acknowledgement that breaks into a request.
+    #[test]
+    fn a_request_under_way_and_an_acknowledgement_both_arrive() {
+        let (mut client, mut server) = (Client::new(1), Server::new(EPOCH));
+        server.notice(b"notice").unwrap();
+        client.request(0, b"ask").unwrap();
+        let mut wire = client.outgoing()[..9].to_vec();
+        client.sent(9);
+        to_client(&mut client, &from_server(&mut server));
+        wire.extend(from_client(&mut client));
+        assert_eq!(to_server(&mut server, &wire), [Received::Request, Received::NoticeAcked]);
+    }
+
     /// Would catch a datagram told twice, or lost without a count.
     #[test]
     fn a_datagram_is_told_once_and_counted_if_replaced() {
@@ -323,6 +380,32 @@ mod sessions {
         assert_eq!(to_client(&mut client, &from_server(&mut server)), [Told::Forgotten]);
         assert!(!client.is_asking());
         exchange(&mut client, &mut server, b"hello", b"2");
+    }
+
+    /// Would catch what one load of root leaves to the next: half a frame, bytes to be sent, a notice acknowledged by
+    /// what was said to another.
+    #[test]
+    fn a_root_loaded_anew_begins_with_nothing() {
+        let (mut client, mut server) = (Client::new(1), Server::new(EPOCH));
+        server.notice(b"old").unwrap();
+        to_client(&mut client, &from_server(&mut server));
+        let old_ack = from_client(&mut client);
+        exchange(&mut client, &mut server, b"hello", b"1");
+        client.request(0, b"deed").unwrap();
+        let deed = from_client(&mut client);
+        to_server(&mut server, &deed);
+        server.answer(b"done").unwrap();
+        server.datagram(b"words").unwrap();
+        server.notice_again();
+        to_server(&mut server, &deed[..deed.len() / 2]);
+
+        server.restart(EPOCH + 1);
+        assert!(server.outgoing().is_empty() && !server.notice_pending() && !server.request_pending());
+        assert_eq!(server.request(), b"");
+        server.notice(b"new").unwrap();
+        assert_eq!(to_server(&mut server, &old_ack), []);
+        assert!(server.notice_pending());
+        assert_eq!((server.counts().length_bad, server.counts().crc_bad), (0, 0));
     }
 
     /// Would catch two clients that go on taking the line from each other in silence.
