@@ -1,0 +1,107 @@
+//! Lanes: free lists that any core may push to and pop from at any time, an NMI in the middle included.
+//!
+//! A lane is Treiber's stack over unit numbers. Its head is one word, `top | tag << 32`, and the tag moves with every
+//! change. Each unit on it knows how many there are from itself down, so that a lane's depth costs two loads and needs
+//! no counter.
+//!
+//! **Holds always**
+//! - L1: while the head is unchanged, so are the links of every unit on the lane: they are written only by who took the
+//!   unit off, and whoever takes one off changes the head.
+//! - L2: no lock; an exchange that fails means that another core, or an NMI on this one, has finished its own.
+//! - L3: a tag seen again means 2^32 changes of one lane in between: more than a core can be held up in root.
+//!
+//! **Cost**: `push` and `pop` one exchange and O(units) for the chain. **Proof**: `tests/loom.rs`, the tests below.
+
+use crate::sync::{AtomicU64, Ordering, high, join, low};
+use crate::table::Tables;
+use crate::unit::{Chain, Link, Unit};
+
+/// One free list.
+pub(crate) struct Lane {
+    head: AtomicU64,
+}
+
+impl Lane {
+    pub fn new() -> Self {
+        Lane { head: AtomicU64::new(join(Unit::NONE.0, 0)) }
+    }
+
+    /// Puts a chain that is ours on top.
+    pub fn push(&self, tables: &Tables<'_>, chain: Chain) {
+        if chain.len == 0 {
+            return;
+        }
+        let mut head = self.head.load(Ordering::Acquire);
+        loop {
+            let top = Unit(low(head));
+            // Of a top that another core takes meanwhile this is not the depth; then the exchange fails.
+            let below = depth_from(tables, top);
+            let mut unit = chain.first;
+            for above in 1..chain.len {
+                let next = tables.next(unit);
+                let depth = below.wrapping_add(chain.len - above + 1);
+                tables.link(unit).store(Link { next, depth }.word(), Ordering::Release);
+                unit = next;
+            }
+            tables.link(unit).store(Link { next: top, depth: below.wrapping_add(1) }.word(), Ordering::Release);
+            crate::interrupt::here();
+            match self.swing(head, chain.first) {
+                Ok(()) => return,
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// Takes up to `most` units (at least one) off the top, and says how many it leaves.
+    pub fn pop(&self, tables: &Tables<'_>, most: u32) -> (Chain, u32) {
+        let mut head = self.head.load(Ordering::Acquire);
+        loop {
+            let top = Unit(low(head));
+            if top == Unit::NONE {
+                return (Chain::EMPTY, 0);
+            }
+            let Link { mut next, depth } = Link::of(tables.link(top).load(Ordering::Acquire));
+            let len = most.min(depth);
+            let (mut last, mut seen) = (top, 1);
+            // What another core changes meanwhile may lead astray, to another unit or to none: never out of the tables
+            // (B1), never further than `len`, and the exchange fails.
+            while seen < len && next != Unit::NONE {
+                last = next;
+                next = tables.next(last);
+                seen += 1;
+            }
+            crate::interrupt::here();
+            match self.swing(head, next) {
+                Ok(()) => return (Chain { first: top, last, len: seen }, depth - seen),
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// How many units are here.
+    pub fn depth(&self, tables: &Tables<'_>) -> u32 {
+        let mut head = self.head.load(Ordering::SeqCst);
+        loop {
+            let depth = depth_from(tables, Unit(low(head)));
+            let now = self.head.load(Ordering::SeqCst);
+            if now == head {
+                return depth;
+            }
+            head = now;
+        }
+    }
+
+    /// Changes so far, modulo 2^32.
+    pub fn tag(&self) -> u32 {
+        high(self.head.load(Ordering::SeqCst))
+    }
+
+    fn swing(&self, head: u64, top: Unit) -> Result<(), u64> {
+        let to = join(top.0, high(head).wrapping_add(1));
+        self.head.compare_exchange(head, to, Ordering::SeqCst, Ordering::Acquire).map(drop)
+    }
+}
+
+fn depth_from(tables: &Tables<'_>, top: Unit) -> u32 {
+    if top == Unit::NONE { 0 } else { Link::of(tables.link(top).load(Ordering::Acquire)).depth }
+}

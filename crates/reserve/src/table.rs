@@ -1,0 +1,298 @@
+//! Tables: the words that describe a block and its units, in memory that the embedder hands in.
+//!
+//! A [`Slot`] is a place for one block. It gets a table once and keeps it for ever; blocks come and go through it. A
+//! table is a slice of words, zero when it is handed in:
+//! ```text
+//! word 0        what the block is: state | order << 8 | keep << 16 | frames used by the embedder << 32
+//! word 1        its first frame number
+//! words 8..16   for each group of 64 frames: a bit for each frame that is in the bank
+//! words 16..    for each unit: link and state (see `unit`)
+//! ```
+//! **Holds always**
+//! - B1: a table is never taken away, so a unit's number may be looked up at any time, however old it is.
+//! - B2: who moved word 0 to `Changing` alone changes words 0 and 1; every other word changes by exchange or by U1.
+//!
+//! **Cost**: a look-up is two loads and two bounds checks.
+
+use crate::limits::{BLOCK_ORDER_MAX, GROUP_FRAMES, UNITS_PER_FRAME_MAX};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering, high, join};
+use crate::unit::{Chain, Link, Place, State, Unit};
+
+/// Words of a table before its units.
+const HEAD_WORDS: usize = 16;
+const PFN: usize = 1;
+const GROUPS: usize = 8;
+
+/// Words that a table needs for blocks of up to 2^`order` frames: 8320 bytes for 16 frames … 32 896 bytes for 512.
+#[must_use]
+pub const fn table_words(order: u32) -> usize {
+    HEAD_WORDS + ((UNITS_PER_FRAME_MAX as usize) << order) * 2
+}
+
+/// A place for one block of frames. The embedder hands in as many as it may ever donate blocks.
+pub struct Slot<'m> {
+    table: spin::Once<&'m [AtomicU64]>,
+}
+
+impl Slot<'_> {
+    /// An empty place, without a table yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Slot { table: spin::Once::new() }
+    }
+}
+
+impl Default for Slot<'_> {
+    fn default() -> Self {
+        Slot::new()
+    }
+}
+
+/// What a block is just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BlockState {
+    /// No block is here.
+    Vacant = 0,
+    /// One comes or goes.
+    Changing = 1,
+    /// Its frames are in the bank or in slabs.
+    Live = 2,
+}
+
+/// Word 0 of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub state: BlockState,
+    pub order: u32,
+    pub keep: bool,
+    pub used: u32,
+}
+
+impl Status {
+    pub const VACANT: Status = Status { state: BlockState::Vacant, order: 0, keep: false, used: 0 };
+
+    const fn of(word: u64) -> Status {
+        let state = match word & 0xff {
+            1 => BlockState::Changing,
+            2 => BlockState::Live,
+            _ => BlockState::Vacant,
+        };
+        Status { state, order: (word >> 8 & 0xff) as u32, keep: word >> 16 & 1 == 1, used: high(word) }
+    }
+
+    const fn word(self) -> u64 {
+        join(self.state as u32 | self.order << 8 | (self.keep as u32) << 16, self.used)
+    }
+
+    /// Frames of the block that the embedder does not use itself.
+    pub const fn frames(self) -> u32 {
+        (1 << self.order) - self.used
+    }
+
+    /// The bits of a group that stand for those frames.
+    pub const fn group_mask(self, group: u32) -> u64 {
+        let first = group * GROUP_FRAMES;
+        ones_from(self.used.saturating_sub(first)) & !ones_from((1u32 << self.order).saturating_sub(first))
+    }
+}
+
+/// Ones from bit `from` up; none from 64.
+const fn ones_from(from: u32) -> u64 {
+    if from >= u64::BITS { 0 } else { u64::MAX << from }
+}
+
+/// One table.
+#[derive(Clone, Copy)]
+pub(crate) struct Table<'m> {
+    words: &'m [AtomicU64],
+}
+
+impl<'m> Table<'m> {
+    /// Blocks of up to this order fit here.
+    pub fn order_most(self) -> u32 {
+        (0..=BLOCK_ORDER_MAX).rev().find(|order| self.words.len() >= table_words(*order)).unwrap_or(0)
+    }
+
+    pub fn status(self) -> Status {
+        Status::of(self.words[0].load(Ordering::SeqCst))
+    }
+
+    pub fn set_status(self, status: Status) {
+        self.words[0].store(status.word(), Ordering::SeqCst);
+    }
+
+    /// Moves from one status to another, if it is the one.
+    pub fn change_status(self, from: Status, to: Status) -> bool {
+        self.words[0].compare_exchange(from.word(), to.word(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    pub fn pfn(self) -> u64 {
+        self.words[PFN].load(Ordering::SeqCst)
+    }
+
+    pub fn set_pfn(self, pfn: u64) {
+        self.words[PFN].store(pfn, Ordering::SeqCst);
+    }
+
+    /// The bits of the bank for one group of frames.
+    pub fn bank(self, group: u32) -> &'m AtomicU64 {
+        &self.words[GROUPS + group as usize]
+    }
+
+    /// The link word of a unit.
+    pub fn link(self, entry: u32) -> &'m AtomicU64 {
+        &self.words[HEAD_WORDS + entry as usize * 2]
+    }
+
+    /// The state word of a unit.
+    pub fn state(self, entry: u32) -> &'m AtomicU64 {
+        &self.words[HEAD_WORDS + entry as usize * 2 + 1]
+    }
+}
+
+/// Why a table was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadTable {
+    /// Shorter than [`table_words`] for the smallest block.
+    Short {
+        /// Words handed in.
+        words: usize,
+    },
+    /// Every slot has one.
+    SlotsFull {
+        /// Slots there are.
+        slots: usize,
+    },
+}
+
+/// Every table there is.
+pub(crate) struct Tables<'m> {
+    slots: &'m [Slot<'m>],
+    /// Slots given out so far; the last of them may not have its table yet.
+    made: AtomicUsize,
+}
+
+impl<'m> Tables<'m> {
+    pub fn new(slots: &'m [Slot<'m>]) -> Self {
+        Tables { slots, made: AtomicUsize::new(0) }
+    }
+
+    /// How many slots there are, with and without a table.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Gives the next slot its table.
+    pub fn add(&self, words: &'m [AtomicU64]) -> Result<(), BadTable> {
+        if words.len() < table_words(0) {
+            return Err(BadTable::Short { words: words.len() });
+        }
+        let next = |made: usize| (made < self.slots.len()).then_some(made + 1);
+        let slot = self.made.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        let slot = slot.map_err(|slots| BadTable::SlotsFull { slots })?;
+        // The number is ours alone, so nobody waits here.
+        self.slots[slot].table.call_once(|| words);
+        Ok(())
+    }
+
+    /// The tables so far, with their slots.
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = (u32, Table<'m>)> + use<'_, 'm> {
+        let made = self.made.load(Ordering::SeqCst);
+        self.slots[..made]
+            .iter()
+            .enumerate()
+            .filter_map(|(number, slot)| Some((u32::try_from(number).ok()?, Table { words: slot.table.get()? })))
+    }
+
+    fn table(&self, slot: usize) -> Table<'m> {
+        // A unit's number is only ever made from a slot that has its table (B1): this is a guard, not a way.
+        Table { words: self.slots[slot].table.get().expect("a unit's slot has a table") }
+    }
+
+    /// The link word of a unit.
+    pub fn link(&self, unit: Unit) -> &'m AtomicU64 {
+        self.table(unit.slot()).link(unit.entry())
+    }
+
+    /// The state word of a unit.
+    pub fn state(&self, unit: Unit) -> &'m AtomicU64 {
+        self.table(unit.slot()).state(unit.entry())
+    }
+
+    /// The table of a unit.
+    pub fn of(&self, unit: Unit) -> Table<'m> {
+        self.table(unit.slot())
+    }
+
+    /// The unit behind this one, on a list or in a chain.
+    pub fn next(&self, unit: Unit) -> Unit {
+        Link::of(self.link(unit).load(Ordering::Acquire)).next
+    }
+
+    /// Puts a chain behind another; both are ours (U1).
+    pub fn append(&self, chain: &mut Chain, more: Chain) {
+        if chain.len == 0 {
+            *chain = more;
+        } else if more.len > 0 {
+            self.link(chain.last).store(Link { next: more.first, depth: 0 }.word(), Ordering::Relaxed);
+            *chain = Chain { first: chain.first, last: more.last, len: chain.len + more.len };
+        }
+    }
+
+    /// Takes up to `most` units off the front of a chain that is ours.
+    pub fn split(&self, chain: &mut Chain, most: u32) -> Chain {
+        if most >= chain.len {
+            return core::mem::replace(chain, Chain::EMPTY);
+        }
+        if most == 0 {
+            return Chain::EMPTY;
+        }
+        let mut last = chain.first;
+        for _ in 1..most {
+            last = self.next(last);
+        }
+        let front = Chain { first: chain.first, last, len: most };
+        *chain = Chain { first: self.next(last), last: chain.last, len: chain.len - most };
+        front
+    }
+
+    /// Calls `each` with every unit of a chain that is ours; `each` may change the unit's link.
+    pub fn each(&self, chain: Chain, mut each: impl FnMut(Unit)) {
+        let mut unit = chain.first;
+        for _ in 0..chain.len {
+            let next = self.next(unit);
+            each(unit);
+            unit = next;
+        }
+    }
+
+    /// Says where every unit of a chain is that is ours.
+    pub fn place(&self, chain: Chain, place: Place) {
+        self.each(chain, |unit| {
+            let word = self.state(unit);
+            word.store(State::of(word.load(Ordering::Relaxed)).at(place).word(), Ordering::Release);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch frames that the embedder uses counted as free, or a shift by 64.
+    #[test]
+    fn the_mask_of_a_group_leaves_out_what_is_used_and_what_is_not_there() {
+        let status = |order, used| Status { state: BlockState::Live, order, keep: false, used };
+        assert_eq!(status(4, 2).group_mask(0), 0xfffc);
+        assert_eq!(status(4, 2).group_mask(1), 0);
+        assert_eq!(status(6, 0).group_mask(0), u64::MAX);
+        assert_eq!(status(9, 70).group_mask(0), 0);
+        assert_eq!(status(9, 70).group_mask(1), u64::MAX << 6);
+        assert_eq!(status(9, 70).group_mask(7), u64::MAX);
+        for (order, used) in [(0, 0), (4, 16), (5, 1), (9, 0), (9, 511)] {
+            let ones: u32 = (0..8).map(|group| status(order, used).group_mask(group).count_ones()).sum();
+            assert_eq!(ones, status(order, used).frames());
+            assert_eq!(Status::of(status(order, used).word()), status(order, used));
+        }
+    }
+}
