@@ -1,1 +1,26 @@
-//! debugger
+//! Everything between a typed line and root: the command table, one module for each command, and the sentences.
+//!
+//! A [`session::Session`] takes lines and prints answers. It knows no terminal (that is `cli`) and no vendor (that is
+//! root): it parses, asks its [`target::Target`], and says what came of it. Each command's manual is the doc comment of
+//! its own file in `src/commands/`, and every example in it is run by a test.
+//!
+//! **Holds always**
+//! - D1: sentences are made in [`say`] and in the commands' reports, nowhere else; errors are fields until then.
+//! - D2: a parsing error is reported whether there is a target or not.
+//! - D3: no input panics (`tests/any_input.rs`).
+
+pub mod answer;
+pub mod commands;
+pub mod complete;
+pub mod error;
+pub mod expr;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+pub mod line;
+pub mod manual;
+pub mod nearest;
+pub mod news;
+pub mod registers;
+pub mod say;
+pub mod session;
+pub mod target;

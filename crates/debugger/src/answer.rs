@@ -1,0 +1,100 @@
+//! What a command answers: one typed report, shown as text and as JSON.
+//!
+//! With `--json` each command prints one object on one line, and so does each piece of news:
+//! ```json
+//! {"command":"prealloc monitor 10","ok":true,"notes":["…"],"result":{"type":"monitor","asked":16,…}}
+//! {"command":"prealloc monitor zz","ok":false,"error":{"code":"number","message":"…","column":17,"try":"prealloc monitor 10"}}
+//! {"notice":"goodbye","message":"the debuggee is rebooting; waiting for it"}
+//! ```
+//! `error.code` is root's code in hex (`c0001011`) or a word for what the prompt refuses; `column` counts characters from
+//! 0; `help` and `try` are left out where there are none. Counts are JSON numbers, addresses and register values are
+//! strings in hex with `0x`. The schema is `schema/answer.json`; `tests/json.rs` checks every command against it.
+
+use crate::line::Line;
+use crate::say::Said;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// A report of one command: its serialization is the JSON, its text is for people. Both destructure or derive from the
+/// same fields.
+pub trait Report: Serialize {
+    /// Lines for people, without the last line's end; empty if there is nothing to say.
+    fn text(&self) -> String;
+}
+
+/// What a command answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// For people.
+    pub text: String,
+    /// For programs.
+    pub result: Value,
+    /// Whether the program ends now.
+    pub exit: bool,
+}
+
+impl Answer {
+    /// Of a report.
+    #[must_use]
+    pub fn of(report: &impl Report) -> Self {
+        // Reports have string keys and no maps of their own, so there is nothing that JSON could not carry.
+        let result = serde_json::to_value(report).unwrap_or(Value::Null);
+        Self { text: report.text(), result, exit: false }
+    }
+}
+
+/// An address or a register's value in JSON.
+pub(crate) fn hex(value: u64) -> String {
+    format!("0x{value:x}")
+}
+
+/// The line of a command that was done.
+pub(crate) fn json_ok(line: &Line, notes: &[String], answer: &Answer) -> String {
+    let mut object = json!({ "command": line.text().trim(), "ok": true, "result": answer.result });
+    add_notes(&mut object, notes);
+    object.to_string()
+}
+
+/// The line of a command that was not done.
+pub(crate) fn json_error(line: &Line, notes: &[String], said: &Said) -> String {
+    let Said { code, message, span, help, try_line } = said;
+    let mut error = json!({ "code": code, "message": message });
+    if let Some(span) = span {
+        error["column"] = json!(line.column(span.start));
+    }
+    if !help.is_empty() {
+        error["help"] = json!(help);
+    }
+    if let Some(line) = try_line {
+        error["try"] = json!(line);
+    }
+    let mut object = json!({ "command": line.text().trim(), "ok": false, "error": error });
+    add_notes(&mut object, notes);
+    object.to_string()
+}
+
+/// The line of a piece of news.
+pub(crate) fn json_notice(word: &str, message: &str) -> String {
+    json!({ "notice": word, "message": message }).to_string()
+}
+
+fn add_notes(object: &mut Value, notes: &[String]) {
+    if !notes.is_empty() {
+        object["notes"] = json!(notes);
+    }
+}
+
+/// Rows with aligned columns: the first to the left, the others to the right.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).enumerate();
+        let cells: Vec<String> =
+            cells.map(|(i, (cell, w))| if i == 0 { format!("{cell:<w$}") } else { format!("{cell:>w$}") }).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,105 @@
+//! The command table. Each file in `commands/` is one command: its `//!` lines are its manual, and `build.rs` finds it.
+
+use crate::answer::Answer;
+use crate::error::Error;
+use crate::expr::{self, Arithmetic};
+use crate::line::{Line, Word};
+use crate::manual;
+use crate::session::Session;
+use abi::kind::Kind;
+use abi::request::{Registers, op};
+use std::ops::Range;
+
+include!(concat!(env!("OUT_DIR"), "/commands.rs"));
+
+/// What one module of `commands/` offers.
+pub struct Command {
+    /// Its names, lower case, the usual one first.
+    pub names: &'static [&'static str],
+    /// What may stand after the name, word by word; for completion only.
+    pub takes: &'static [Takes],
+    /// Does it.
+    pub run: fn(&mut Session, &Line, &'static Command) -> Result<Answer, Error>,
+}
+
+/// What a word may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// One of these.
+    Words(&'static [&'static str]),
+    /// A type of units, or one of these.
+    TypeOr(&'static [&'static str]),
+    /// A type of units, if this word stands before it.
+    TypeAfter(&'static str),
+    /// What belongs to the word before it.
+    After(&'static [(&'static str, &'static [&'static str])]),
+    /// A path.
+    File,
+    /// A path, if this word stands before it.
+    FileAfter(&'static str),
+    /// A command's name.
+    Command,
+}
+
+struct Entry {
+    command: &'static Command,
+    source: &'static str,
+}
+
+/// The command of this name, in any case.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Command> {
+    entry(name).map(|entry| entry.command)
+}
+
+fn entry(name: &str) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|entry| entry.command.names.iter().any(|n| n.eq_ignore_ascii_case(name)))
+}
+
+/// Every name of every command.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ENTRIES.iter().flat_map(|entry| entry.command.names.iter().copied())
+}
+
+/// Every command with its manual.
+pub fn all() -> impl Iterator<Item = (&'static Command, String)> {
+    ENTRIES.iter().map(|entry| (entry.command, manual::text(entry.source)))
+}
+
+/// The manual of the command of this name.
+#[must_use]
+pub fn manual_of(name: &str) -> Option<String> {
+    entry(name).map(|entry| manual::text(entry.source))
+}
+
+/// The error for a wrong number of words, or for words that do not belong together.
+pub(crate) fn usage(line: &Line) -> Error {
+    let syntax = manual_of(line.name()).map_or_else(Vec::new, |text| manual::syntax(&text));
+    Error::Usage { typed: line.name().to_owned(), syntax }
+}
+
+/// The error for a word that is none of `choices`.
+pub(crate) fn unknown_word(word: &Word, what: &'static str, choices: &[&'static str]) -> Error {
+    Error::UnknownWord { span: word.span.clone(), what, choices: choices.to_vec() }
+}
+
+/// A word as a type of units.
+pub(crate) fn kind(word: &Word) -> Result<Kind, Error> {
+    Kind::from_word(&word.text).ok_or_else(|| unknown_word(word, "types", &Kind::ALL.map(Kind::word)))
+}
+
+/// A word as a count.
+pub(crate) fn count(session: &mut Session, word: &Word) -> Result<u64, Error> {
+    evaluate(session, &word.text, &word.span, Arithmetic::Count)
+}
+
+/// A part of the line as a value. Registers are those of the selected core.
+pub(crate) fn evaluate(session: &mut Session, text: &str, whole: &Range<usize>, how: Arithmetic) -> Result<u64, Error> {
+    let mut fetch = || session.ask::<Registers>(op::REGISTERS, &[]);
+    expr::evaluate(text, how, &mut fetch).map_err(|mut error| {
+        // A quoted word is longer in the line than in itself; its spans are then those of the whole word.
+        let exact = whole.len() == text.len();
+        error.span = if exact { whole.start + error.span.start..whole.start + error.span.end } else { whole.clone() };
+        Error::Expression { error, count: how == Arithmetic::Count, whole: whole.clone() }
+    })
+}

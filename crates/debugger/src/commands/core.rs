@@ -1,0 +1,90 @@
+//! Shows the cores, or selects the one that commands refer to.
+//!
+//!     ~ [CORE]
+//! CORE is in hex. Selecting needs a halted debuggee.
+//! ```kd
+//! 0: kHyperDbg> ~
+//!    core   state               rip  exits
+//! *     0  halted  {hex}    {hex}
+//!       1  halted  {hex}    {hex}
+//! 0: kHyperDbg> ~ 1
+//! halted on core 1: rip {hex} cpl 0 (core selected)
+//!   f4 c3 66 90
+//! 1: kHyperDbg> ~ 7
+//! err, there is no such core (c0000006)
+//!      try: ~
+//! ```
+
+use super::pause::Context;
+use crate::answer::{Answer, Report, hex, table};
+use crate::commands::{self, Command};
+use crate::error::Error;
+use crate::line::Line;
+use crate::session::Session;
+use abi::request::{CoreState, Cores, Halted, Number, op};
+use serde::Serialize;
+use zerocopy::IntoBytes;
+
+/// The command.
+pub const COMMAND: Command = Command { names: &["~", "core"], takes: &[], run };
+
+fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
+    match line.words() {
+        [_] => session.ask::<Cores>(op::CORES, &[]).map(|cores| Answer::of(&Shown::new(&cores))),
+        [_, core] => {
+            let value = commands::count(session, core)?;
+            let halted: Halted = session.ask(op::CORE_SELECT, Number { value }.as_bytes())?;
+            session.selected(halted.core);
+            Ok(Answer::of(&Context::new(&halted)))
+        }
+        _ => Err(commands::usage(line)),
+    }
+}
+
+#[derive(Serialize)]
+struct Shown {
+    /// All of them; `cores` may show fewer.
+    count: u32,
+    selected: u32,
+    cores: Vec<Core>,
+}
+
+#[derive(Serialize)]
+struct Core {
+    core: u32,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rip: Option<String>,
+    exits: u64,
+}
+
+impl Shown {
+    fn new(all: &Cores) -> Self {
+        let Cores { count, selected, cores } = all;
+        let shown = usize::try_from(*count).unwrap_or(usize::MAX).min(cores.len());
+        let core = |CoreState { core, state, rip, exits }: &CoreState| {
+            let state_word = match state {
+                0 => "running",
+                1 => "halted",
+                _ => "not under root",
+            };
+            Core { core: *core, state: state_word, rip: (*state == 1).then(|| hex(*rip)), exits: *exits }
+        };
+        Self { count: *count, selected: *selected, cores: cores[..shown].iter().map(core).collect() }
+    }
+}
+
+impl Report for Shown {
+    fn text(&self) -> String {
+        let Self { count, selected, cores } = self;
+        let mut rows = vec![["", "core", "state", "rip", "exits"].map(str::to_owned).to_vec()];
+        for Core { core, state, rip, exits } in cores {
+            let mark = if core == selected { "*" } else { "" };
+            let rip = rip.as_deref().map_or("-", |rip| rip.trim_start_matches("0x"));
+            rows.push(vec![mark.to_owned(), format!("{core:x}"), (*state).to_owned(), rip.to_owned(), format!("{exits:x}")]);
+        }
+        let table = table(&rows);
+        let missing = usize::try_from(*count).unwrap_or(usize::MAX).saturating_sub(cores.len());
+        if missing == 0 { table } else { format!("{table}\nand 0x{missing:x} more") }
+    }
+}

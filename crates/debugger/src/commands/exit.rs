@@ -1,0 +1,42 @@
+//! Ends the program.
+//!
+//!     exit [halted]
+//! A halted debuggee is continued first, so that nobody leaves a frozen machine behind by accident; `exit halted` leaves
+//! it as it is.
+//! ```kd
+//! 0: kHyperDbg> exit now
+//! err, couldn't resolve error at 'now'
+//!      exit now
+//!           ^~~
+//!      words: halted
+//! 0: kHyperDbg> exit
+//! ```
+
+use crate::answer::{Answer, Report};
+use crate::commands::{self, Command, Takes};
+use crate::error::Error;
+use crate::line::Line;
+use crate::session::Session;
+use serde::Serialize;
+
+/// The command.
+pub const COMMAND: Command = Command { names: &["exit", ".exit"], takes: &[Takes::Words(&["halted"])], run };
+
+fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
+    match line.words() {
+        [_] => {}
+        [_, word] if word.text.eq_ignore_ascii_case("halted") => session.leave_halted(),
+        [_, word] => return Err(commands::unknown_word(word, "words", &["halted"])),
+        _ => return Err(commands::usage(line)),
+    }
+    Ok(Answer { exit: true, ..Answer::of(&Left {}) })
+}
+
+#[derive(Serialize)]
+struct Left {}
+
+impl Report for Left {
+    fn text(&self) -> String {
+        String::new()
+    }
+}

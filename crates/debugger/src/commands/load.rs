@@ -1,0 +1,109 @@
+//! Slips the hypervisor under this machine's running kernel.
+//!
+//!     load [vmm] [bank PAGES] [link]
+//! `bank` says how many pages of 4 KiB root shall own beyond what it needs for itself; without it, a share of RAM. With
+//! `link` root also takes COM2, hides it from Linux and speaks to a prompt on another machine there (debugger mode).
+//! ```kd
+//! HyperDbg> load bank 400
+//! the hypervisor is loaded on 2 cores
+//! HyperDbg> load vmx
+//! err, couldn't resolve error at 'vmx'
+//!      load vmx
+//!           ^~~
+//!      words: vmm, bank, link
+//!      try: load vmm
+//! ```
+
+use crate::answer::{Answer, Report};
+use crate::commands::{self, Command, Takes};
+use crate::error::{Error, Refusal};
+use crate::line::Line;
+use crate::session::Session;
+use abi::code;
+use abi::ioctl::{LOAD_LINK, Load};
+use serde::Serialize;
+use std::fs;
+
+/// The command.
+pub const COMMAND: Command = Command {
+    names: &["load", ".load"],
+    takes: &[Takes::Words(&["vmm", "bank", "link"]), Takes::Words(&["bank", "link"])],
+    run,
+};
+
+fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
+    let (mut bank_frames, mut flags) = (0, 0);
+    let mut words = line.words().iter().skip(1);
+    while let Some(word) = words.next() {
+        match word.text.to_ascii_lowercase().as_str() {
+            "vmm" => {}
+            "link" => flags |= LOAD_LINK,
+            "bank" => bank_frames = commands::count(session, words.next().ok_or_else(|| commands::usage(line))?)?,
+            _ => return Err(commands::unknown_word(word, "words", &["vmm", "bank", "link"])),
+        }
+    }
+    enter(session, bank_frames, flags)
+}
+
+/// Enters root, for `load` and `.debug prepare`.
+pub fn enter(session: &mut Session, bank_frames: u64, flags: u32) -> Result<Answer, Error> {
+    session.forget();
+    let loaded = checked(session.target().load(bank_frames, flags)?)?;
+    Ok(Answer::of(&Entered { cores: loaded.cores, link: flags & LOAD_LINK != 0 }))
+}
+
+/// A refusal as an error, with whoever uses the extension already.
+pub fn checked(load: Load) -> Result<Load, Error> {
+    let Load { bank_frames: _, status, detail, cores: _, flags: _ } = load;
+    if status == code::SUCCESS {
+        return Ok(load);
+    }
+    let holders = if status == code::CPU_IN_USE {
+        // Not to know who it is, is no reason not to say that it is.
+        holders(&fs::read_to_string("/proc/modules").unwrap_or_default())
+    } else {
+        Vec::new()
+    };
+    Err(Error::Refused(Refusal::Load { code: status, detail, holders }))
+}
+
+/// Hypervisors among the modules: those that somebody uses, or else those that are there.
+fn holders(modules: &str) -> Vec<String> {
+    const KNOWN: [&str; 4] = ["kvm_amd", "kvm_intel", "vboxdrv", "vmmon"];
+    let of = |line: &str| {
+        let mut fields = line.split(' ');
+        let name = fields.next()?;
+        let used = fields.nth(1)?.parse::<u64>().is_ok_and(|users| users > 0);
+        KNOWN.contains(&name).then(|| (name.to_owned(), used))
+    };
+    let all: Vec<(String, bool)> = modules.lines().filter_map(of).collect();
+    let any_used = all.iter().any(|(_, used)| *used);
+    all.into_iter().filter(|(_, used)| *used || !any_used).map(|(name, _)| name).collect()
+}
+
+#[derive(Serialize)]
+struct Entered {
+    cores: u32,
+    link: bool,
+}
+
+impl Report for Entered {
+    fn text(&self) -> String {
+        let Self { cores, link } = self;
+        let link = if *link { "; it listens on COM2" } else { "" };
+        let cores = if *cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
+        format!("the hypervisor is loaded on {cores}{link}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Would catch a module that is blamed although nobody uses it while another is in use.
+    #[test]
+    fn the_module_in_use_is_named_before_one_that_is_only_there() {
+        let idle = "kvm_amd 155648 0 - Live 0x0\nkvm 1032192 1 kvm_amd, Live 0x0\n";
+        assert_eq!(super::holders(idle), ["kvm_amd"]);
+        assert_eq!(super::holders(&format!("{idle}vboxdrv 1 2 - Live 0x0\n")), ["vboxdrv"]);
+        assert!(super::holders("ext4 1 1 - Live 0x0\n\nkvm_amd\n").is_empty());
+    }
+}

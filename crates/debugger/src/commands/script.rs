@@ -1,0 +1,56 @@
+//! Runs the commands of a file, one a line, until the first that fails.
+//!
+//!     .script FILE
+//! Lines that begin with # or // are comments. A path with blanks stands in "quotes".
+//! ```kd
+//! HyperDbg> .script /nowhere.kd
+//! err, '/nowhere.kd' cannot be read: it does not exist
+//! ```
+
+use crate::answer::{Answer, Report};
+use crate::commands::{self, Command, Takes};
+use crate::error::Error;
+use crate::line::Line;
+use crate::session::{Session, Verdict};
+use serde::Serialize;
+use std::fs;
+
+/// The command.
+pub const COMMAND: Command = Command { names: &[".script", "script"], takes: &[Takes::File], run };
+
+/// How deep scripts may call each other.
+const DEPTH_MAX: usize = 8;
+
+fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
+    let [_, path] = line.words() else { return Err(commands::usage(line)) };
+    let path = path.text.clone();
+    let text = fs::read_to_string(&path).map_err(|why| Error::File { path: path.clone(), why: why.kind() })?;
+    let ended = session.deeper(DEPTH_MAX, |session| {
+        let mut lines = 0;
+        for (number, line) in (1..).zip(text.lines()) {
+            match session.run(line) {
+                Verdict::Done => lines = number,
+                Verdict::Exit => return Ok((number, true)),
+                verdict @ (Verdict::Failed | Verdict::Unreachable) => {
+                    let unreachable = verdict == Verdict::Unreachable;
+                    return Err(Error::Script { path: path.clone(), line: number, unreachable });
+                }
+            }
+        }
+        Ok((lines, false))
+    })?;
+    let (lines, exit) = ended?;
+    Ok(Answer { exit, ..Answer::of(&Ran { path, lines }) })
+}
+
+#[derive(Serialize)]
+struct Ran {
+    path: String,
+    lines: usize,
+}
+
+impl Report for Ran {
+    fn text(&self) -> String {
+        String::new()
+    }
+}

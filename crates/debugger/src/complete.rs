@@ -1,0 +1,90 @@
+//! Completion: which words may stand where the cursor is.
+
+use crate::commands::{self, Takes};
+use abi::kind::Kind;
+
+/// What can be completed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// One of these words, in place of everything from the byte `start` on.
+    Words {
+        /// Where the word begins.
+        start: usize,
+        /// Whole words.
+        candidates: Vec<&'static str>,
+    },
+    /// A path.
+    File,
+}
+
+/// Completes the end of `before`, the part of a line before the cursor.
+#[must_use]
+pub fn complete(before: &str) -> Completion {
+    let start = before.rfind(char::is_whitespace).map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
+    let typed = before[start..].to_lowercase();
+    let words: Vec<&str> = before[..start].split_whitespace().collect();
+    let among = |all: &mut dyn Iterator<Item = &'static str>| {
+        let mut candidates: Vec<&'static str> = all.filter(|word| word.starts_with(&typed)).collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        Completion::Words { start, candidates }
+    };
+    let none = Completion::Words { start, candidates: Vec::new() };
+    let Some((name, rest)) = words.split_first() else { return among(&mut commands::names()) };
+    let Some(takes) = commands::find(name).and_then(|command| command.takes.get(rest.len())) else { return none };
+    let after = |word: &str| rest.last().is_some_and(|last| last.eq_ignore_ascii_case(word));
+    // Whoever types the exclamation mark gets the types that may have one.
+    let types = || {
+        Kind::ALL
+            .into_iter()
+            .map(Kind::word)
+            .chain(["!monitor", "!epthook", "!epthook2"])
+            .filter(|word| !word.starts_with('!') || typed.starts_with('!'))
+    };
+    match takes {
+        Takes::Words(choices) => among(&mut choices.iter().copied()),
+        Takes::TypeOr(others) => among(&mut types().chain(others.iter().copied())),
+        Takes::TypeAfter(word) if after(word) => among(&mut types()),
+        Takes::After(table) => match table.iter().find(|(word, _)| after(word)) {
+            Some((_, choices)) => among(&mut choices.iter().copied()),
+            None => none,
+        },
+        Takes::File => Completion::File,
+        Takes::FileAfter(word) if after(word) => Completion::File,
+        Takes::TypeAfter(_) | Takes::FileAfter(_) => none,
+        Takes::Command => among(&mut commands::names()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(before: &str) -> Vec<&'static str> {
+        match complete(before) {
+            Completion::Words { candidates, .. } => candidates,
+            Completion::File => vec!["(file)"],
+        }
+    }
+
+    /// Would catch a position whose words are those of another.
+    #[test]
+    fn each_position_offers_what_may_stand_there() {
+        assert_eq!(words("pre"), ["prealloc", "preallocate", "preallocation"]);
+        assert_eq!(words("PREALLOC reg"), ["regular-event", "regular-safe-buffer"]);
+        assert_eq!(words("prealloc !mo"), ["!monitor"]);
+        assert_eq!(words("prealloc release mo"), ["monitor"]);
+        assert!(words("prealloc monitor ").is_empty(), "a number comes here");
+        assert_eq!(words("test fault "), ["page", "stack", "ud"]);
+        assert_eq!(words("test trap o"), ["off", "on"]);
+        assert_eq!(words(".script "), ["(file)"]);
+        assert_eq!(words(".help .sc"), [".script"]);
+        assert!(words("nonsense ").is_empty());
+    }
+
+    /// Would catch a start in the middle of a character.
+    #[test]
+    fn the_replaced_part_begins_after_any_blank() {
+        assert_eq!(complete("prealloc\u{3000}mon"), Completion::Words { start: 11, candidates: vec!["monitor"] });
+    }
+}

@@ -1,0 +1,180 @@
+//! Why a command was not done: fields, no sentences. [`crate::say`] makes the sentences.
+
+use crate::expr;
+use abi::request::PreallocAnswer;
+use std::{io, ops::Range};
+
+/// Why a command was not done. Spans are byte ranges of the typed line.
+#[derive(Debug)]
+pub enum Error {
+    /// No command has this name.
+    UnknownCommand {
+        /// Where it was typed.
+        span: Range<usize>,
+        /// The nearest name there is.
+        nearest: Option<&'static str>,
+    },
+    /// The wrong number of words.
+    Usage {
+        /// The command's name as typed.
+        typed: String,
+        /// The syntax lines of its manual.
+        syntax: Vec<String>,
+    },
+    /// A word that is none of those which may stand here.
+    UnknownWord {
+        /// Where it was typed.
+        span: Range<usize>,
+        /// What may stand here, such as "types".
+        what: &'static str,
+        /// The words that may.
+        choices: Vec<&'static str>,
+    },
+    /// A number or expression that has no value.
+    Expression {
+        /// What is wrong; its span is that of the line.
+        error: expr::Error,
+        /// Whether a count of units was wanted.
+        count: bool,
+        /// The span of the whole expression, for the line that would work.
+        whole: Range<usize>,
+    },
+    /// Root refused.
+    Refused(Refusal),
+    /// The target cannot be reached, or what it says cannot be understood.
+    Reach(Reach),
+    /// A file could not be read.
+    File {
+        /// Its path as given.
+        path: String,
+        /// Why.
+        why: io::ErrorKind,
+    },
+    /// A line of a script failed; its own error was said already.
+    Script {
+        /// The script's path as given.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// Whether it failed because the target cannot be reached.
+        unreachable: bool,
+    },
+    /// Scripts call each other deeper than this.
+    ScriptDepth(usize),
+    /// An address for the link that cannot be one.
+    Address(String),
+    /// Another place of load's link than this has no back end.
+    OnlyCom2,
+    /// There is no link to close.
+    NoLink,
+    /// CTRL+C while waiting.
+    Cancelled,
+    /// A fetch ended without Linux' answer in time; the machine was halted again.
+    FetchSilent {
+        /// Seconds waited.
+        seconds: u64,
+        /// Frames that were missing.
+        short: u64,
+    },
+    /// Linux was asked to unload the hypervisor and did not say within this many seconds that it did.
+    UnloadSilent(u64),
+    /// A fetch was asked for, and the debuggee went away.
+    FetchLost,
+}
+
+/// A code of root's with the numbers that explain it.
+#[derive(Debug)]
+pub enum Refusal {
+    /// `prealloc` or, with `release`, `prealloc release`.
+    Prealloc {
+        /// One of [`abi::code`].
+        code: u32,
+        /// Numbers.
+        answer: PreallocAnswer,
+        /// Whether units were to be given back.
+        release: bool,
+    },
+    /// `load` or `unload`.
+    Load {
+        /// One of [`abi::code`].
+        code: u32,
+        /// Bits of [`abi::code::lack`].
+        detail: u32,
+        /// Modules of this machine that use the extension, if they can be seen.
+        holders: Vec<String>,
+    },
+    /// Any other request.
+    Plain {
+        /// One of [`abi::code`].
+        code: u32,
+        /// Whether the debuggee is at the other end of a link.
+        debugger_mode: bool,
+    },
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// This machine has no `/dev/hyperdbg`.
+    NoDevice,
+    /// It has, and this user may not open it.
+    Denied,
+    /// An error of the system's that has no sentence of its own.
+    System(io::ErrorKind),
+    /// Nothing listens at this address.
+    NoDebuggee {
+        /// The address.
+        address: String,
+        /// Why the last attempt failed; `None` if it is open and nobody answers on it.
+        why: Option<io::ErrorKind>,
+    },
+    /// The debuggee said goodbye or the line is cut; it is waited for.
+    Away {
+        /// The address.
+        address: String,
+    },
+    /// The debuggee does not know who asks: it was started anew, or another prompt took over.
+    Forgotten,
+    /// The line is open and the debuggee does not answer.
+    Silent {
+        /// Milliseconds waited.
+        waited_ms: u64,
+    },
+    /// The other side has another revision of the protocol.
+    Protocol {
+        /// Its number, 0 if it did not say.
+        theirs: u32,
+    },
+    /// An answer of the wrong size.
+    Malformed {
+        /// The request, one of [`abi::request::op`].
+        op: u32,
+    },
+    /// CTRL+C while waiting.
+    Cancelled,
+    /// `load` and `unload` act on this machine, and the prompt is connected to another.
+    OverLink,
+}
+
+impl From<Reach> for Error {
+    fn from(reach: Reach) -> Self {
+        match reach {
+            Reach::Cancelled => Error::Cancelled,
+            reach => Error::Reach(reach),
+        }
+    }
+}
+
+impl Error {
+    /// Whether the target could not be reached at all: the program then ends with 3 instead of 1.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(
+            self,
+            Error::Script { unreachable: true, .. }
+                | Error::Reach(
+                    Reach::NoDevice | Reach::Denied | Reach::NoDebuggee { .. } | Reach::Away { .. } | Reach::Silent { .. }
+                )
+        )
+    }
+}

@@ -1,0 +1,394 @@
+//! Every sentence about something that was not done or that came unasked, made from codes and numbers.
+//!
+//! The shape: what was asked, what is, the code, then a caret under the place, what may stand there, and a `try:` line
+//! whenever there is one that would work. Lower case, no full stop; what can be typed back is in hex, as typed.
+//! **Proof**: the tests of `tests/sentences.rs` run the `try:` lines.
+
+use crate::error::{Error, Reach, Refusal};
+use crate::expr;
+use crate::line::Line;
+use crate::nearest;
+use crate::news::{Met, News};
+use crate::registers;
+use abi::code::{self, lack};
+use abi::kind::Kind;
+use abi::request::{Halted, PreallocAnswer, goodbye, reason};
+use std::io;
+use std::ops::Range;
+
+/// A refusal as people and programs get it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Root's code in hex, or a word for what the prompt itself refuses.
+    pub code: String,
+    /// The sentence.
+    pub message: String,
+    /// The part of the typed line that it is about.
+    pub span: Option<Range<usize>>,
+    /// Lines that explain.
+    pub help: Vec<String>,
+    /// A line that would work.
+    pub try_line: Option<String>,
+}
+
+impl Said {
+    fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into(), ..Self::default() }
+    }
+
+    fn of_root(code: u32, message: impl Into<String>) -> Self {
+        Self::new(&format!("{code:x}"), message)
+    }
+
+    fn at(self, span: &Range<usize>) -> Self {
+        Self { span: Some(span.clone()), ..self }
+    }
+
+    fn help(mut self, line: impl Into<String>) -> Self {
+        self.help.push(line.into());
+        self
+    }
+
+    fn try_line(self, line: impl Into<String>) -> Self {
+        Self { try_line: Some(line.into()), ..self }
+    }
+
+    /// As lines for people. `typed` is the line that was refused.
+    #[must_use]
+    pub fn text(&self, typed: &Line) -> String {
+        let mut text = match self.code.as_str() {
+            "usage" => self.message.clone(),
+            code if code.starts_with("c000") => format!("err, {} ({code})", self.message),
+            _ => format!("err, {}", self.message),
+        };
+        if let Some(span) = &self.span {
+            let column = typed.column(span.start);
+            let width = typed.column(span.end).saturating_sub(column).max(1);
+            let shown = typed.text().replace('\t', " ");
+            text += &format!("\n     {shown}\n     {}^{}", " ".repeat(column), "~".repeat(width - 1));
+        }
+        for line in &self.help {
+            text += &format!("\n     {line}");
+        }
+        if let Some(line) = &self.try_line {
+            text += &format!("\n     try: {line}");
+        }
+        text
+    }
+}
+
+/// What an error is called.
+#[must_use]
+pub fn error(error: &Error, typed: &Line) -> Said {
+    match error {
+        Error::UnknownCommand { span, nearest } => {
+            let said = Said::new("unknown-command", format!("there is no command '{}'", typed.name())).at(span);
+            let said = said.help("`.help` lists the commands");
+            match nearest {
+                Some(name) => said.try_line(typed.with(span, name)),
+                None => said.try_line(".help"),
+            }
+        }
+        Error::Usage { typed: name, syntax } => {
+            let mut said = Said::new("usage", format!("incorrect use of the '{name}'"));
+            said.help = syntax.iter().map(|line| format!("syntax : {line}")).collect();
+            said
+        }
+        Error::UnknownWord { span, what, choices } => {
+            let word = typed.text().get(span.clone()).unwrap_or("");
+            let said = Said::new("unknown-word", format!("couldn't resolve error at '{word}'")).at(span);
+            let said = said.help(format!("{what}: {}", choices.join(", ")));
+            match nearest::of(word, choices.iter().copied()) {
+                Some(choice) => said.try_line(typed.with(span, choice)),
+                None => said,
+            }
+        }
+        Error::Expression { error, count, whole } => expression(error, *count, whole, typed),
+        Error::Refused(Refusal::Prealloc { code, answer, release }) => prealloc(*code, answer, *release),
+        Error::Refused(Refusal::Load { code, detail, holders }) => load(*code, *detail, holders),
+        Error::Refused(Refusal::Plain { code, debugger_mode }) => plain(*code, *debugger_mode),
+        Error::Reach(reach) => self::reach(reach),
+        Error::File { path, why } => Said::new("file", format!("'{path}' cannot be read: {}", io(*why))),
+        Error::Script { path, line, unreachable: _ } => Said::new("script", format!("stopped at line {line} of '{path}'")),
+        Error::ScriptDepth(most) => Said::new("script", format!("scripts call each other more than {most} deep")),
+        Error::Address(address) => Said::new("address", format!("'{address}' is no address of a debuggee"))
+            .help("unix:PATH, tcp:HOST:PORT or /dev/ttyS0,115200"),
+        Error::OnlyCom2 => Said::new("address", "the debuggee's end of the link can only be COM2")
+            .try_line(".debug prepare serial 115200 com2"),
+        Error::NoLink => Said::new("no-link", "there is no link to close: this is VMI mode"),
+        Error::Cancelled => Said::new("cancelled", "given up waiting; what was asked may still be done"),
+        Error::FetchSilent { seconds, short } => Said::of_root(
+            code::BANK_SHORT,
+            format!("linux did not hand over the 0x{short:x} missing pages within {seconds} s; nothing was reserved"),
+        ),
+        Error::UnloadSilent(seconds) => {
+            Said::new("unload", format!("the debuggee did not say within {seconds} s that the hypervisor is unloaded"))
+                .try_line(".status")
+        }
+        Error::FetchLost => Said::new("away", "the debuggee went away while it fetched pages; nothing was reserved"),
+    }
+}
+
+fn expression(error: &expr::Error, count: bool, whole: &Range<usize>, typed: &Line) -> Said {
+    use expr::{Expected, Kind as Wrong};
+    const RADIX: &str = "numbers are hex; 0n10 is decimal, 0y10 binary, 0t10 octal";
+    let make = |message: String| Said::new("number", message).at(&error.span);
+    let instead = |span: &Range<usize>, by: &str| typed.with(span, by);
+    match &error.kind {
+        Wrong::Empty => make("there is nothing to evaluate".to_owned()),
+        Wrong::NotANumber(word) if registers::is_register(word) => {
+            make(format!("'{word}' is not a number")).try_line(instead(&error.span, &format!("@{word}")))
+        }
+        Wrong::NotANumber(word) => make(format!("'{word}' is not a number")).help(RADIX).try_line(instead(whole, "10")),
+        Wrong::NotADigit { digit, radix, hex } => {
+            let said = make(format!("'{digit}' is not a digit of a number to base {radix}"));
+            said.help(RADIX).try_line(instead(whole, hex.as_deref().unwrap_or("10")))
+        }
+        Wrong::TooLarge => make("the number does not fit 64 bits; the largest is ffffffffffffffff".to_owned())
+            .try_line(instead(whole, if count { "10" } else { "ffffffffffffffff" })),
+        Wrong::Negative => make("a count cannot be negative".to_owned()).try_line(instead(whole, "10")),
+        Wrong::Overflow => {
+            let message = "the result does not fit 64 bits, and a count is not cut; the largest is ffffffffffffffff";
+            make(message.to_owned()).try_line(instead(whole, "10"))
+        }
+        Wrong::DivideByZero => make("this is zero, and nothing can be divided by it".to_owned()),
+        Wrong::Expected(Expected::Value) => make("a number, a register or '(' is missing here".to_owned()),
+        Wrong::Expected(Expected::Closing) => make("this is never closed by ')'".to_owned()),
+        Wrong::Expected(Expected::Operator) => {
+            make("an operator is missing here".to_owned()).help("operators: + - * / % & | ^ ~ << >> ( )")
+        }
+        Wrong::TooDeep => make(format!("more than {} parentheses and signs inside each other", expr::DEPTH_MAX)),
+        Wrong::NoRegister(name) => {
+            let said = make(format!("there is no register '@{name}'"));
+            match nearest::of(name, registers::GPRS.iter().chain(&["rip", "rflags", "efer"]).chain(&registers::CRS).copied()) {
+                Some(register) => said.try_line(instead(&error.span, &format!("@{register}"))),
+                None => said,
+            }
+        }
+        Wrong::Registers(inner) => {
+            let said = self::error(inner, typed);
+            Said { span: Some(error.span.clone()), message: format!("no registers to read: {}", said.message), ..said }
+        }
+    }
+}
+
+fn prealloc(code: u32, answer: &PreallocAnswer, release: bool) -> Said {
+    let word = Kind::from_number(answer.kind).map_or("units", Kind::word);
+    let PreallocAnswer { kind: _, zero: _, asked, free, reserved, most, short, bank_free } = *answer;
+    let command = if release { "prealloc release" } else { "prealloc" };
+    let some = |said: Said, units: u64| {
+        if units == 0 { said } else { said.try_line(format!("{command} {word} {units:x}")) }
+    };
+    match code {
+        code::COUNT_ZERO if release => {
+            some(Said::of_root(code, format!("nothing to release: 0x0 {word} asked, 0x{free:x} free")), free)
+        }
+        code::COUNT_ZERO => some(Said::of_root(code, format!("nothing to reserve: 0x0 {word} asked")), 1),
+        code::COUNT_TOO_LARGE if release => {
+            let message = format!("too many {word} to release: 0x{asked:x} asked, 0x{free:x} free of 0x{reserved:x}");
+            some(Said::of_root(code, message), free)
+        }
+        code::COUNT_TOO_LARGE => {
+            let message = format!("too many {word}: 0x{asked:x} asked, 0x{most:x} possible on this machine");
+            some(Said::of_root(code, message), most)
+        }
+        code::BANK_SHORT => {
+            let message =
+                format!("the bank is short by 0x{short:x} pages: 0x{asked:x} {word} asked, 0x{bank_free:x} pages free");
+            // Pages of one unit, rounded up, so that the line offered fits the bank for certain.
+            let unit = bank_free.saturating_add(short).div_ceil(asked.max(1)).max(1);
+            some(Said::of_root(code, message), bank_free / unit)
+        }
+        code::KERNEL_OUT_OF_MEMORY => {
+            let pages = if short == 0 { "the missing pages".to_owned() } else { format!("the 0x{short:x} missing pages") };
+            let message = format!(
+                "linux could not give {pages}: 0x{asked:x} {word} asked, 0x{bank_free:x} pages free in the bank; nothing was reserved"
+            );
+            Said::of_root(code, message)
+        }
+        code::PREALLOC_TYPE_UNKNOWN => Said::of_root(code, format!("root knows no type with the number 0x{:x}", answer.kind)),
+        code => plain(code, false),
+    }
+}
+
+fn load(code: u32, detail: u32, holders: &[String]) -> Said {
+    let lacks = |names: &[(u32, &str)]| {
+        let missing: Vec<&str> = names.iter().filter(|(bit, _)| detail & bit != 0).map(|(_, name)| *name).collect();
+        missing.join(", ")
+    };
+    match code {
+        code::CPU_LACKS => {
+            let missing = lacks(&[
+                (lack::VENDOR, "a back end for its vendor (AMD's SVM is what there is)"),
+                (lack::SVM, "SVM"),
+                (lack::NESTED_PAGING, "nested paging"),
+                (lack::GIB_PAGES, "pages of 1 GiB"),
+            ]);
+            let missing = if missing.is_empty() { "what root needs".to_owned() } else { missing };
+            Said::of_root(code, format!("this processor lacks {missing}"))
+        }
+        code::CPU_LOCKED => Said::of_root(code, "the firmware has disabled SVM (VM_CR.SVMDIS)")
+            .help("enable SVM (AMD-V) in the firmware's set-up and boot again"),
+        code::CPU_IN_USE if holders.is_empty() => Said::of_root(code, "another hypervisor uses SVM already (EFER.SVME is set)"),
+        code::CPU_IN_USE => {
+            let who = holders.join(" and ");
+            Said::of_root(code, format!("SVM is in use already, by {who}"))
+                .help(format!("stop its machines and, in a shell: rmmod {}", holders.join(" ")))
+        }
+        code::KERNEL_UNSUPPORTED => {
+            let what = lacks(&[(lack::LA57, "five-level page tables"), (lack::SME, "encrypted memory (SME)")]);
+            let what = if what.is_empty() { "a state that root does not know".to_owned() } else { what };
+            let said = Said::of_root(code, format!("this kernel runs with {what}"));
+            match detail {
+                lack::LA57 => said.help("boot it with no5lvl"),
+                lack::SME => said.help("boot it with mem_encrypt=off"),
+                _ => said,
+            }
+        }
+        code::BOOT_MEMORY => {
+            Said::of_root(code, "the memory handed over at load does not suffice for root itself").try_line("load")
+        }
+        code::KERNEL_OUT_OF_MEMORY => {
+            Said::of_root(code, "linux could not give the pages of the bank").try_line("load bank 400")
+        }
+        code::BOOT_VERSION => Said::of_root(code, "module and image are of different revisions; install both from one build"),
+        code => plain(code, false),
+    }
+}
+
+fn plain(code: u32, debugger_mode: bool) -> Said {
+    match code {
+        code::NOT_LOADED if debugger_mode => Said::of_root(code, "the hypervisor is not loaded on the debuggee"),
+        code::NOT_LOADED => Said::of_root(code, "the hypervisor is not loaded on this machine").try_line("load"),
+        code::NOT_HALTED if debugger_mode => {
+            Said::of_root(code, "the debuggee is running, and this needs it halted").try_line("pause")
+        }
+        code::NOT_HALTED | code::LINK_ONLY => Said::of_root(code, "a machine cannot halt itself: this needs debugger mode")
+            .help("connect from another machine: .help .debug"),
+        code::CORE_INVALID => Said::of_root(code, "there is no such core").try_line("~"),
+        code::CORE_SILENT => Said::of_root(code, "a core did not answer within the limit").try_line("~"),
+        code::TEST_UNKNOWN => Said::of_root(code, "root does not know this test"),
+        code::REQUEST_UNKNOWN => {
+            Said::of_root(code, "root does not know this request: prompt and hypervisor are of different versions")
+        }
+        code::REQUEST_MALFORMED => {
+            Said::of_root(code, "root could not read this request: prompt and hypervisor are of different versions")
+        }
+        code => Said::of_root(code, "root refused with a code that this prompt does not know"),
+    }
+}
+
+fn reach(reach: &Reach) -> Said {
+    match reach {
+        Reach::NoDevice => Said::new("no-device", "this machine has no /dev/hyperdbg: the module is not loaded")
+            .help("in a shell, as root: insmod hyperkd.ko, then here: load"),
+        Reach::Denied => Said::new("denied", "/dev/hyperdbg may only be opened by root").help("start hyperdbg with sudo"),
+        Reach::System(why) => Said::new("system", format!("/dev/hyperdbg cannot be used: {}", io(*why))),
+        Reach::NoDebuggee { address, why: Some(why) } => {
+            Said::new("no-debuggee", format!("there is no debuggee at {address}: {}", io(*why)))
+        }
+        Reach::NoDebuggee { address, why: None } => {
+            Said::new("no-debuggee", format!("the line {address} is open, but no debuggee answers on it"))
+        }
+        Reach::Away { address } => Said::new("away", format!("the debuggee at {address} is away; it is waited for")),
+        Reach::Forgotten => Said::new(
+            "forgotten",
+            "the debuggee was started anew or another prompt took over; whether this was done is not known",
+        )
+        .try_line(".status"),
+        Reach::Silent { waited_ms } => Said::new("silent", format!("the debuggee did not answer within {waited_ms} ms")),
+        Reach::Protocol { theirs } => Said::new(
+            "protocol",
+            format!("the debuggee speaks protocol {theirs}, this prompt {}; use both from one build", abi::PROTOCOL),
+        ),
+        Reach::Malformed { op } => Said::new(
+            "malformed",
+            format!("the answer to request {op} has a wrong size; use prompt and hypervisor from one build"),
+        ),
+        Reach::Cancelled => Said::new("cancelled", "given up waiting; what was asked may still be done"),
+        Reach::OverLink => Said::new("over-link", "the debuggee can be loaded only on its own machine")
+            .help("there: .debug prepare serial 115200 com2"),
+    }
+}
+
+fn io(why: io::ErrorKind) -> String {
+    match why {
+        io::ErrorKind::NotFound => "it does not exist".to_owned(),
+        io::ErrorKind::PermissionDenied => "this user may not".to_owned(),
+        io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+        io::ErrorKind::InvalidData => "it is not text".to_owned(),
+        why => why.to_string(),
+    }
+}
+
+/// The word for a reason of [`reason`].
+#[must_use]
+pub fn reason_word(number: u32) -> &'static str {
+    match number {
+        reason::PAUSE => "pause",
+        reason::FETCHED => "pages fetched",
+        reason::FETCH_FAILED => "pages not fetched",
+        reason::CORE_SELECTED => "core selected",
+        reason::HYPERCALL => "hypercall",
+        _ => "unknown reason",
+    }
+}
+
+/// Where a machine halted, and the bytes there.
+#[must_use]
+pub fn halted(halted: &Halted) -> String {
+    let Halted { core, reason, rip, rflags: _, cr3: _, bytes, bytes_valid, cpl, fetched: _ } = halted;
+    let mut text = format!("halted on core {core:x}: rip {rip:016x} cpl {cpl} ({})", reason_word(*reason));
+    let valid = usize::try_from(*bytes_valid).unwrap_or(0).min(bytes.len());
+    if valid == 0 {
+        text += "\n  (the bytes there cannot be read)";
+    } else {
+        let shown: Vec<String> = bytes[..valid].iter().map(|byte| format!("{byte:02x}")).collect();
+        text += &format!("\n  {}", shown.join(" "));
+    }
+    text
+}
+
+/// A word for a program and a sentence for people.
+#[must_use]
+pub fn news(news: &News) -> (&'static str, String) {
+    match news {
+        News::Met { hello, how } => {
+            let halted = if hello.halted == 0 { "running" } else { "halted" };
+            let who = format!("{}, {} cores, {halted}", ascii(&hello.backend), hello.cores);
+            match how {
+                Met::First => ("connected", format!("connected: {who}")),
+                Met::Again => ("line-back", format!("the line is back: {who}")),
+                Met::Back => ("back", format!("the debuggee is back: {who}")),
+                Met::Unannounced => ("back", format!("the debuggee was started again meanwhile; it is back: {who}")),
+            }
+        }
+        News::Lost => ("lost", "the line to the debuggee is cut; trying until it is back".to_owned()),
+        News::Goodbye(why) => (
+            "goodbye",
+            match *why {
+                goodbye::REBOOT => "the debuggee is rebooting; waiting for it".to_owned(),
+                goodbye::SLEEP => "the debuggee goes to sleep; waiting for it".to_owned(),
+                goodbye::UNLOAD => "the hypervisor was unloaded on the debuggee; waiting for it to be loaded again".to_owned(),
+                goodbye::TRIPLE_FAULT => "the debuggee shut itself down by a triple fault; waiting for it".to_owned(),
+                other => format!("the debuggee goes away (reason 0x{other:x}); waiting for it"),
+            },
+        ),
+        News::Halted(context) => ("halted", halted(context)),
+        News::LastWords(words) => {
+            let lines: Vec<String> = words.lines().map(|line| format!("  | {line}")).collect();
+            ("last-words", format!("root's last words:\n{}", lines.join("\n")))
+        }
+        News::OtherVersion(theirs) => ("protocol", reach(&Reach::Protocol { theirs: *theirs }).message),
+    }
+}
+
+/// ASCII out of a field that is filled up with zeros.
+#[must_use]
+pub fn ascii(field: &[u8]) -> String {
+    field
+        .iter()
+        .take_while(|byte| **byte != 0)
+        .map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '?' })
+        .collect()
+}

@@ -1,0 +1,446 @@
+//! One sitting at the prompt: which target, what is known of it, and one typed line after the other.
+//!
+//! **Holds always**
+//! - S1: what is known of the machine (running, halted, away) follows answers and news in the order in which they came.
+//! - S2: a line prints its answer or its refusal, never both, and never nothing about a failure.
+//! - S3: nothing waits longer than the link's limit or a stated one, and CTRL+C ends every wait.
+//!
+//! **Callers**: one thread. **Proof**: `tests/manuals.rs`, `tests/sentences.rs`, `cli/tests/remote.rs`.
+
+use crate::answer::{self, Answer};
+use crate::commands::{self, Command};
+use crate::error::{Error, Reach, Refusal};
+use crate::line::Line;
+use crate::news::{Inbox, Met, News};
+use crate::say;
+use crate::target::remote::{Address, Remote};
+use crate::target::{Cancel, Mode, Target, device::Device};
+use abi::request::{self, Halted, Hello, op, reason};
+use abi::{PROTOCOL, code};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use zerocopy::FromBytes;
+
+/// How long news is waited for before CTRL+C is looked at again.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Where lines go.
+pub trait Console {
+    /// Prints one or more lines; `text` has no end of line.
+    fn print(&mut self, text: &str);
+
+    /// Empties the screen.
+    fn clear(&mut self) {}
+}
+
+/// How answers look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// One JSON object on a line instead of text.
+    pub json: bool,
+    /// Colours for a terminal.
+    pub colour: bool,
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Done, or there was nothing to do.
+    Done,
+    /// Refused; it was said why.
+    Failed,
+    /// The target cannot be reached; it was said why.
+    Unreachable,
+    /// Done, and the program ends now.
+    Exit,
+}
+
+/// What the debugged machine does, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nobody answered yet.
+    Unknown,
+    /// Every core runs.
+    Running,
+    /// Every core is halted; commands refer to this one.
+    Halted(u32),
+    /// It said goodbye, or the line is cut.
+    Away,
+}
+
+/// A sitting.
+pub struct Session {
+    console: Box<dyn Console>,
+    look: Look,
+    inbox: Arc<Inbox>,
+    cancel: Cancel,
+    target: Box<dyn Target>,
+    state: State,
+    hello: Option<Hello>,
+    notes: Vec<String>,
+    script_depth: usize,
+}
+
+impl Session {
+    /// A sitting at this machine's own device; nothing is opened before it is needed.
+    #[must_use]
+    pub fn new(console: Box<dyn Console>, look: Look, inbox: Arc<Inbox>, cancel: Cancel) -> Self {
+        Self::over(Box::new(Device::new()), console, look, inbox, cancel)
+    }
+
+    /// A sitting at a target; its news must go to `inbox`.
+    #[must_use]
+    pub fn over(target: Box<dyn Target>, console: Box<dyn Console>, look: Look, inbox: Arc<Inbox>, cancel: Cancel) -> Self {
+        let (state, hello, notes) = (State::Unknown, None, Vec::new());
+        Self { console, look, inbox, cancel, target, state, hello, notes, script_depth: 0 }
+    }
+
+    /// Does one line and prints what came of it.
+    pub fn run(&mut self, text: &str) -> Verdict {
+        let line = Line::new(text);
+        self.cancel.clear();
+        self.attend();
+        let outer_notes = std::mem::take(&mut self.notes);
+        let done = self.dispatch(&line);
+        let notes = std::mem::replace(&mut self.notes, outer_notes);
+        let verdict = match done {
+            Ok(None) => Verdict::Done,
+            Ok(Some(answer)) => {
+                if self.look.json {
+                    self.console.print(&answer::json_ok(&line, &notes, &answer));
+                } else if !answer.text.is_empty() {
+                    self.console.print(&answer.text);
+                }
+                if answer.exit { Verdict::Exit } else { Verdict::Done }
+            }
+            Err(error) => self.print_error(&line, &notes, &error),
+        };
+        self.attend();
+        verdict
+    }
+
+    fn dispatch(&mut self, line: &Line) -> Result<Option<Answer>, Error> {
+        let Some(name) = line.words().first() else { return Ok(None) };
+        let Some(command) = commands::find(&name.text) else {
+            let nearest = crate::nearest::of(&name.text, commands::names());
+            return Err(Error::UnknownCommand { span: name.span.clone(), nearest });
+        };
+        let run: fn(&mut Session, &Line, &'static Command) -> Result<Answer, Error> = command.run;
+        run(self, line, command).map(Some)
+    }
+
+    fn print_error(&mut self, line: &Line, notes: &[String], error: &Error) -> Verdict {
+        let said = say::error(error, line);
+        let text = if self.look.json { answer::json_error(line, notes, &said) } else { said.text(line) };
+        match text.strip_prefix("err,") {
+            Some(rest) if self.look.colour => self.console.print(&format!("\x1b[31merr,\x1b[0m{rest}")),
+            _ => self.console.print(&text),
+        }
+        if error.is_unreachable() { Verdict::Unreachable } else { Verdict::Failed }
+    }
+
+    /// Applies the news that came in, and shows what nobody showed yet. Call it before a prompt is printed.
+    pub fn attend(&mut self) {
+        while let Some((news, told)) = self.inbox.take(Duration::ZERO) {
+            self.learn(&news, told);
+        }
+    }
+
+    fn learn(&mut self, news: &News, told: bool) {
+        match news {
+            News::Met { hello, .. } => {
+                self.state = if hello.halted == 0 { State::Running } else { State::Halted(hello.core) };
+                self.hello = Some(*hello);
+            }
+            News::Lost | News::Goodbye(_) | News::LastWords(_) => self.state = State::Away,
+            News::Halted(halted) => self.state = State::Halted(halted.core),
+            News::OtherVersion(_) => {}
+        }
+        if !told {
+            self.print_news(news);
+        }
+    }
+
+    fn print_news(&mut self, news: &News) {
+        let text = news_text(news, self.look);
+        self.console.print(&text);
+    }
+
+    /// The prompt that belongs to what is known of the machine.
+    #[must_use]
+    pub fn prompt(&self) -> String {
+        match (self.target.mode(), self.state) {
+            (Mode::Debugger, State::Halted(core)) => format!("{core:x}: kHyperDbg> "),
+            (Mode::Debugger, State::Running) => "(running) HyperDbg> ".to_owned(),
+            _ => "HyperDbg> ".to_owned(),
+        }
+    }
+
+    /// Says something at once, before the answer: about what takes long or changes the context.
+    pub(crate) fn note(&mut self, text: String) {
+        if self.look.json {
+            self.notes.push(text);
+        } else {
+            self.console.print(&text);
+        }
+    }
+
+    /// Sends a request and returns root's code with the bytes of its body.
+    pub(crate) fn call(&mut self, op: u32, body: &[u8]) -> Result<(u32, Vec<u8>), Error> {
+        if self.target.mode() == Mode::Vmi && self.hello.is_none() && op != op::HELLO {
+            self.greet()?;
+        }
+        let (code, body) = self.target.call(op, body, &self.cancel)?;
+        if code == code::NOT_LOADED {
+            self.hello = None;
+        }
+        Ok((code, body))
+    }
+
+    /// Sends a request whose refusal has no body.
+    pub(crate) fn ask<T: FromBytes>(&mut self, op: u32, body: &[u8]) -> Result<T, Error> {
+        let (code, body) = self.call(op, body)?;
+        if code != code::SUCCESS {
+            return Err(self.refused(code));
+        }
+        request::body(&body).ok_or(Error::Reach(Reach::Malformed { op }))
+    }
+
+    /// Sends a request that is answered by a code alone.
+    pub(crate) fn order(&mut self, op: u32, body: &[u8]) -> Result<(), Error> {
+        match self.call(op, body)? {
+            (code::SUCCESS, _) => Ok(()),
+            (code, _) => Err(self.refused(code)),
+        }
+    }
+
+    fn refused(&self, code: u32) -> Error {
+        Error::Refused(Refusal::Plain { code, debugger_mode: self.mode() == Mode::Debugger })
+    }
+
+    /// Who answers. In VMI mode it is asked afresh.
+    pub(crate) fn greet(&mut self) -> Result<Hello, Error> {
+        let hello: Hello = self.ask(op::HELLO, &[])?;
+        if hello.protocol != PROTOCOL {
+            return Err(Error::Reach(Reach::Protocol { theirs: hello.protocol }));
+        }
+        self.hello = Some(hello);
+        Ok(hello)
+    }
+
+    /// Stops every core.
+    pub(crate) fn pause(&mut self) -> Result<Halted, Error> {
+        let halted: Halted = self.ask(op::PAUSE, &[])?;
+        self.state = State::Halted(halted.core);
+        Ok(halted)
+    }
+
+    /// Lets every core run.
+    pub(crate) fn go(&mut self) -> Result<(), Error> {
+        self.order(op::GO, &[])?;
+        self.state = State::Running;
+        Ok(())
+    }
+
+    /// Notes that another core is referred to.
+    pub(crate) fn selected(&mut self, core: u32) {
+        self.state = State::Halted(core);
+    }
+
+    /// Notes that the cores were let run by a request that halts them again.
+    pub(crate) fn runs(&mut self) {
+        self.state = State::Running;
+    }
+
+    /// Waits for the end of a fetch; `None` if Linux does not answer within `limit`.
+    pub(crate) fn wait_for_fetch(&mut self, limit: Duration) -> Result<Option<Halted>, Error> {
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            if self.cancel.is_set() {
+                return Err(Error::Cancelled);
+            }
+            let Some((news, told)) = self.inbox.take(TICK) else { continue };
+            if let News::Halted(halted) = news
+                && matches!(halted.reason, reason::FETCHED | reason::FETCH_FAILED)
+            {
+                self.state = State::Halted(halted.core);
+                return Ok(Some(halted));
+            }
+            self.learn(&news, told);
+            if self.state == State::Away || matches!(news, News::Met { how: Met::Back | Met::Unannounced, .. }) {
+                return Err(Error::FetchLost);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits until the debuggee says why it goes away, and takes that for said.
+    pub(crate) fn wait_for_goodbye(&mut self, limit: Duration) -> Result<Option<u64>, Error> {
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            if self.cancel.is_set() {
+                return Err(Error::Cancelled);
+            }
+            let Some((news, told)) = self.inbox.take(TICK) else { continue };
+            if let News::Goodbye(why) = news {
+                self.learn(&news, true);
+                return Ok(Some(why));
+            }
+            self.learn(&news, told);
+        }
+        Ok(None)
+    }
+
+    /// Waits, unless CTRL+C is pressed.
+    pub(crate) fn sleep(&mut self, time: Duration) -> Result<(), Error> {
+        let end = Instant::now() + time;
+        loop {
+            if self.cancel.is_set() {
+                return Err(Error::Cancelled);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            if let Some((news, told)) = self.inbox.take(left.min(TICK)) {
+                self.learn(&news, told);
+            }
+        }
+    }
+
+    /// Connects to a debuggee at the other end of a line and waits for its first answer.
+    ///
+    /// # Errors
+    /// If nobody answers within `limit`; with `patient` false at once if the line cannot be opened. The line is tried
+    /// on and on all the same, until [`Session::disconnect`].
+    pub fn connect(&mut self, address: Address, limit: Duration, patient: bool) -> Result<(), Error> {
+        self.disconnect();
+        let name = address.to_string();
+        let opened = Remote::open(address, Arc::clone(&self.inbox));
+        self.target = Box::new(opened.map_err(|why| Reach::NoDebuggee { address: name, why: Some(why.kind()) })?);
+        let end = Instant::now() + limit;
+        loop {
+            if let Some((news, _)) = self.inbox.take(TICK) {
+                // Who answers is said by whoever connects; anything else is news all the same.
+                self.learn(&news, matches!(news, News::Met { .. } | News::OtherVersion(_)));
+                match news {
+                    News::Met { .. } => return Ok(()),
+                    News::OtherVersion(theirs) => return Err(Error::Reach(Reach::Protocol { theirs })),
+                    _ => {}
+                }
+            }
+            if self.cancel.is_set() {
+                return Err(Error::Cancelled);
+            }
+            // The target knows why: a call fails at once while nobody has answered.
+            let late = Instant::now() >= end;
+            match self.target.call(op::HELLO, &[], &self.cancel) {
+                Err(reach @ Reach::NoDebuggee { why: Some(_), .. }) if late || !patient => return Err(reach.into()),
+                Err(reach) if late => return Err(reach.into()),
+                _ => {}
+            }
+        }
+    }
+
+    /// As [`Session::connect`] for a line given when the program started: what goes wrong is printed.
+    pub fn connect_at_start(&mut self, address: Address, limit: Duration) -> Verdict {
+        match self.connect(address, limit, true) {
+            Ok(()) => Verdict::Done,
+            Err(error) => self.print_error(&Line::new(""), &[], &error),
+        }
+    }
+
+    /// Closes the link, if there is one: back to this machine's device.
+    pub fn disconnect(&mut self) {
+        self.target = Box::new(Device::new());
+        self.state = State::Unknown;
+        self.hello = None;
+        while self.inbox.take(Duration::ZERO).is_some() {}
+    }
+
+    /// One line about the machine that is debugged, for the beginning of a sitting.
+    #[must_use]
+    pub fn banner(&self) -> String {
+        let name = self.target.name();
+        match (self.mode(), &self.hello) {
+            (Mode::Vmi, _) => format!("VMI mode on this machine ({name})"),
+            (Mode::Debugger, Some(hello)) => {
+                let state = if matches!(self.state, State::Halted(_)) { "halted" } else { "running" };
+                format!("debugger mode over {name}: {}, {} cores, {state}", say::ascii(&hello.backend), hello.cores)
+            }
+            (Mode::Debugger, None) => format!("debugger mode over {name}: nobody has answered yet"),
+        }
+    }
+
+    /// Before the program ends: a halted debuggee is continued, so that nobody leaves a frozen machine behind by
+    /// accident. `exit halted` has left no machine known as halted here.
+    pub fn leave(&mut self) {
+        self.attend();
+        if self.mode() != Mode::Debugger || !matches!(self.state, State::Halted(_)) {
+            return;
+        }
+        let (word, message) = match self.go() {
+            Ok(()) => ("continued", "the debuggee is continued (`exit halted` would have left it halted)".to_owned()),
+            Err(error) => {
+                ("not-continued", format!("the debuggee stays halted: {}", say::error(&error, &Line::new("")).message))
+            }
+        };
+        let text = if self.look.json { answer::json_notice(word, &message) } else { message };
+        self.console.print(&text);
+    }
+
+    /// Forgets that the machine is halted, so that [`Session::leave`] leaves it so.
+    pub(crate) fn leave_halted(&mut self) {
+        self.state = State::Unknown;
+    }
+
+    /// Which machine is debugged.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.target.mode()
+    }
+
+    /// What it does, as far as is known.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Who answered last.
+    pub(crate) fn hello(&self) -> Option<Hello> {
+        self.hello
+    }
+
+    /// The target itself, for what is no request.
+    pub(crate) fn target(&mut self) -> &mut dyn Target {
+        &mut *self.target
+    }
+
+    /// Forgets who answered: the hypervisor was loaded or unloaded.
+    pub(crate) fn forget(&mut self) {
+        self.hello = None;
+    }
+
+    /// Where lines go.
+    pub(crate) fn console(&mut self) -> &mut dyn Console {
+        &mut *self.console
+    }
+
+    /// Runs `act` one script deeper.
+    pub(crate) fn deeper<T>(&mut self, most: usize, act: impl FnOnce(&mut Self) -> T) -> Result<T, Error> {
+        if self.script_depth >= most {
+            return Err(Error::ScriptDepth(most));
+        }
+        self.script_depth += 1;
+        let done = act(self);
+        self.script_depth -= 1;
+        Ok(done)
+    }
+}
+
+/// A piece of news as it is printed, for whoever shows it while a prompt is open.
+#[must_use]
+pub fn news_text(news: &News, look: Look) -> String {
+    let (word, message) = say::news(news);
+    if look.json { answer::json_notice(word, &message) } else { message }
+}

@@ -1,0 +1,383 @@
+//! A model of root and of Linux' part beside it: enough to answer every request with the abi's bytes.
+//!
+//! It knows the ledger, the bank, which cores are halted and what Linux would hand over; no hypervisor is in it. Tests of
+//! commands type at it, and tests of the link put it behind a line.
+
+use super::{Cancel, Mode, Target};
+use crate::error::Reach;
+use crate::news::{Inbox, Met, News};
+use abi::ioctl::Load;
+use abi::kind::Kind;
+use abi::request::{self, goodbye, notice, op, reason, test};
+use abi::request::{
+    CoreState, Cores, ExitRow, Exits, Halted, Head, Hello, Ledger, LedgerRow, Number, PreallocAnswer, PreallocAsk, Registers,
+};
+use abi::{PROTOCOL, code};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use zerocopy::{FromZeros, IntoBytes};
+
+/// Bytes of a frame.
+const FRAME_BYTES: u64 = 4096;
+/// Frames that one unit takes, by kind.
+const UNIT_FRAMES: [u64; Kind::COUNT] = [3, 5, 3, 4, 3, 22, 1, 20];
+
+/// The model.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// Whether the hypervisor is loaded.
+    pub loaded: bool,
+    /// Whether requests come over the link.
+    pub link: bool,
+    /// Whether every core is halted.
+    pub halted: bool,
+    /// The core that commands refer to.
+    pub core: u32,
+    /// Cores.
+    pub cores: u32,
+    /// Differs with every load.
+    pub boot_id: u64,
+    /// Its revision.
+    pub protocol: u32,
+    /// Frames of RAM.
+    pub ram_frames: u64,
+    /// Frames free in the bank.
+    pub bank_free: u64,
+    /// Frames that Linux would hand over when asked; `None`: it never answers.
+    pub linux_gives: Option<u64>,
+    /// By kind.
+    pub rows: [LedgerRow; Kind::COUNT],
+    /// Registers of the core 0; others have their number in `rax`.
+    pub registers: Registers,
+    /// Notices not sent yet, as messages.
+    pub notices: VecDeque<Vec<u8>>,
+    /// What a load answers.
+    pub load: (u32, u32),
+    /// Every request so far, by its number.
+    pub asked: Vec<u32>,
+}
+
+impl Default for Root {
+    /// Loaded, running, two cores, 512 MiB of RAM, 256 frames in the bank, and a Linux that gives what it is asked for.
+    fn default() -> Self {
+        let mut rows = [LedgerRow::default(); Kind::COUNT];
+        for (row, frames) in rows.iter_mut().zip(UNIT_FRAMES) {
+            row.unit_bytes = frames * FRAME_BYTES;
+        }
+        let mut registers = Registers { rip: 0xffff_ffff_8100_0000, rflags: 0x246, efer: 0xd01, ..Registers::default() };
+        registers.gprs[0] = 0x10;
+        registers.crs = [0x8005_0033, 0, 0x10_0000, 0x6f0];
+        registers.selectors = [0x10, 0x18, 0, 0, 0, 0];
+        Self {
+            loaded: true,
+            link: true,
+            halted: false,
+            core: 0,
+            cores: 2,
+            boot_id: 1,
+            protocol: PROTOCOL,
+            ram_frames: 0x2_0000,
+            bank_free: 0x100,
+            linux_gives: Some(0x1_0000),
+            rows,
+            registers,
+            notices: VecDeque::new(),
+            load: (code::SUCCESS, 0),
+            asked: Vec::new(),
+        }
+    }
+}
+
+impl Root {
+    /// Answers one message with one message.
+    pub fn answer(&mut self, message: &[u8]) -> Vec<u8> {
+        let Some((head, body)) = request::split(message) else { return write(code::REQUEST_MALFORMED, &[]) };
+        self.asked.push(head.code);
+        match self.answer_to(head, body) {
+            Ok(body) => write(code::SUCCESS, &body),
+            Err((code, body)) => write(code, &body),
+        }
+    }
+
+    /// Who answers.
+    #[must_use]
+    pub fn hello(&self) -> Hello {
+        let mut backend = [0; 16];
+        backend[..5].copy_from_slice(b"model");
+        Hello {
+            protocol: self.protocol,
+            cores: self.cores,
+            halted: self.halted.into(),
+            core: self.core,
+            boot_id: self.boot_id,
+            ram_frames: self.ram_frames,
+            backend,
+            break_in_by_nmi: 1,
+            zero: 0,
+        }
+    }
+
+    /// Reboots it: a goodbye, and everything as after a fresh load with another number.
+    pub fn reboot(&mut self) -> [Vec<u8>; 2] {
+        let bye = write(notice::GOODBYE, Number { value: goodbye::REBOOT }.as_bytes());
+        let boot_id = self.boot_id + 1;
+        *self = Root { boot_id, link: self.link, ..Root::default() };
+        [bye, write(notice::UP, self.hello().as_bytes())]
+    }
+
+    fn answer_to(&mut self, head: Head, body: &[u8]) -> Result<Vec<u8>, (u32, Vec<u8>)> {
+        let no = |code| Err((code, Vec::new()));
+        if !self.loaded {
+            return no(code::NOT_LOADED);
+        }
+        let number = || request::body::<Number>(body).map(|number| number.value).ok_or((code::REQUEST_MALFORMED, Vec::new()));
+        match head.code {
+            op::HELLO => Ok(self.hello().as_bytes().to_vec()),
+            op::PREALLOC | op::RELEASE => {
+                let ask = request::body::<PreallocAsk>(body).ok_or((code::REQUEST_MALFORMED, Vec::new()))?;
+                let (code, answer) = if head.code == op::PREALLOC { self.prealloc(ask) } else { self.release(ask) };
+                if code == code::SUCCESS { Ok(answer.as_bytes().to_vec()) } else { Err((code, answer.as_bytes().to_vec())) }
+            }
+            op::LEDGER => Ok(self.ledger().as_bytes().to_vec()),
+            op::PAUSE | op::GO | op::FETCH | op::UNLOAD if !self.link => no(code::LINK_ONLY),
+            op::PAUSE => {
+                self.halted = true;
+                Ok(self.context(reason::PAUSE, 0).as_bytes().to_vec())
+            }
+            op::UNLOAD => {
+                self.notices.push_back(write(notice::GOODBYE, Number { value: goodbye::UNLOAD }.as_bytes()));
+                self.halted = false;
+                self.loaded = false;
+                Ok(Vec::new())
+            }
+            op::CORES => Ok(self.all_cores().as_bytes().to_vec()),
+            op::EXITS if number()? >= u64::from(self.cores) => no(code::CORE_INVALID),
+            op::EXITS => Ok(self.exits(u32::try_from(number()?).unwrap_or(0)).as_bytes().to_vec()),
+            op::TEST if !(test::FAULT_UD..=test::TRAP_PASS_OFF).contains(&number()?) => no(code::TEST_UNKNOWN),
+            op::TEST => {
+                self.test(number()?);
+                Ok(Vec::new())
+            }
+            op::GO | op::CORE_SELECT | op::REGISTERS | op::FETCH if !self.halted => no(code::NOT_HALTED),
+            op::GO => {
+                self.halted = false;
+                Ok(Vec::new())
+            }
+            op::CORE_SELECT if number()? >= u64::from(self.cores) => no(code::CORE_INVALID),
+            op::CORE_SELECT => {
+                self.core = u32::try_from(number()?).unwrap_or(0);
+                Ok(self.context(reason::CORE_SELECTED, 0).as_bytes().to_vec())
+            }
+            op::REGISTERS => Ok(self.registers().as_bytes().to_vec()),
+            op::FETCH => {
+                self.fetch(number()?);
+                Ok(Vec::new())
+            }
+            _ => no(code::REQUEST_UNKNOWN),
+        }
+    }
+
+    fn prealloc(&mut self, ask: PreallocAsk) -> (u32, PreallocAnswer) {
+        let Some(kind) = Kind::from_number(ask.kind) else { return (code::PREALLOC_TYPE_UNKNOWN, PreallocAnswer::default()) };
+        let frames = UNIT_FRAMES[kind.index()];
+        let most = self.ram_frames / 2 / frames;
+        let need = ask.count.saturating_mul(frames);
+        let mut short = 0;
+        let code = if ask.count == 0 {
+            code::COUNT_ZERO
+        } else if ask.count > most {
+            code::COUNT_TOO_LARGE
+        } else if need > self.bank_free {
+            short = need - self.bank_free;
+            match self.linux_gives {
+                _ if self.link => code::BANK_SHORT,
+                Some(gives) if gives >= short => {
+                    self.bank_free += short;
+                    short = 0;
+                    self.take(kind, ask.count)
+                }
+                _ => code::KERNEL_OUT_OF_MEMORY,
+            }
+        } else {
+            self.take(kind, ask.count)
+        };
+        if code != code::SUCCESS {
+            self.rows[kind.index()].refused += 1;
+        }
+        (code, self.numbers(ask, kind, most, short))
+    }
+
+    fn take(&mut self, kind: Kind, count: u64) -> u32 {
+        let row = &mut self.rows[kind.index()];
+        row.reserved += count;
+        row.free += count;
+        self.bank_free -= count * UNIT_FRAMES[kind.index()];
+        code::SUCCESS
+    }
+
+    fn release(&mut self, ask: PreallocAsk) -> (u32, PreallocAnswer) {
+        let Some(kind) = Kind::from_number(ask.kind) else { return (code::PREALLOC_TYPE_UNKNOWN, PreallocAnswer::default()) };
+        let row = &mut self.rows[kind.index()];
+        let code = match ask.count {
+            0 => code::COUNT_ZERO,
+            count if count > row.free => code::COUNT_TOO_LARGE,
+            count => {
+                row.free -= count;
+                row.reserved -= count;
+                self.bank_free += count * UNIT_FRAMES[kind.index()];
+                code::SUCCESS
+            }
+        };
+        let most = self.rows[kind.index()].free;
+        (code, self.numbers(ask, kind, most, 0))
+    }
+
+    fn numbers(&self, ask: PreallocAsk, kind: Kind, most: u64, short: u64) -> PreallocAnswer {
+        let row = self.rows[kind.index()];
+        let (free, reserved, bank_free) = (row.free, row.reserved, self.bank_free);
+        PreallocAnswer { kind: ask.kind, zero: 0, asked: ask.count, free, reserved, most, short, bank_free }
+    }
+
+    fn fetch(&mut self, frames: u64) {
+        self.halted = false;
+        let (reason, fetched) = match self.linux_gives {
+            None => return,
+            Some(gives) if gives >= frames => (reason::FETCHED, frames),
+            Some(_) => (reason::FETCH_FAILED, 0),
+        };
+        self.bank_free += fetched;
+        self.halted = true;
+        self.core = 1;
+        let context = self.context(reason, fetched);
+        self.notices.push_back(write(notice::HALTED, context.as_bytes()));
+    }
+
+    fn test(&mut self, number: u64) {
+        if number <= test::FAULT_STACK {
+            self.notices.push_back(write(
+                notice::LAST_WORDS,
+                b"root: vector 0x6 at 0xffff87ff80001000, core 0\nlast exits: cpuid msr cpuid",
+            ));
+            self.loaded = false;
+        }
+    }
+
+    fn ledger(&self) -> Ledger {
+        let frames_kinds = self.rows.iter().zip(UNIT_FRAMES).map(|(row, frames)| row.reserved * frames).sum();
+        let frames_root = 0x80;
+        let frames = frames_root + self.bank_free + frames_kinds;
+        Ledger { kinds: self.rows, frames, frames_root, frames_free: self.bank_free, frames_kinds }
+    }
+
+    fn context(&self, reason: u32, fetched: u64) -> Halted {
+        let registers = self.registers();
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&[0xf4, 0xc3, 0x66, 0x90]);
+        let (core, rip, rflags, cr3) = (self.core, registers.rip, registers.rflags, registers.crs[2]);
+        Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid: 4, cpl: 0, fetched }
+    }
+
+    fn registers(&self) -> Registers {
+        let mut registers = self.registers;
+        if self.core != 0 {
+            registers.core = self.core;
+            registers.gprs[0] = self.core.into();
+        }
+        registers
+    }
+
+    fn all_cores(&self) -> Cores {
+        let mut all = Cores::new_zeroed();
+        all.count = self.cores;
+        all.selected = self.core;
+        for (number, core) in (0..self.cores).zip(&mut all.cores) {
+            let rip = if self.halted { self.registers.rip } else { 0 };
+            *core = CoreState { core: number, state: self.halted.into(), rip, exits: 0x100 };
+        }
+        all
+    }
+
+    fn exits(&self, core: u32) -> Exits {
+        let mut exits = Exits::new_zeroed();
+        exits.core = core;
+        exits.count = 2;
+        for (row, (name, count)) in exits.rows.iter_mut().zip([("cpuid", 12), ("msr", 34)]) {
+            let mut bytes = [0; 16];
+            bytes[..name.len()].copy_from_slice(name.as_bytes());
+            *row = ExitRow { name: bytes, count };
+        }
+        exits
+    }
+}
+
+fn write(code: u32, body: &[u8]) -> Vec<u8> {
+    let mut room = [0; request::MESSAGE_BYTES_MAX];
+    let bytes = request::write(&mut room, code, body).unwrap_or(0);
+    room[..bytes].to_vec()
+}
+
+/// The model as a target, shared with the test that looks into it.
+#[derive(Debug)]
+pub struct Fake {
+    root: Arc<Mutex<Root>>,
+    inbox: Arc<Inbox>,
+}
+
+impl Fake {
+    /// A target over `root`, whose notices go to `inbox`.
+    #[must_use]
+    pub fn new(root: Arc<Mutex<Root>>, inbox: Arc<Inbox>) -> Self {
+        let fake = Self { root, inbox };
+        let hello = fake.with(|root| (root.loaded && root.link).then(|| root.hello()));
+        if let Some(hello) = hello {
+            fake.inbox.push(News::Met { hello, how: Met::First });
+        }
+        fake
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Root) -> T) -> T {
+        act(&mut self.root.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Target for Fake {
+    fn mode(&self) -> Mode {
+        if self.with(|root| root.link) { Mode::Debugger } else { Mode::Vmi }
+    }
+
+    fn name(&self) -> String {
+        "model".to_owned()
+    }
+
+    fn call(&mut self, op: u32, body: &[u8], _: &Cancel) -> Result<(u32, Vec<u8>), Reach> {
+        let message = write(op, body);
+        let (answer, notices) = self.with(|root| (root.answer(&message), std::mem::take(&mut root.notices)));
+        for notice in notices {
+            if let Some(news) = crate::target::remote::news_of(&notice) {
+                self.inbox.push(news);
+            }
+        }
+        let (head, body) = request::split(&answer).ok_or(Reach::Malformed { op })?;
+        Ok((head.code, body.to_vec()))
+    }
+
+    fn load(&mut self, bank_frames: u64, flags: u32) -> Result<Load, Reach> {
+        self.with(|root| {
+            let (status, detail) = root.load;
+            root.loaded |= status == code::SUCCESS;
+            if bank_frames != 0 {
+                root.bank_free = bank_frames;
+            }
+            let cores = if status == code::SUCCESS { root.cores } else { 0 };
+            Ok(Load { bank_frames, status, detail, cores, flags })
+        })
+    }
+
+    fn unload(&mut self) -> Result<Load, Reach> {
+        self.with(|root| {
+            let status = if root.loaded { code::SUCCESS } else { code::NOT_LOADED };
+            root.loaded = false;
+            Ok(Load { status, ..Load::default() })
+        })
+    }
+}

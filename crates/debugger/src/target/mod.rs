@@ -1,0 +1,72 @@
+//! Where requests go: this machine's device, a debuggee at the other end of a line, or (for tests) a model of root.
+
+mod address;
+pub mod device;
+#[cfg(feature = "fake")]
+pub mod fake;
+pub mod remote;
+mod wire;
+
+use crate::error::Reach;
+use abi::ioctl::Load;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Which machine is debugged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// This one, through the device; it keeps running.
+    Vmi,
+    /// Another one, over the link; it can be halted.
+    Debugger,
+}
+
+/// CTRL+C: set by a signal handler, looked at by everything that waits.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// The flag itself, for a signal handler.
+    #[must_use]
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+
+    /// Whether it was pressed since [`Cancel::clear`].
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Forgets it.
+    pub fn clear(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Somebody who answers requests.
+pub trait Target: Send {
+    /// Which machine is debugged.
+    fn mode(&self) -> Mode;
+
+    /// Where it is: a path or an address, as one would type it.
+    fn name(&self) -> String;
+
+    /// Sends one request ([`abi::request::op`] and its body) and waits for its answer: a code and a body.
+    ///
+    /// # Errors
+    /// When there is no answer; what root refuses is a code.
+    fn call(&mut self, op: u32, body: &[u8], cancel: &Cancel) -> Result<(u32, Vec<u8>), Reach>;
+
+    /// Enters root on every core of this machine.
+    ///
+    /// # Errors
+    /// When the module cannot be asked; what it refuses is [`Load::status`].
+    fn load(&mut self, bank_frames: u64, flags: u32) -> Result<Load, Reach>;
+
+    /// Leaves root on every core of this machine.
+    ///
+    /// # Errors
+    /// As [`Target::load`].
+    fn unload(&mut self) -> Result<Load, Reach>;
+}
