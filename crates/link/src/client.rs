@@ -278,3 +278,17 @@ fn is_first(last: &mut Option<(u32, u32)>, head: Head) -> bool {
     }
     first
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch a sequence that goes round to 0, which a server takes for a request long done.
+    #[test]
+    fn after_the_last_sequence_a_new_session_begins() {
+        let mut client = Client::new(5);
+        client.sequence = u32::MAX;
+        assert_eq!(client.request(0, b"ask"), Ok(()));
+        assert_eq!((client.session, client.sequence), (6, 1));
+    }
+}

@@ -75,3 +75,15 @@ pub use server::{CannotAnswer, Received, Server};
 const fn newer(a: u32, b: u32) -> bool {
     a != b && a.wrapping_sub(b) < 1 << 31
 }
+
+#[cfg(test)]
+mod tests {
+    use super::newer;
+
+    /// Would catch notices that are taken for old ones for ever, once their count has gone round.
+    #[test]
+    fn what_comes_after_the_highest_number_is_newer() {
+        assert!(newer(0, !0) && newer(5, !0 - 5) && newer(2, 1));
+        assert!(!newer(!0, 0) && !newer(1, 2) && !newer(7, 7));
+    }
+}

@@ -18,8 +18,9 @@ use std::vec::Vec;
 const TICK_MS: u64 = 25;
 /// How often root repeats a notice.
 const NOTICE_AGAIN_MS: u64 = 200;
-/// M4: looks at the line until everything must have come to its end.
-const TICKS_MAX: u64 = 1_000_000;
+/// M4: looks at the line, for each request, until everything must have come to its end. The longest request takes 170
+/// of them on the slowest line, its answer as many, and each is needed twice on the average.
+const TICKS_PER_REQUEST_MAX: u32 = 4_000;
 
 /// How much happens.
 pub(crate) struct Plan {
@@ -145,7 +146,7 @@ pub(crate) fn talk(plan: Plan, chances: Chances<'_>) -> Seen {
     let mut world = World::new(chances);
     let (mut kill_at, mut reload_at, mut notice_at) = (None, None, None);
     let due = |at: &mut Option<u64>, now: u64| at.take_if(|at| *at <= now).is_some();
-    for _ in 0..TICKS_MAX {
+    for _ in 0..requests * TICKS_PER_REQUEST_MAX {
         world.now_ms += TICK_MS;
         if !world.client.is_asking() {
             if world.next_request > requests && !world.server.notice_pending() {
