@@ -1,0 +1,247 @@
+//! The floor: the whole of what the rooms above may ask of a processor.
+//!
+//! One image holds every back end; which one runs is decided once, by CPUID. Exits are data, decided above.
+
+pub mod svm;
+pub mod x86;
+
+use abi::boot::{self, Block};
+use abi::request::Registers;
+use x86::direct::Frame;
+
+/// Why a core came out of the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// CPUID.
+    Cpuid,
+    /// The instruction for hypercalls, from this privilege level.
+    Hypercall {
+        /// 0 to 3.
+        cpl: u8,
+    },
+    /// A register that root watches or owns is read.
+    MsrRead {
+        /// Its number.
+        msr: u32,
+    },
+    /// ... or written, with the value in edx:eax.
+    MsrWrite {
+        /// Its number.
+        msr: u32,
+    },
+    /// A port that root owns.
+    Port(Port),
+    /// An NMI arrived; it is still pending.
+    Nmi,
+    /// An instruction of the extension that root itself uses.
+    Extension,
+    /// An access that the nested tables do not allow.
+    Nested(Nested),
+    /// INT3 or #BP, while watched.
+    Breakpoint,
+    /// INT n, while watched.
+    SoftInterrupt,
+    /// #DB, while watched.
+    Debug,
+    /// The guest faulted thrice.
+    Shutdown,
+    /// The processor refuses the guest's state; nothing ran.
+    Invalid,
+    /// None of these.
+    Unknown {
+        /// The vendor's number.
+        code: u64,
+    },
+}
+
+/// An access to a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// First port.
+    pub port: u16,
+    /// Bytes: 1, 2 or 4.
+    pub bytes: u8,
+    /// IN rather than OUT.
+    pub input: bool,
+    /// INS or OUTS.
+    pub string: bool,
+}
+
+/// A refused access to guest-physical memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nested {
+    /// Guest-physical address.
+    pub gpa: u64,
+    /// It was a write.
+    pub write: bool,
+    /// It was a fetch.
+    pub fetch: bool,
+}
+
+impl Exit {
+    /// Reasons are counted in this many rows.
+    pub const REASONS: usize = 14;
+
+    /// Names of the rows, for people.
+    pub const NAMES: [&'static str; Exit::REASONS] = [
+        "cpuid",
+        "hypercall",
+        "msr-read",
+        "msr-write",
+        "port",
+        "nmi",
+        "extension",
+        "nested-fault",
+        "breakpoint",
+        "soft-interrupt",
+        "debug",
+        "shutdown",
+        "invalid",
+        "unknown",
+    ];
+
+    /// The row this exit is counted in.
+    #[must_use]
+    pub const fn row(&self) -> usize {
+        match self {
+            Exit::Cpuid => 0,
+            Exit::Hypercall { .. } => 1,
+            Exit::MsrRead { .. } => 2,
+            Exit::MsrWrite { .. } => 3,
+            Exit::Port(_) => 4,
+            Exit::Nmi => 5,
+            Exit::Extension => 6,
+            Exit::Nested(_) => 7,
+            Exit::Breakpoint => 8,
+            Exit::SoftInterrupt => 9,
+            Exit::Debug => 10,
+            Exit::Shutdown => 11,
+            Exit::Invalid => 12,
+            Exit::Unknown { .. } => 13,
+        }
+    }
+}
+
+/// Something that happens to the guest on its next entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A non-maskable interrupt.
+    Nmi,
+    /// #UD.
+    UndefinedInstruction,
+    /// #GP(0).
+    GeneralProtection,
+}
+
+/// What can be watched and passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// INT3 and INT n.
+    Breakpoints,
+    /// #DB.
+    Debug,
+}
+
+/// Why a core cannot be entered: a code and its detail, as the prompt gets them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CannotEnter {
+    /// One of [`abi::code`].
+    pub code: u32,
+    /// Bits of [`abi::code::lack`], or 0.
+    pub detail: u32,
+}
+
+/// Not enough frames for the tables that something needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoFrame;
+
+/// Where tables come from: a run of so many contiguous frames, cleared, or `None`.
+pub type Frames<'a> = dyn FnMut(usize) -> Option<u64> + 'a;
+
+/// Frames that each core needs for itself.
+pub const FRAMES_PER_CORE: usize = 3;
+
+/// A vendor: what its cores share. All of it is chosen once.
+#[expect(unsafe_code, reason = "entering is a promise about this core's state")]
+pub trait Machine: Sized {
+    /// Its cores.
+    type Core: Core;
+    /// Its name, for people.
+    const NAME: &'static str;
+
+    /// Whether this core could be entered.
+    ///
+    /// # Errors
+    /// The first thing in the way.
+    fn supported() -> Result<(), CannotEnter>;
+    /// Builds what the cores share, once, before any core enters.
+    ///
+    /// # Errors
+    /// [`NoFrame`].
+    fn prepare(frames: &mut Frames) -> Result<(), NoFrame>;
+    /// Accesses to these ports come to root from now on.
+    fn own_ports(first: u16, count: u16);
+    /// Frames that [`Machine::hide`] would take for this block.
+    fn tables_to_hide(block: Block) -> u32;
+    /// Takes a block out of the guest's sight: it reads zeros there and may not write. The caller flushes every core.
+    ///
+    /// # Errors
+    /// [`NoFrame`]; then the guest sees the block as before.
+    fn hide(block: Block, frames: &mut Frames) -> Result<(), NoFrame>;
+    /// Gives it back. The caller flushes every core.
+    fn show(block: Block);
+    /// Makes this core's Linux a guest.
+    ///
+    /// # Errors
+    /// As [`Machine::supported`].
+    ///
+    /// # Safety
+    /// This core runs in root on its own region's stack with interrupts off, and [`Machine::prepare`] and
+    /// `tables::prepare` have run; `seed` tells where its Linux continues.
+    unsafe fn enter(core: u32, seed: boot::Core, frames: [Frame; FRAMES_PER_CORE]) -> Result<Self::Core, CannotEnter>;
+    /// The core object of the core that runs this gives its guest back to bare metal, after a fault of root's.
+    fn let_go() -> !;
+}
+
+/// One core under root: what the decisions above need of it.
+pub trait Core {
+    /// Runs the guest until something happens. Guest code runs nowhere else.
+    fn run(&mut self) -> Exit;
+    /// The guest continues behind the instruction that exited.
+    fn skip(&mut self);
+    /// Makes an event happen on the next entry: one fault, or an NMI, or both, the fault first; an event whose delivery
+    /// the exit interrupted goes first.
+    fn inject(&mut self, event: Event);
+    /// Does to the guest what the last exit kept from it: the breakpoint, software interrupt or #DB, untouched.
+    fn pass_on(&mut self);
+    /// Watches something or stops doing so.
+    fn watch(&mut self, what: Watch, on: bool);
+    /// Takes an NMI that may be pending into root. How many were taken: 0 or 1.
+    fn take_nmi(&mut self) -> u64;
+    /// rax, rbx, rcx, rdx of the guest.
+    fn quad(&self) -> [u64; 4];
+    /// Sets rax, rbx, rcx, rdx of the guest.
+    fn set_quad(&mut self, quad: [u64; 4]);
+    /// Reads bytes at the guest's instruction pointer; how many could be read.
+    fn code(&self, to: &mut [u8]) -> usize;
+    /// Everything a person may want to see.
+    fn registers(&self) -> Registers;
+    /// Current privilege level.
+    fn cpl(&self) -> u8;
+    /// The guest's instruction pointer.
+    fn rip(&self) -> u64;
+    /// Hides the vendor's extension in an answer of CPUID: eax, ebx, ecx, edx.
+    fn mask_cpuid(&self, leaf: u32, words: &mut [u32; 4]);
+    /// EFER as the guest shall see it.
+    fn efer(&self) -> u64;
+    /// Sets EFER as the guest asks; what root needs in it stays.
+    fn set_efer(&mut self, value: u64);
+    /// The guest's time stamp counter is behind the real one by so many ticks.
+    fn hide_time(&mut self, ticks: u64);
+    /// Ticks hidden so far.
+    fn hidden_time(&self) -> u64;
+    /// The nested tables changed: flush before the next run.
+    fn flush(&mut self);
+    /// Lets the guest continue on bare metal with rax as it is. Never comes back.
+    fn leave(&mut self) -> !;
+}

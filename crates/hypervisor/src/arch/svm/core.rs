@@ -1,0 +1,340 @@
+//! One core under SVM: its control block, its exits, its way back to bare metal.
+//!
+//! **Holds always**
+//! - C1: between two runs nobody but this object touches the control blocks; the processor does only inside `run`.
+//! - C2: EFER.SVME is set for the processor and hidden from the guest.
+//! - C3: an event whose delivery an exit interrupted is delivered before anything else (APM2 15.20).
+#![expect(unsafe_code, reason = "the floor: control blocks, VMRUN, the way back")]
+
+use super::run::{self, Gprs};
+use super::vmcb::{Vmcb, event, exit_code, intercept_1};
+use super::{EFER_SVME, skip};
+use crate::arch::x86::{self, apic, direct, msr, region, tables};
+use crate::arch::{self, Event, Exit, Nested, Port, Watch};
+use crate::walk;
+use abi::boot::{self, Resume};
+use abi::request::Registers;
+use core::arch::asm;
+use core::sync::atomic::Ordering::Relaxed;
+use zerocopy::IntoBytes;
+
+const EXCEPTION_DB: u32 = 1 << 1;
+const EXCEPTION_BP: u32 = 1 << 3;
+const VECTOR_UD: u64 = 6;
+const VECTOR_GP: u64 = 13;
+/// In the last argument of the way back: open the global interrupt flag.
+const LEAVE_OPENS_GIF: u64 = 1 << 32;
+
+/// One core.
+#[derive(Debug)]
+pub struct Svm {
+    pub(super) vmcb: &'static mut Vmcb,
+    pub(super) vmcb_pa: u64,
+    pub(super) host_pa: u64,
+    pub(super) gprs: Gprs,
+    pub(super) core: u32,
+    pub(super) seed: boot::Core,
+    pub(super) next_rip_saved: bool,
+    /// Delivery that the last exit interrupted (C3), as in the control block.
+    pub(super) interrupted: u64,
+    /// An NMI is due to the guest.
+    pub(super) nmi: bool,
+    pub(super) flush: bool,
+    pub(super) hidden: u64,
+}
+
+impl Svm {
+    fn guest_bytes(&self, linear: u64, to: &mut [u8]) -> usize {
+        walk::read_bytes(self.vmcb.cr3, linear, to, direct::read, direct::copy_out)
+    }
+
+    /// Bytes at the guest's instruction pointer; how many could be read.
+    pub fn code(&self, to: &mut [u8]) -> usize {
+        self.guest_bytes(self.vmcb.cs.base.wrapping_add(self.vmcb.rip), to)
+    }
+
+    fn length(&self) -> u64 {
+        let mut bytes = [0; skip::INSTRUCTION_BYTES_MAX];
+        let n = self.code(&mut bytes);
+        // It executed a moment ago, so it can be read, unless another core changes the text this instant: then the
+        // shortest of the intercepted instructions keeps the guest going.
+        bytes.get(..n).and_then(skip::length).unwrap_or(2)
+    }
+
+    fn next_rip(&self) -> u64 {
+        if self.next_rip_saved && self.vmcb.next_rip != 0 {
+            return self.vmcb.next_rip;
+        }
+        match self.vmcb.exit_code {
+            exit_code::IOIO => self.vmcb.exit_info_2,
+            _ => self.vmcb.rip.wrapping_add(self.length()),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self.vmcb.exit_code {
+            exit_code::CPUID => Exit::Cpuid,
+            exit_code::VMMCALL => Exit::Hypercall { cpl: self.vmcb.cpl },
+            exit_code::MSR => self.msr_exit(),
+            exit_code::IOIO => Exit::Port(self.port()),
+            exit_code::NMI => Exit::Nmi,
+            exit_code::VMRUN | exit_code::VMLOAD..=exit_code::SKINIT | exit_code::INVLPGA => Exit::Extension,
+            exit_code::NPF => Exit::Nested(Nested {
+                gpa: self.vmcb.exit_info_2,
+                write: self.vmcb.exit_info_1 & 1 << 1 != 0,
+                fetch: self.vmcb.exit_info_1 & 1 << 4 != 0,
+            }),
+            exit_code::EXCP_DB => Exit::Debug,
+            exit_code::EXCP_BP => Exit::Breakpoint,
+            exit_code::SWINT => self.software_interrupt(),
+            exit_code::SHUTDOWN => Exit::Shutdown,
+            exit_code::INVALID => Exit::Invalid,
+            code => Exit::Unknown { code },
+        }
+    }
+
+    fn msr_exit(&self) -> Exit {
+        #[expect(clippy::cast_possible_truncation, reason = "ecx")]
+        let msr = self.gprs.rcx as u32;
+        if self.vmcb.exit_info_1 & 1 == 0 { Exit::MsrRead { msr } } else { Exit::MsrWrite { msr } }
+    }
+
+    fn port(&self) -> Port {
+        let info = self.vmcb.exit_info_1;
+        #[expect(clippy::cast_possible_truncation, reason = "bits 4 to 6 and 16 to 31 of the field")]
+        let (bytes, port) = ((info >> 4 & 7) as u8, (info >> 16) as u16);
+        Port { port, bytes, input: info & 1 != 0, string: info & 1 << 2 != 0 }
+    }
+
+    /// QEMU reports INT3 as a software interrupt (0x75) and not as #BP.
+    fn software_interrupt(&self) -> Exit {
+        let mut byte = [0];
+        let n = self.code(&mut byte);
+        if n == 1 && byte[0] == 0xcd { Exit::SoftInterrupt } else { Exit::Breakpoint }
+    }
+
+    fn set_event(&mut self, kind: u64, vector: u64) {
+        let error = if vector == VECTOR_GP && kind == event::EXCEPTION { event::ERROR } else { 0 };
+        self.vmcb.event_injection = event::VALID | error | kind | vector;
+    }
+
+    /// The privilege check of a software interrupt, which an injected one would fail at the wrong instruction.
+    fn gate_allows(&self, vector: u64) -> bool {
+        let mut gate = [0; 8];
+        let n = self.guest_bytes(self.vmcb.idtr.base + vector * 16, &mut gate);
+        n < 8 || gate[5] >> 5 & 3 >= self.vmcb.cpl
+    }
+}
+
+impl arch::Core for Svm {
+    fn run(&mut self) -> Exit {
+        if self.interrupted != 0 {
+            // C3. What root wanted to inject here (#UD, #GP) cannot be asked for by an exit that interrupted a delivery:
+            // no instruction was executing.
+            self.vmcb.event_injection = core::mem::take(&mut self.interrupted);
+        }
+        if core::mem::take(&mut self.nmi) {
+            if self.vmcb.event_injection & event::VALID == 0 {
+                self.set_event(event::NMI, 2);
+            } else {
+                // Two events cannot be injected at once. The NMI goes where it came from: it will exit again right after
+                // the other's delivery, and being nobody's, will be passed on.
+                apic::send_nmi(apic::id());
+            }
+        }
+        self.vmcb.tlb_control = u32::from(core::mem::take(&mut self.flush));
+        self.vmcb.clean = 0;
+        if self.vmcb.dr7 & 0xff != 0 {
+            // SAFETY: QEMU 7.2 arms breakpoints only by this instruction; they are the guest's, and root's #DB is ignored.
+            unsafe { x86::write_dr7(self.vmcb.dr7) };
+        }
+        region::local().object.store(core::ptr::from_mut(self).expose_provenance() as u64, Relaxed);
+        // SAFETY: by C1 nobody else refers to the control blocks; `enter` filled the guest's from this core's Linux, with
+        // the intercepts, maps and nested tables that keep root's frames, ports and registers from it.
+        unsafe { run::run(&mut self.gprs, self.vmcb_pa, self.host_pa) };
+        self.vmcb.event_injection = 0;
+        let interrupted = self.vmcb.exit_int_info;
+        if interrupted & event::VALID != 0 {
+            // QEMU calls an external interrupt an exception here, and would refuse it so (vectors above 31).
+            let external = interrupted & event::TYPE == event::EXCEPTION && interrupted & 0xff >= 32;
+            self.interrupted = if external { interrupted & !event::TYPE | event::EXTERNAL } else { interrupted };
+        }
+        self.exit()
+    }
+
+    fn skip(&mut self) {
+        self.vmcb.rip = self.next_rip();
+        self.vmcb.interrupt_shadow = 0;
+    }
+
+    fn inject(&mut self, what: Event) {
+        match what {
+            Event::Nmi => self.nmi = true,
+            Event::UndefinedInstruction => self.set_event(event::EXCEPTION, VECTOR_UD),
+            Event::GeneralProtection => self.set_event(event::EXCEPTION, VECTOR_GP),
+        }
+    }
+
+    fn pass_on(&mut self) {
+        match self.exit() {
+            Exit::Debug => self.set_event(event::EXCEPTION, 1),
+            Exit::Breakpoint => {
+                if self.gate_allows(3) {
+                    self.vmcb.rip = self.next_rip();
+                    self.set_event(event::EXCEPTION, 3);
+                } else {
+                    self.vmcb.event_injection = event::VALID | event::ERROR | event::EXCEPTION | VECTOR_GP | (3 * 8 + 2) << 32;
+                }
+            }
+            Exit::SoftInterrupt => {
+                let mut bytes = [0; 2];
+                let vector = if self.code(&mut bytes) == 2 { u64::from(bytes[1]) } else { 0 };
+                if self.gate_allows(vector) {
+                    self.vmcb.rip = self.next_rip();
+                    self.set_event(event::SOFTWARE, vector);
+                } else {
+                    let error = vector * 8 + 2;
+                    self.vmcb.event_injection = event::VALID | event::ERROR | event::EXCEPTION | VECTOR_GP | error << 32;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn watch(&mut self, what: Watch, on: bool) {
+        let (exceptions, instructions) = match what {
+            Watch::Breakpoints => (EXCEPTION_BP, intercept_1::INTN),
+            Watch::Debug => (EXCEPTION_DB, 0),
+        };
+        if on {
+            self.vmcb.intercept_exceptions |= exceptions;
+            self.vmcb.intercept_1 |= instructions;
+        } else {
+            self.vmcb.intercept_exceptions &= !exceptions;
+            self.vmcb.intercept_1 &= !instructions;
+        }
+    }
+
+    fn take_nmi(&mut self) -> u64 {
+        let before = x86::trap::nmis_taken();
+        // SAFETY: SVM is on (C2), root's IDT is loaded, and VMEXIT left both interrupt flags clear.
+        unsafe { run::window() };
+        x86::trap::nmis_taken() - before
+    }
+
+    fn quad(&self) -> [u64; 4] {
+        [self.vmcb.rax, self.gprs.rbx, self.gprs.rcx, self.gprs.rdx]
+    }
+
+    fn set_quad(&mut self, [rax, rbx, rcx, rdx]: [u64; 4]) {
+        self.vmcb.rax = rax;
+        self.gprs.rbx = rbx;
+        self.gprs.rcx = rcx;
+        self.gprs.rdx = rdx;
+    }
+
+    fn code(&self, to: &mut [u8]) -> usize {
+        Svm::code(self, to)
+    }
+
+    fn registers(&self) -> Registers {
+        let (g, v) = (&self.gprs, &self.vmcb);
+        let selector = |segment: &super::vmcb::Segment| u64::from(segment.selector);
+        Registers {
+            core: self.core,
+            zero: 0,
+            gprs: [
+                v.rax, g.rcx, g.rdx, g.rbx, v.rsp, g.rbp, g.rsi, g.rdi, g.r8, g.r9, g.r10, g.r11, g.r12, g.r13, g.r14, g.r15,
+            ],
+            rip: v.rip,
+            rflags: v.rflags,
+            selectors: [selector(&v.cs), selector(&v.ss), selector(&v.ds), selector(&v.es), selector(&v.fs), selector(&v.gs)],
+            bases: [v.fs.base, v.gs.base, v.kernel_gs_base],
+            crs: [v.cr0, v.cr2, v.cr3, v.cr4],
+            drs: [v.dr6, v.dr7],
+            efer: self.efer(),
+        }
+    }
+
+    fn cpl(&self) -> u8 {
+        self.vmcb.cpl
+    }
+
+    fn rip(&self) -> u64 {
+        self.vmcb.rip
+    }
+
+    fn mask_cpuid(&self, leaf: u32, words: &mut [u32; 4]) {
+        match leaf {
+            // APM3 appendix E.4.2: ecx bit 2 "SVM", bit 12 "SKINIT".
+            0x8000_0001 => words[2] &= !(1 << 2 | 1 << 12),
+            0x8000_000a => *words = [0; 4],
+            _ => {}
+        }
+    }
+
+    fn efer(&self) -> u64 {
+        self.vmcb.efer & !EFER_SVME
+    }
+
+    fn set_efer(&mut self, value: u64) {
+        // LMA follows LME and paging; the guest cannot write it (APM2 3.1.7 "Extended Feature Enable Register").
+        let lma = self.vmcb.efer & 1 << 10;
+        self.vmcb.efer = value & !(1 << 10) | lma | EFER_SVME;
+        self.flush = true;
+    }
+
+    fn hide_time(&mut self, ticks: u64) {
+        self.hidden = ticks;
+        self.vmcb.tsc_offset = ticks.wrapping_neg();
+    }
+
+    fn hidden_time(&self) -> u64 {
+        self.hidden
+    }
+
+    fn flush(&mut self) {
+        self.flush = true;
+    }
+
+    fn leave(&mut self) -> ! {
+        let v = &*self.vmcb;
+        let g = &self.gprs;
+        let resume = Resume {
+            gprs: [g.r15, g.r14, g.r13, g.r12, g.r11, g.r10, g.r9, g.r8, g.rbp, g.rdi, g.rsi, g.rdx, g.rcx, g.rbx, v.rax],
+            frame: [v.rip, u64::from(v.cs.selector), v.rflags, v.rsp, u64::from(v.ss.selector)],
+        };
+        region::local().object.store(0, Relaxed);
+        let data = u64::from(v.ds.selector) | u64::from(v.es.selector) << 16 | LEAVE_OPENS_GIF;
+        let (limit, idt_limit) = (table_limit(v.gdtr.limit), table_limit(v.idtr.limit));
+        // SAFETY: everything loaded here is the guest's own state, which it loaded itself before: its debug registers, its
+        // PAT, and with VMLOAD its FS, GS, TR, LDTR and system-call registers. Its tables become valid with its CR3, which
+        // the way back loads before anything can use them: the global interrupt flag is still clear, so not even an NMI
+        // comes between, and the code and stack of these lines do not need a descriptor. `resume` lies in memory of
+        // Linux' that the module set aside for this core. The way back is mapped alike in both address spaces.
+        unsafe {
+            direct::copy_in(self.seed.resume_pa, resume.as_bytes());
+            x86::write_dr6(v.dr6);
+            x86::write_dr7(v.dr7);
+            x86::write_msr(msr::PAT, v.g_pat);
+            run::load(self.vmcb_pa);
+            asm!("mov cr2, {}", in(reg) v.cr2, options(nostack));
+            tables::load(tables::Table { base: v.gdtr.base, limit }, tables::Table { base: v.idtr.base, limit: idt_limit });
+            asm!(
+                "jmp {way_back}",
+                way_back = in(reg) self.seed.leave,
+                in("rdi") self.seed.resume_va,
+                in("rsi") v.cr3,
+                in("rdx") v.cr4,
+                in("rcx") v.efer & !EFER_SVME,
+                in("r8") v.cr0,
+                in("r9") data,
+                options(noreturn)
+            );
+        }
+    }
+}
+
+fn table_limit(limit: u32) -> u16 {
+    u16::try_from(limit & 0xffff).unwrap_or(u16::MAX)
+}

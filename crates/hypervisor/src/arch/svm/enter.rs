@@ -1,0 +1,287 @@
+//! Entering: what the cores share, and how a core that runs Linux becomes its guest.
+#![expect(unsafe_code, reason = "the floor: turns SVM on and builds control blocks")]
+
+use super::core::Svm;
+use super::maps::Maps;
+use super::npt::Npt;
+use super::run::{self, Gprs};
+use super::vmcb::{INTERCEPT_2_ALL, Segment, Vmcb, intercept_1};
+use super::{EFER_SVME, msr};
+use crate::arch::x86::direct::{self, Frame};
+use crate::arch::x86::{self, cpuid, read_msr, region, tables, write_msr};
+use crate::arch::{CannotEnter, Core, FRAMES_PER_CORE, Frames, Machine, NoFrame};
+use crate::walk;
+use abi::boot::{self, Block};
+use abi::code::{self, lack};
+use core::ptr;
+use core::sync::atomic::Ordering::Relaxed;
+use spin::Mutex;
+
+const CR4_LA57: u64 = 1 << 12;
+const VM_CR_SVMDIS: u64 = 1 << 4;
+const EXT_FEATURES: u32 = 0x8000_0001;
+const SVM_FEATURES: u32 = 0x8000_000a;
+const ADDRESS_SIZES: u32 = 0x8000_0008;
+/// The vendor.
+#[derive(Debug)]
+pub struct Amd;
+
+/// What all cores share: the nested tables and the permission maps.
+#[derive(Debug)]
+struct Shared {
+    npt: Npt,
+    maps: Option<Maps>,
+}
+
+static SHARED: Mutex<Shared> = Mutex::new(Shared { npt: Npt::empty(), maps: None });
+
+fn claim(pfn: u64) -> Frame {
+    // SAFETY: `Frames` hands out each frame of the module's blocks once (F2), and blocks are hidden from Linux before any
+    // core runs under the tables and mapped as long as root runs (F1).
+    unsafe { Frame::claim(pfn) }
+}
+
+impl Machine for Amd {
+    type Core = Svm;
+    const NAME: &'static str = "AMD SVM";
+
+    fn supported() -> Result<(), CannotEnter> {
+        supported()
+    }
+
+    fn prepare(frames: &mut Frames) -> Result<(), NoFrame> {
+        let msr = frames(2).ok_or(NoFrame)?;
+        let io = frames(3).ok_or(NoFrame)?;
+        let maps = Maps::new([claim(msr), claim(msr + 1)], [claim(io), claim(io + 1), claim(io + 2)]);
+        let mut shared = SHARED.lock();
+        shared.maps = Some(maps);
+        shared.npt.build(address_bits(), &mut || frames(1).map(claim))
+    }
+
+    fn own_ports(first: u16, count: u16) {
+        if let Some(maps) = SHARED.lock().maps.as_ref() {
+            (first..first.saturating_add(count)).for_each(|port| maps.watch_port(port));
+        }
+    }
+
+    fn tables_to_hide(block: Block) -> u32 {
+        SHARED.lock().npt.tables_to_hide(block)
+    }
+
+    fn hide(block: Block, frames: &mut Frames) -> Result<(), NoFrame> {
+        SHARED.lock().npt.hide(block, &mut || frames(1).map(claim))
+    }
+
+    fn show(block: Block) {
+        SHARED.lock().npt.show(block);
+    }
+
+    unsafe fn enter(core: u32, seed: boot::Core, frames: [Frame; FRAMES_PER_CORE]) -> Result<Svm, CannotEnter> {
+        let shared = SHARED.lock();
+        let maps = shared.maps.as_ref().ok_or(CannotEnter { code: code::BOOT_MEMORY, detail: 0 })?;
+        // SAFETY: by the caller; `prepare` filled what is shared.
+        unsafe { enter(core, seed, &shared.npt, maps, frames) }
+    }
+
+    fn let_go() -> ! {
+        let object = ptr::with_exposed_provenance_mut::<Svm>(region::local().object.load(Relaxed) as usize);
+        if object.is_null() {
+            x86::halt_for_ever();
+        }
+        // SAFETY: `Svm::run` stored the address of the object on this core's main stack, which nobody uses any more: the
+        // code that did faulted and is never resumed. The control block holds the guest as the last exit left it.
+        unsafe { (*object).leave() }
+    }
+}
+
+/// Whether this core could be entered, or what is in the way.
+///
+/// # Errors
+/// The first that applies, in this order: what the processor lacks, the firmware's lock, another user.
+fn supported() -> Result<(), CannotEnter> {
+    let vendor = cpuid(0, 0);
+    let amd = (vendor.ebx, vendor.edx, vendor.ecx) == (0x6874_7541, 0x6974_6e65, 0x444d_4163);
+    let hygon = (vendor.ebx, vendor.edx, vendor.ecx) == (0x6f67_7948, 0x6e65_476e, 0x656e_6975);
+    if !amd && !hygon {
+        return Err(CannotEnter { code: code::CPU_LACKS, detail: lack::VENDOR });
+    }
+    let top = cpuid(0x8000_0000, 0).eax;
+    let features = cpuid(EXT_FEATURES, 0);
+    let mut missing = 0;
+    if features.ecx & 1 << 2 == 0 {
+        missing |= lack::SVM;
+    } else if top < SVM_FEATURES || cpuid(SVM_FEATURES, 0).edx & 1 == 0 {
+        missing |= lack::NESTED_PAGING;
+    }
+    if features.edx & 1 << 26 == 0 {
+        missing |= lack::GIB_PAGES;
+    }
+    if missing != 0 {
+        return Err(CannotEnter { code: code::CPU_LACKS, detail: missing });
+    }
+    if x86::cr4() & CR4_LA57 != 0 {
+        return Err(CannotEnter { code: code::KERNEL_UNSUPPORTED, detail: lack::LA57 });
+    }
+    // SAFETY: both registers exist where CPUID reports SVM (APM2 15.4 "Enabling SVM").
+    let (vm_cr, efer) = unsafe { (read_msr(msr::VM_CR), read_msr(x86::msr::EFER)) };
+    may_enable(vm_cr, efer)
+}
+
+/// The two registers' part of [`supported`].
+///
+/// # Errors
+/// The firmware's lock, then another user.
+fn may_enable(vm_cr: u64, efer: u64) -> Result<(), CannotEnter> {
+    if vm_cr & VM_CR_SVMDIS != 0 {
+        return Err(CannotEnter { code: code::CPU_LOCKED, detail: 0 });
+    }
+    if efer & EFER_SVME != 0 {
+        return Err(CannotEnter { code: code::CPU_IN_USE, detail: 0 });
+    }
+    Ok(())
+}
+
+/// Physical address bits of this machine.
+fn address_bits() -> u32 {
+    cpuid(ADDRESS_SIZES, 0).eax & 0xff
+}
+
+/// Makes this core's Linux the guest of the returned object, which has not run yet.
+///
+/// # Errors
+/// As [`supported`].
+///
+/// # Safety
+/// This core runs in root on its own region's stack with interrupts off; `seed` tells where its Linux continues; the
+/// frames are its own; `npt` hides all of root's frames; [`tables::prepare`] has run.
+unsafe fn enter(
+    core: u32,
+    seed: boot::Core,
+    npt: &Npt,
+    maps: &Maps,
+    [guest, host, save]: [Frame; FRAMES_PER_CORE],
+) -> Result<Svm, CannotEnter> {
+    supported()?;
+    let (gdt, idt) = tables::current();
+    // SAFETY: `supported` saw the extension, and that nobody uses it; the frame for the host's state is this core's own.
+    let (efer, pat) = unsafe {
+        let efer = read_msr(x86::msr::EFER);
+        write_msr(x86::msr::EFER, efer | EFER_SVME);
+        write_msr(msr::VM_HSAVE_PA, save.pa());
+        (efer, read_msr(x86::msr::PAT))
+    };
+    // SAFETY: SVM is on since the lines above. The guest's FS, GS, TR, LDTR and system-call registers are still loaded:
+    // they are saved before root loads its own tables, and root's after.
+    unsafe {
+        run::close();
+        run::save(guest.pa());
+        tables::load_root(region::local());
+        run::save(host.pa());
+    }
+    // SAFETY: a frame is 4096 bytes, mapped for as long as root runs (D1), and this is its only name from here on; every
+    // bit pattern is a `Vmcb`.
+    let vmcb = unsafe { &mut *guest.address().cast::<Vmcb>() };
+    fill_state(vmcb, seed, efer, pat, gdt, idt);
+    fill_control(vmcb, npt, maps);
+    let next_rip_saved = cpuid(SVM_FEATURES, 0).edx & 1 << 3 != 0;
+    region::local().core.store(core, Relaxed);
+    Ok(Svm {
+        vmcb,
+        vmcb_pa: guest.pa(),
+        host_pa: host.pa(),
+        gprs: Gprs::default(),
+        core,
+        seed,
+        next_rip_saved,
+        interrupted: 0,
+        nmi: false,
+        flush: true,
+        hidden: 0,
+    })
+}
+
+fn fill_control(vmcb: &mut Vmcb, npt: &Npt, maps: &Maps) {
+    use intercept_1::{CPUID, INVLPGA, IOIO, MSR, NMI, SHUTDOWN};
+    vmcb.intercept_1 = CPUID | INVLPGA | IOIO | MSR | NMI | SHUTDOWN;
+    vmcb.intercept_2 = INTERCEPT_2_ALL;
+    vmcb.msrpm_base = maps.msr_pa();
+    vmcb.iopm_base = maps.io_pa();
+    vmcb.asid = 1;
+    vmcb.np_enable = 1;
+    vmcb.n_cr3 = npt.root_pa();
+}
+
+fn fill_state(vmcb: &mut Vmcb, seed: boot::Core, efer: u64, pat: u64, gdt: tables::Table, idt: tables::Table) {
+    let [cs, ss, ds, es] = selectors();
+    vmcb.cs = segment(seed.guest_cr3, gdt, cs);
+    vmcb.ss = segment(seed.guest_cr3, gdt, ss);
+    vmcb.ds = segment(seed.guest_cr3, gdt, ds);
+    vmcb.es = segment(seed.guest_cr3, gdt, es);
+    vmcb.gdtr = Segment { base: gdt.base, limit: gdt.limit.into(), ..Segment::default() };
+    vmcb.idtr = Segment { base: idt.base, limit: idt.limit.into(), ..Segment::default() };
+    vmcb.cpl = 0;
+    vmcb.efer = efer | EFER_SVME;
+    vmcb.cr0 = x86::cr0();
+    vmcb.cr2 = x86::cr2();
+    vmcb.cr3 = seed.guest_cr3;
+    vmcb.cr4 = x86::cr4();
+    vmcb.dr6 = x86::dr6();
+    vmcb.dr7 = x86::dr7();
+    // Interrupts are off at entry; the way in restores the flags from its stack.
+    vmcb.rflags = 2;
+    vmcb.rip = seed.guest_rip;
+    vmcb.rsp = seed.guest_rsp;
+    vmcb.rax = u64::from(code::SUCCESS);
+    vmcb.g_pat = pat;
+}
+
+fn selectors() -> [u16; 4] {
+    let (cs, ss, ds, es): (u16, u16, u16, u16);
+    // SAFETY: reads four registers.
+    unsafe {
+        ::core::arch::asm!(
+            "mov {0:x}, cs", "mov {1:x}, ss", "mov {2:x}, ds", "mov {3:x}, es",
+            out(reg) cs, out(reg) ss, out(reg) ds, out(reg) es, options(nomem, nostack, preserves_flags)
+        );
+    }
+    [cs, ss, ds, es]
+}
+
+/// A segment with the hidden part that its descriptor in Linux' table says. The null selector is unusable.
+fn segment(cr3: u64, gdt: tables::Table, selector: u16) -> Segment {
+    let offset = u64::from(selector & !7);
+    if offset == 0 {
+        return Segment { selector, ..Segment::default() };
+    }
+    let mut bytes = [0; 8];
+    let in_table = selector & 4 == 0 && offset + 7 <= u64::from(gdt.limit);
+    let read = in_table && walk::read_bytes(cr3, gdt.base + offset, &mut bytes, direct::read, direct::copy_out) == 8;
+    // A selector of a local table is a 32-bit program's; flat data of ring 3 is what its hidden part almost always says,
+    // and 64-bit code never looks at it.
+    let descriptor = if read { u64::from_le_bytes(bytes) } else { 0x00cf_f300_0000_ffff };
+    let granular = descriptor & 1 << 55 != 0;
+    #[expect(clippy::cast_possible_truncation, reason = "fields of a descriptor")]
+    let (attributes, limit) = (
+        ((descriptor >> 40 & 0xff) | (descriptor >> 44 & 0xf00)) as u16,
+        ((descriptor & 0xffff) | (descriptor >> 32 & 0xf_0000)) as u32,
+    );
+    Segment {
+        selector,
+        attributes,
+        limit: if granular { limit << 12 | 0xfff } else { limit },
+        base: descriptor >> 16 & 0xff_ffff | (descriptor >> 56) << 24,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch a load on a machine whose firmware forbids SVM, or on top of another hypervisor.
+    #[test]
+    fn a_locked_or_used_extension_is_refused() {
+        assert_eq!(may_enable(0, 0), Ok(()));
+        assert_eq!(may_enable(1 << 4, 0).unwrap_err().code, code::CPU_LOCKED);
+        assert_eq!(may_enable(0, 1 << 12).unwrap_err().code, code::CPU_IN_USE);
+    }
+}

@@ -1,0 +1,157 @@
+//! Nested page tables: guest-physical is physical, but for root's own frames, which the guest cannot reach.
+//!
+//! **Holds always**
+//! - N1: every address below 2^(physical address bits) is mapped to itself, read, write and execute, by the largest page,
+//!   except the blocks that were hidden.
+//! - N2: a page of a hidden block reads as zeros from one frame for all, and can be neither written nor executed: that is
+//!   an exit. Linux' own scans of memory find zeros instead of faulting.
+//! - N3: tables are never freed while a core runs under them; a merge is a flush first.
+//!
+//! **Cost**: one frame for each 512 GiB at start; hiding a block takes at most two frames, which come out of the block.
+//! Layout: APM2 5.3 "Long-Mode Page Translation" and 15.25 "Nested Paging"; nested entries carry the user bit.
+
+use crate::arch::NoFrame;
+use crate::arch::x86::direct::Frame;
+use crate::limits::TABLES_MAX;
+use abi::boot::{Block, FRAME_BYTES};
+
+const PRESENT: u64 = 1;
+const WRITE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
+const LARGE: u64 = 1 << 7;
+const NO_EXECUTE: u64 = 1 << 63;
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+const FULL: u64 = PRESENT | WRITE | USER;
+const FRAMES_2M: u64 = 512;
+const FRAMES_1G: u64 = 512 * 512;
+
+/// The tables.
+#[derive(Debug)]
+pub struct Npt {
+    root: Option<Frame>,
+    zeros: Option<Frame>,
+    tables: [Option<Frame>; TABLES_MAX],
+}
+
+impl Npt {
+    /// No tables yet. It is large, so it is filled where it lies.
+    #[must_use]
+    pub const fn empty() -> Npt {
+        Npt { root: None, zeros: None, tables: [const { None }; TABLES_MAX] }
+    }
+
+    /// Maps everything below 2^`bits`.
+    ///
+    /// # Errors
+    /// [`NoFrame`] when `frames` ran out.
+    pub fn build(&mut self, bits: u32, frames: &mut dyn FnMut() -> Option<Frame>) -> Result<(), NoFrame> {
+        self.zeros = Some(frames().ok_or(NoFrame)?);
+        let root = frames().ok_or(NoFrame)?;
+        for region in 0..1_u64 << bits.clamp(39, 48).saturating_sub(39) {
+            let table = frames().ok_or(NoFrame)?;
+            for slot in 0..512_u64 {
+                let pfn = region * 512 * FRAMES_1G + slot * FRAMES_1G;
+                table.set(index(slot), pfn * FRAME_BYTES | FULL | LARGE);
+            }
+            root.set(index(region), table.pa() | FULL);
+            self.keep(table)?;
+        }
+        self.root = Some(root);
+        Ok(())
+    }
+
+    /// What goes into the control block.
+    #[must_use]
+    pub fn root_pa(&self) -> u64 {
+        self.root.as_ref().map_or(0, Frame::pa)
+    }
+
+    /// Tables that the next [`Npt::hide`] of this block will need: 0, 1 or 2.
+    #[must_use]
+    pub fn tables_to_hide(&self, block: Block) -> u32 {
+        let Some((gib, slot)) = self.gib(block.pfn) else { return 0 };
+        let entry = gib.get(slot);
+        if entry & LARGE != 0 {
+            return 2;
+        }
+        u32::from(self.table_of(entry).is_some_and(|table| table.get(slot_2m(block.pfn)) & LARGE != 0))
+    }
+
+    /// Takes a block out of the guest's sight (N2). The caller flushes every core.
+    ///
+    /// # Errors
+    /// [`NoFrame`] when `frames` ran out; then nothing of the block was hidden.
+    pub fn hide(&mut self, block: Block, frames: &mut dyn FnMut() -> Option<Frame>) -> Result<(), NoFrame> {
+        let zeros = self.zeros.as_ref().ok_or(NoFrame)?.pa();
+        self.map(block, Some(zeros | PRESENT | USER | NO_EXECUTE), frames)
+    }
+
+    /// Gives a block back to the guest's sight (N1). The caller flushes every core. Its tables stay.
+    pub fn show(&mut self, block: Block) {
+        // A shown block was hidden, so its tables exist and no frame is asked for.
+        let shown = self.map(block, None, &mut || None);
+        debug_assert!(shown.is_ok());
+    }
+
+    fn map(&mut self, block: Block, hidden: Option<u64>, frames: &mut dyn FnMut() -> Option<Frame>) -> Result<(), NoFrame> {
+        let Some((gib, slot)) = self.gib(block.pfn) else { return Err(NoFrame) };
+        let entry = gib.get(slot);
+        let gib_pfn = block.pfn & !(FRAMES_1G - 1);
+        if entry & LARGE != 0 {
+            let table = frames().ok_or(NoFrame)?;
+            for i in 0..512_u64 {
+                table.set(index(i), (gib_pfn + i * FRAMES_2M) * FRAME_BYTES | FULL | LARGE);
+            }
+            let pa = table.pa();
+            self.keep(table)?;
+            if let Some((gib, slot)) = self.gib(block.pfn) {
+                gib.set(slot, pa | FULL);
+            }
+        }
+        let entry = self.gib(block.pfn).map_or(0, |(gib, slot)| gib.get(slot));
+        let slot = slot_2m(block.pfn);
+        let mib = self.table_of(entry).ok_or(NoFrame)?.get(slot);
+        if mib & LARGE != 0 {
+            let table = frames().ok_or(NoFrame)?;
+            let first = block.pfn & !(FRAMES_2M - 1);
+            for i in 0..512_u64 {
+                table.set(index(i), (first + i) * FRAME_BYTES | FULL);
+            }
+            let pa = table.pa();
+            self.keep(table)?;
+            if let Some(mibs) = self.table_of(entry) {
+                mibs.set(slot, pa | FULL);
+            }
+        }
+        let mib = self.table_of(entry).map_or(0, |table| table.get(slot));
+        let pages = self.table_of(mib).ok_or(NoFrame)?;
+        for pfn in block.pfn..block.pfn + (1 << block.order) {
+            pages.set(index(pfn & 511), hidden.unwrap_or(pfn * FRAME_BYTES | FULL));
+        }
+        Ok(())
+    }
+
+    fn gib(&self, pfn: u64) -> Option<(&Frame, usize)> {
+        let table = self.table_of(self.root.as_ref()?.get(index(pfn / FRAMES_1G / 512 & 511)))?;
+        Some((table, index(pfn / FRAMES_1G & 511)))
+    }
+
+    fn table_of(&self, entry: u64) -> Option<&Frame> {
+        let pa = entry & ADDRESS;
+        self.tables.iter().flatten().find(|frame| frame.pa() == pa)
+    }
+
+    fn keep(&mut self, table: Frame) -> Result<(), NoFrame> {
+        let place = self.tables.iter_mut().find(|place| place.is_none()).ok_or(NoFrame)?;
+        *place = Some(table);
+        Ok(())
+    }
+}
+
+fn slot_2m(pfn: u64) -> usize {
+    index(pfn / FRAMES_2M & 511)
+}
+
+fn index(slot: u64) -> usize {
+    usize::try_from(slot & 511).unwrap_or(0)
+}

@@ -1,0 +1,42 @@
+//! How long an intercepted instruction is, where the processor does not tell (no NRIP save, as in QEMU).
+//!
+//! Only instructions that are intercepted come here: `0f xx` and `0f 01 xx` behind any prefixes, INT3 and INT n.
+
+/// Bytes that an instruction can have at most.
+pub const INSTRUCTION_BYTES_MAX: usize = 15;
+
+/// Length of the instruction at the front of `bytes`, or `None` if it is none of ours.
+#[must_use]
+pub fn length(bytes: &[u8]) -> Option<u64> {
+    let prefixes = bytes.iter().take_while(|byte| is_prefix(**byte)).count();
+    let rest = bytes.get(prefixes..)?;
+    let opcode = match rest {
+        [0xcc, ..] => 1,
+        [0xcd, ..] | [0x0f, 0xa2 | 0x30 | 0x32, ..] => 2,
+        [0x0f, 0x01, 0xd8..=0xdf, ..] => 3,
+        _ => return None,
+    };
+    u64::try_from(prefixes + opcode).ok()
+}
+
+fn is_prefix(byte: u8) -> bool {
+    matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0x66 | 0x67 | 0xf0 | 0xf2 | 0xf3 | 0x40..=0x4f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch a guest that continues in the middle of an instruction with prefixes.
+    #[test]
+    fn prefixes_count_and_foreign_instructions_are_refused() {
+        assert_eq!(length(&[0x0f, 0xa2, 0x90]), Some(2));
+        assert_eq!(length(&[0xf3, 0x48, 0x0f, 0xa2]), Some(4));
+        assert_eq!(length(&[0x0f, 0x01, 0xd9]), Some(3));
+        assert_eq!(length(&[0xcc]), Some(1));
+        assert_eq!(length(&[0xcd, 0x80]), Some(2));
+        assert_eq!(length(&[0x0f, 0x05]), None);
+        assert_eq!(length(&[0x66; 15]), None);
+        assert_eq!(length(&[]), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! RAM by physical address: the direct map that the module built at [`abi::boot::DIRECT_VA`].
+//!
+//! **Holds always**
+//! - D1: the direct map covers `[0, max(4 GiB, end of RAM))` read and write, and stays as long as root runs.
+//! - D2: what lies there may change under our feet, by the guest or a device. So it is never a reference, only volatile
+//!   or atomic loads and stores of at most eight aligned bytes.
+//! - D3: [`Ram`] is bounded by the end of RAM, so a physical address that the guest chose cannot reach a device.
+//!
+//! **Callers**: everyone in root, through [`Ram`], which is safe: it cannot reach root's own frames unless asked by
+//! the rooms that own them (`RamOwn`). **Cost**: one access each.
+#![expect(unsafe_code, reason = "the one file that makes a pointer of a physical address")]
+
+use abi::boot::{DIRECT_VA, FRAME_BYTES};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// End of RAM in bytes; set once while the image is prepared, before any other core enters.
+static END: AtomicU64 = AtomicU64::new(0);
+
+/// Says where RAM ends.
+///
+/// # Safety
+/// `[0, end)` is mapped at [`DIRECT_VA`] (D1).
+pub unsafe fn set_end(end: u64) {
+    END.store(end, Relaxed);
+}
+
+fn pointer(pa: u64, bytes: u64) -> Option<*mut u8> {
+    let end = pa.checked_add(bytes)?;
+    (end <= END.load(Relaxed)).then(|| (DIRECT_VA + pa) as *mut u8)
+}
+
+/// Reads eight bytes; `None` beyond RAM or across an eight-byte border.
+#[must_use]
+pub fn read(pa: u64) -> Option<u64> {
+    let word = pointer(pa, 8)?.cast::<u64>();
+    // SAFETY: mapped by D1 and D3; aligned by the test; a volatile load is right for memory that others change (D2).
+    pa.is_multiple_of(8).then(|| unsafe { word.read_volatile() })
+}
+
+/// Writes eight bytes; `false` beyond RAM or across an eight-byte border.
+///
+/// # Safety
+/// The frame is not one that Rust code in root holds a reference into.
+pub unsafe fn write(pa: u64, value: u64) -> bool {
+    let Some(word) = pointer(pa, 8) else { return false };
+    if !pa.is_multiple_of(8) {
+        return false;
+    }
+    // SAFETY: mapped by D1 and D3, aligned; nobody holds a reference by the caller's promise.
+    unsafe { word.cast::<u64>().write_volatile(value) };
+    true
+}
+
+/// Copies bytes out of RAM; `false` if they reach beyond it.
+pub fn copy_out(pa: u64, to: &mut [u8]) -> bool {
+    let Some(from) = pointer(pa, to.len() as u64) else { return false };
+    for (i, byte) in to.iter_mut().enumerate() {
+        // SAFETY: within the range that `pointer` checked (D1, D3); single bytes are always aligned (D2).
+        *byte = unsafe { from.add(i).read_volatile() };
+    }
+    true
+}
+
+/// Copies bytes into RAM of the guest; `false` if they reach beyond it.
+///
+/// # Safety
+/// As [`write`].
+pub unsafe fn copy_in(pa: u64, from: &[u8]) -> bool {
+    let Some(to) = pointer(pa, from.len() as u64) else { return false };
+    for (i, byte) in from.iter().enumerate() {
+        // SAFETY: as in `copy_out`; nobody holds a reference by the caller's promise.
+        unsafe { to.add(i).write_volatile(*byte) };
+    }
+    true
+}
+
+/// One frame of root's own, exclusively held: a table, a map, a control block.
+///
+/// F1: its frame lies in a block that the module handed over, hidden from Linux, mapped as long as root runs (D1).
+/// F2: it is the only name of that frame.
+#[derive(Debug)]
+pub struct Frame {
+    pfn: u64,
+}
+
+impl Frame {
+    /// Takes a frame and clears it.
+    ///
+    /// # Safety
+    /// F1 and F2 hold for `pfn`.
+    #[must_use]
+    pub unsafe fn claim(pfn: u64) -> Frame {
+        let frame = Frame { pfn };
+        for slot in 0..512 {
+            frame.set(slot, 0);
+        }
+        frame
+    }
+
+    /// The frame's number.
+    #[must_use]
+    pub fn pfn(&self) -> u64 {
+        self.pfn
+    }
+
+    /// Its physical address.
+    #[must_use]
+    pub fn pa(&self) -> u64 {
+        self.pfn * FRAME_BYTES
+    }
+
+    /// The frame's address in root, for what is bigger than a word.
+    #[must_use]
+    pub fn address(&self) -> *mut u8 {
+        (DIRECT_VA + self.pa()) as *mut u8
+    }
+
+    /// Reads one of 512 words.
+    #[must_use]
+    pub fn get(&self, slot: usize) -> u64 {
+        self.word(slot).load(Relaxed)
+    }
+
+    /// Writes one of 512 words; a table walker sees the old entry or the new one.
+    pub fn set(&self, slot: usize, entry: u64) {
+        self.word(slot).store(entry, core::sync::atomic::Ordering::Release);
+    }
+
+    fn word(&self, slot: usize) -> &AtomicU64 {
+        assert!(slot < 512, "a table has 512 words");
+        // SAFETY: F1 maps the frame for as long as root runs, F2 and atomic access exclude other Rust references of
+        // another type; the slot is inside by the assert; the processor's walkers load 8 aligned bytes at once.
+        unsafe { AtomicU64::from_ptr(self.address().cast::<u64>().add(slot)) }
+    }
+}
+
+/// Adds to a word of the doorbell, a page of Linux' that its worker reads; nothing beyond RAM is touched.
+pub fn doorbell_add(pa: u64, n: u64) {
+    if let Some(word) = doorbell(pa) {
+        word.fetch_add(n, Relaxed);
+    }
+}
+
+/// Stores a word of the doorbell.
+pub fn doorbell_set(pa: u64, value: u64) {
+    if let Some(word) = doorbell(pa) {
+        word.store(value, Relaxed);
+    }
+}
+
+fn doorbell(pa: u64) -> Option<&'static AtomicU64> {
+    let word = pointer(pa, 8)?.cast::<u64>();
+    // SAFETY: the module set this page aside for both sides and keeps it until root is gone; both use whole aligned words.
+    pa.is_multiple_of(8).then(|| unsafe { AtomicU64::from_ptr(word) })
+}

@@ -1,0 +1,181 @@
+//! What both vendors need: registers, ports, tables, the direct map, the local APIC, the UART.
+#![expect(unsafe_code, reason = "the floor: instructions that Rust cannot say")]
+
+pub mod apic;
+pub mod direct;
+pub mod region;
+pub mod tables;
+pub mod trap;
+pub mod uart;
+
+use core::arch::asm;
+use core::arch::x86_64::{__cpuid_count, _rdtsc, CpuidResult};
+
+/// Reads a model-specific register.
+///
+/// # Safety
+/// The register exists on this processor; there is no fix-up for #GP in root.
+pub unsafe fn read_msr(msr: u32) -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: by the caller's promise the register exists, and reading one that does has no effect on memory.
+    unsafe { asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Writes a model-specific register.
+///
+/// # Safety
+/// The register exists and takes this value, and what it changes (tables, modes, addresses) is what root expects.
+pub unsafe fn write_msr(msr: u32, value: u64) {
+    #[expect(clippy::cast_possible_truncation, reason = "the instruction takes two halves")]
+    let (low, high) = (value as u32, (value >> 32) as u32);
+    // SAFETY: the caller's promise is the instruction's whole contract.
+    unsafe { asm!("wrmsr", in("ecx") msr, in("eax") low, in("edx") high, options(nostack, preserves_flags)) };
+}
+
+/// Reads a byte from a port that root owns.
+///
+/// # Safety
+/// The port's device is root's: reading may change its state.
+pub unsafe fn port_in(port: u16) -> u8 {
+    let value: u8;
+    // SAFETY: no memory is touched; the device is the caller's.
+    unsafe { asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// Writes a byte to a port that root owns.
+///
+/// # Safety
+/// As [`port_in`]; and the device does no DMA with it.
+pub unsafe fn port_out(port: u16, value: u8) {
+    // SAFETY: no memory is touched; the device is the caller's.
+    unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags)) };
+}
+
+/// CPUID on the hardware below the guest.
+#[must_use]
+pub fn cpuid(leaf: u32, subleaf: u32) -> CpuidResult {
+    __cpuid_count(leaf, subleaf)
+}
+
+/// The time stamp counter, nothing hidden.
+#[must_use]
+pub fn tsc() -> u64 {
+    // SAFETY: RDTSC is allowed in ring 0 whatever CR4.TSD says, and it only reads.
+    unsafe { _rdtsc() }
+}
+
+/// A breath while waiting for another core.
+pub fn relax() {
+    core::hint::spin_loop();
+}
+
+macro_rules! control_register {
+    ($read:ident, $name:literal) => {
+        /// Reads the control or debug register of this name.
+        #[must_use]
+        pub fn $read() -> u64 {
+            let value: u64;
+            // SAFETY: root runs in ring 0 of 64-bit mode, where reading it neither faults nor changes anything.
+            unsafe { asm!(concat!("mov {}, ", $name), out(reg) value, options(nomem, nostack, preserves_flags)) };
+            value
+        }
+    };
+}
+control_register!(cr0, "cr0");
+control_register!(cr2, "cr2");
+control_register!(cr3, "cr3");
+control_register!(cr4, "cr4");
+control_register!(dr6, "dr6");
+control_register!(dr7, "dr7");
+
+/// Loads debug register 7.
+///
+/// # Safety
+/// Breakpoints it arms are the guest's: root's #DB handler must tolerate them.
+pub unsafe fn write_dr7(value: u64) {
+    // SAFETY: by the caller.
+    unsafe { asm!("mov dr7, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
+}
+
+/// Loads debug register 6.
+///
+/// # Safety
+/// Only on the way back to Linux: it is Linux' state.
+pub unsafe fn write_dr6(value: u64) {
+    // SAFETY: by the caller.
+    unsafe { asm!("mov dr6, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
+}
+
+/// Model-specific registers that both vendors have (AMD APM2 appendix A, Intel SDM4).
+pub mod msr {
+    /// Extended features.
+    pub const EFER: u32 = 0xc000_0080;
+    /// Page attributes.
+    pub const PAT: u32 = 0x277;
+    /// Local APIC base and mode.
+    pub const APIC_BASE: u32 = 0x1b;
+    /// Local APIC timer deadline.
+    pub const TSC_DEADLINE: u32 = 0x6e0;
+    /// Interrupt command register in x2APIC mode.
+    pub const X2APIC_ICR: u32 = 0x830;
+    /// Local APIC id in x2APIC mode.
+    pub const X2APIC_ID: u32 = 0x802;
+}
+
+/// The end of a core whose state cannot be trusted even for last words.
+pub fn halt_for_ever() -> ! {
+    loop {
+        // SAFETY: stops the core until the next NMI or reset; nothing of Rust's is touched.
+        unsafe { asm!("hlt", options(nomem, nostack)) };
+    }
+}
+
+/// Whether the local APIC's timer can wait for a time stamp (CPUID 1 ECX bit 24).
+#[must_use]
+pub fn has_tsc_deadline() -> bool {
+    cpuid(1, 0).ecx & 1 << 24 != 0
+}
+
+/// The time stamp that the timer waits for, 0 for none. Only where [`has_tsc_deadline`].
+#[must_use]
+pub fn tsc_deadline() -> u64 {
+    // SAFETY: every caller has asked `has_tsc_deadline`.
+    unsafe { read_msr(msr::TSC_DEADLINE) }
+}
+
+/// Sets it. Only where [`has_tsc_deadline`].
+pub fn set_tsc_deadline(value: u64) {
+    // SAFETY: as `tsc_deadline`; it arms the guest's own timer.
+    unsafe { write_msr(msr::TSC_DEADLINE, value) };
+}
+
+/// Resets the machine as a triple fault does on bare metal: by the reset register, then by the keyboard controller.
+pub fn reset_machine() -> ! {
+    // SAFETY: the machine ends here; nothing of Linux' or root's is needed any more.
+    unsafe {
+        port_out(0xcf9, 0x02);
+        port_out(0xcf9, 0x06);
+        port_out(0x64, 0xfe);
+    }
+    halt_for_ever()
+}
+
+/// Test of last words: an undefined instruction.
+pub fn fault_undefined() -> ! {
+    // SAFETY: it only faults, and root's handler does not come back.
+    unsafe { asm!("ud2", options(noreturn, nostack)) }
+}
+
+/// Test of last words: an address that root's tables do not map.
+pub fn fault_page() -> ! {
+    // SAFETY: as `fault_undefined`; the lowest page is never mapped in root.
+    unsafe { asm!("mov rax, [8]", "ud2", options(noreturn, nostack)) }
+}
+
+/// Test of last words: a stack that grows into its guard page.
+pub fn fault_stack() -> ! {
+    // SAFETY: as `fault_undefined`; what lies below on this core's stack is never used again.
+    unsafe { asm!("2:", "push rax", "jmp 2b", options(noreturn)) }
+}

@@ -1,0 +1,127 @@
+//! Traps in root: faults end in last words, an NMI in a window is counted, a #DB of the guest's breakpoints is ignored.
+//!
+//! Root runs with interrupts off and (AMD) the global interrupt flag clear, so nothing else can come.
+#![expect(unsafe_code, reason = "trap stubs")]
+
+use super::region::{LOCAL, local};
+use abi::boot::CORE_STRIDE;
+use core::arch::global_asm;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// A fault of root's own, as the stub pushed it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Fault {
+    /// r15 … rax, as pushed.
+    pub gprs: [u64; 15],
+    /// Exception vector.
+    pub vector: u64,
+    /// Its error code, or 0.
+    pub error: u64,
+    /// Where it happened.
+    pub rip: u64,
+    /// Selector.
+    pub cs: u64,
+    /// Flags.
+    pub rflags: u64,
+    /// Stack pointer then.
+    pub rsp: u64,
+    /// Selector.
+    pub ss: u64,
+}
+
+global_asm!(
+    r#"
+    .section .text
+    .balign 16
+trap_stubs:
+    .set vector, 0
+    .rept 32
+    .balign 16
+    .if (0x60227d00 >> vector) & 1 == 0
+    .byte 0x6a, 0
+    .endif
+    .byte 0x6a, vector
+    jmp trap_common
+    .set vector, vector + 1
+    .endr
+
+    .balign 16
+trap_common:
+    push rax
+    push rbx
+    push rcx
+    push rdx
+    push rsi
+    push rdi
+    push rbp
+    push r8
+    push r9
+    push r10
+    push r11
+    push r12
+    push r13
+    push r14
+    push r15
+    cld
+    mov rdi, rsp
+    and rsp, -16
+    call {fault}
+    ud2
+
+    .balign 16
+trap_nmi:
+    push rax
+    mov rax, rsp
+    and rax, {mask}
+    lock inc qword ptr [rax + {local}]
+    pop rax
+    iretq
+
+    .balign 16
+trap_ignore:
+    iretq
+    "#,
+    fault = sym fault,
+    mask = const -(CORE_STRIDE as i64),
+    local = const LOCAL,
+);
+
+unsafe extern "C" {
+    static trap_stubs: [[u8; 16]; 32];
+    static trap_nmi: u8;
+    static trap_ignore: u8;
+}
+
+/// Address of the stub for an exception vector below 32.
+pub(super) fn stub(vector: usize) -> u64 {
+    match vector {
+        1 => &raw const trap_ignore as u64,
+        2 => &raw const trap_nmi as u64,
+        // SAFETY: only the address is computed; the vector is below 32, as the array has.
+        _ => unsafe { (&raw const trap_stubs).cast::<[u8; 16]>().add(vector & 31) as u64 },
+    }
+}
+
+static HANDLER: AtomicUsize = AtomicUsize::new(0);
+
+/// Says who writes the last words. Once, before any core loads the IDT.
+pub fn on_fault(handler: fn(&Fault) -> !) {
+    HANDLER.store(handler as usize, Relaxed);
+}
+
+extern "C" fn fault(frame: &Fault) -> ! {
+    let handler = HANDLER.load(Relaxed);
+    if handler == 0 {
+        super::halt_for_ever();
+    }
+    // SAFETY: only `on_fault` stores here, and only functions of this type.
+    let handler = unsafe { core::mem::transmute::<usize, fn(&Fault) -> !>(handler) };
+    handler(frame)
+}
+
+/// NMIs that root took in windows on this core so far.
+#[must_use]
+pub fn nmis_taken() -> u64 {
+    local().nmis.load(Relaxed)
+}

@@ -1,0 +1,160 @@
+//! Halting: every core waits in root, time stands still for Linux, one core serves the prompt.
+//!
+//! **Holds always**
+//! - H1: at most one core owns the halt. Another that wants one waits its turn, halted itself meanwhile.
+//! - H2: a core says that it is halted only after the NMI that called it has been taken, so none leaks to Linux later.
+//! - H3: the time from "all are halted" to "the first goes on" is hidden from Linux' time stamp counter, on every core
+//!   alike; so no core ever sees it run backwards.
+//!
+//! **Cost**: an NMI to each core; while halted every core spins. **Proof**: `tests/halt.rs`, 200 halts asked for from both cores.
+
+use crate::arch::{Core, Event, x86};
+use crate::limits::HALT_WAIT_MS;
+use crate::root::{HALTED, OUT, ROOT, RUNNING};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+
+const NOBODY: u32 = u32::MAX;
+
+/// State of the halt.
+pub struct Halt {
+    owner: AtomicU32,
+    wanted: AtomicBool,
+    hidden: AtomicU64,
+    selected: AtomicU32,
+    since: AtomicU64,
+}
+
+/// The one.
+pub static HALT: Halt = Halt {
+    owner: AtomicU32::new(NOBODY),
+    wanted: AtomicBool::new(false),
+    hidden: AtomicU64::new(0),
+    selected: AtomicU32::new(0),
+    since: AtomicU64::new(0),
+};
+
+/// A core that did not halt within [`HALT_WAIT_MS`]; the others go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silent {
+    /// Its number.
+    pub core: u32,
+}
+
+impl Halt {
+    /// Whether every core is halted or about to be.
+    pub fn wanted(&self) -> bool {
+        self.wanted.load(SeqCst)
+    }
+
+    /// The core that commands refer to.
+    pub fn selected(&self) -> u32 {
+        self.selected.load(SeqCst)
+    }
+
+    /// Commands refer to another core from now on; `false` if it is not halted.
+    pub fn select(&self, core: u32) -> bool {
+        let halted = ROOT.core(core).state.load(SeqCst) == HALTED;
+        if halted {
+            self.selected.store(core, SeqCst);
+        }
+        halted
+    }
+
+    /// Halts every core; this one, `core`, then owns the halt and must [`Halt::go`].
+    ///
+    /// # Errors
+    /// [`Silent`]: one did not come; nothing is halted.
+    pub fn stop<C: Core>(&self, cpu: &mut C, core: u32) -> Result<(), Silent> {
+        while self.owner.compare_exchange(NOBODY, core, SeqCst, SeqCst).is_err() {
+            self.join(cpu, core);
+            x86::relax();
+        }
+        self.wanted.store(true, SeqCst);
+        for (number, record) in ROOT.cores_in() {
+            if number != core {
+                record.kick();
+            }
+        }
+        let start = x86::tsc();
+        for (number, record) in ROOT.cores_in() {
+            while number != core && record.state.load(SeqCst) == RUNNING {
+                ROOT.acknowledge_flush(core);
+                if ROOT.dying.load(SeqCst) || x86::tsc().wrapping_sub(start) > ROOT.ticks(HALT_WAIT_MS) {
+                    self.wanted.store(false, SeqCst);
+                    self.owner.store(NOBODY, SeqCst);
+                    return Err(Silent { core: number });
+                }
+                x86::relax();
+            }
+        }
+        note(cpu, core);
+        ROOT.core(core).state.store(HALTED, SeqCst);
+        self.selected.store(core, SeqCst);
+        self.since.store(x86::tsc(), SeqCst);
+        Ok(())
+    }
+
+    /// Lets every core go on; before they do, `tell` learns how many ticks are hidden in all. Only the owner calls this.
+    pub fn go<C: Core>(&self, cpu: &mut C, core: u32, tell: impl FnOnce(u64)) {
+        debug_assert_eq!(self.owner.load(SeqCst), core, "H1");
+        let halted = x86::tsc().wrapping_sub(self.since.load(SeqCst));
+        tell(self.hidden.fetch_add(halted, SeqCst).wrapping_add(halted));
+        ROOT.core(core).state.store(RUNNING, SeqCst);
+        self.wanted.store(false, SeqCst);
+        let start = x86::tsc();
+        for (number, record) in ROOT.cores_in() {
+            // Until the last has seen it: a new halt must not find a core still in the old one.
+            while number != core && record.state.load(SeqCst) == HALTED && !ROOT.dying.load(SeqCst) {
+                if x86::tsc().wrapping_sub(start) > ROOT.ticks(HALT_WAIT_MS) {
+                    break;
+                }
+                x86::relax();
+            }
+        }
+        cpu.hide_time(self.hidden.load(SeqCst));
+        self.owner.store(NOBODY, SeqCst);
+    }
+
+    /// Halts here as one of the others, if a halt is wanted, until the owner lets go.
+    pub fn join<C: Core>(&self, cpu: &mut C, core: u32) {
+        let owner = self.owner.load(SeqCst);
+        if !self.wanted() || owner == core || owner == NOBODY {
+            return;
+        }
+        let record = ROOT.core(core);
+        let mut foreign = 0;
+        let start = x86::tsc();
+        while record.kicked() && x86::tsc().wrapping_sub(start) < ROOT.ticks(HALT_WAIT_MS) / 2 {
+            if cpu.take_nmi() > 0 && !record.take_kick() {
+                foreign += 1;
+            }
+            x86::relax();
+        }
+        note(cpu, core);
+        record.state.store(HALTED, SeqCst);
+        while self.wanted() && !ROOT.dying.load(SeqCst) {
+            x86::relax();
+        }
+        record.state.store(RUNNING, SeqCst);
+        cpu.hide_time(self.hidden.load(SeqCst));
+        foreign += cpu.take_nmi();
+        if record.kicked() {
+            foreign = foreign.saturating_sub(u64::from(record.take_kick()));
+        }
+        if foreign > 0 && !crate::line::may_have_rung() {
+            cpu.inject(Event::Nmi);
+        }
+    }
+
+    /// A core that enters while time is hidden already starts with what the others have.
+    pub fn adopt_time<C: Core>(&self, cpu: &mut C) {
+        cpu.hide_time(self.hidden.load(SeqCst));
+    }
+}
+
+fn note<C: Core>(cpu: &C, core: u32) {
+    let mut code = [0; 16];
+    let valid = cpu.code(&mut code);
+    debug_assert_ne!(ROOT.core(core).state.load(SeqCst), OUT);
+    ROOT.core(core).note(&cpu.registers(), &code, valid, cpu.cpl());
+}

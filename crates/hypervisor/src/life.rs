@@ -1,0 +1,192 @@
+//! A core's life under root: run the guest, decide what its exit means, run it again.
+//!
+//! **Holds always**
+//! - E1: every exit is counted before it is decided, and decided without waiting for anything but another core in root.
+//! - E2: before each run the core has joined a wanted halt, flushed what changed, and left if root is dying.
+//! - E3: an NMI is Linux' unless its cause is found: a kick, or bytes on the UART.
+
+use crate::arch::x86::{self, cpuid, msr, uart};
+use crate::arch::{Core, Event, Exit, Machine, Port, Watch};
+use crate::halt::HALT;
+use crate::root::{OUT, ROOT, RUNNING};
+use crate::{bank, hypercall, line, serve, words};
+use abi::request::{goodbye, notice};
+use core::sync::atomic::Ordering::SeqCst;
+use zerocopy::IntoBytes;
+
+/// Leaf of ours: eax = "HKRS", ebx = [`abi::PROTOCOL`], ecx = cores under root, edx = 0. It lies where hypervisors have
+/// theirs (0x4000_0000 to 0x4fff_ffff), at a place none is known to use.
+pub const LEAF: u32 = 0x4857_4400;
+/// [`LEAF`]'s eax.
+pub const LEAF_SIGNATURE: u32 = u32::from_le_bytes(*b"HKRS");
+
+/// Bits of `ROOT.watch`.
+pub const WATCH_BREAKPOINTS: u32 = 1;
+/// See [`WATCH_BREAKPOINTS`].
+pub const WATCH_DEBUG: u32 = 2;
+
+/// What this core has applied already of what all share.
+struct Applied {
+    revision: u64,
+    watch: u32,
+}
+
+/// Runs the guest until it leaves. Never comes back.
+pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
+    let record = ROOT.core(core);
+    let mut applied = Applied { revision: 0, watch: 0 };
+    HALT.adopt_time(cpu);
+    record.state.store(RUNNING, SeqCst);
+    loop {
+        settle(cpu, core, &mut applied);
+        let exit = cpu.run();
+        record.count(&exit, cpu.rip());
+        match exit {
+            Exit::Cpuid => emulate_cpuid(cpu),
+            Exit::Hypercall { cpl: 0 } => hypercall::handle::<M>(cpu, core),
+            Exit::Hypercall { .. } | Exit::Extension => cpu.inject(Event::UndefinedInstruction),
+            Exit::MsrRead { msr } => read_msr(cpu, msr),
+            Exit::MsrWrite { msr } => write_msr(cpu, msr),
+            Exit::Port(port) => hidden_port(cpu, port),
+            Exit::Nmi => nmi::<M>(cpu, core),
+            Exit::Nested(access) => {
+                // Linux has no business there; what it would have destroyed is counted, and it is told like any bus would.
+                ROOT.shielded.fetch_add(1, SeqCst);
+                let _which_way = (access.write, access.fetch);
+                cpu.inject(Event::GeneralProtection);
+            }
+            Exit::Breakpoint | Exit::SoftInterrupt | Exit::Debug => cpu.pass_on(),
+            Exit::Shutdown => shut_down(core),
+            Exit::Invalid => panic!("the processor refuses the guest's state"),
+            Exit::Unknown { code } => panic!("exit {code:#x}, which nothing asked for"),
+        }
+    }
+}
+
+/// E2.
+fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied) {
+    HALT.join(cpu, core);
+    if ROOT.dying.load(SeqCst) {
+        words::leave_dying(cpu, core);
+    }
+    let watch = ROOT.watch.load(SeqCst);
+    if watch != applied.watch {
+        cpu.watch(Watch::Breakpoints, watch & WATCH_BREAKPOINTS != 0);
+        cpu.watch(Watch::Debug, watch & WATCH_DEBUG != 0);
+        applied.watch = watch;
+    }
+    let revision = ROOT.acknowledge_flush(core);
+    if revision != applied.revision {
+        cpu.flush();
+        applied.revision = revision;
+    }
+}
+
+fn emulate_cpuid<C: Core>(cpu: &mut C) {
+    let [rax, _, rcx, _] = cpu.quad();
+    #[expect(clippy::cast_possible_truncation, reason = "eax and ecx")]
+    let (leaf, subleaf) = (rax as u32, rcx as u32);
+    let r = cpuid(leaf, subleaf);
+    let mut words = [r.eax, r.ebx, r.ecx, r.edx];
+    if leaf == LEAF {
+        let cores = u32::try_from(ROOT.cores_in().count()).unwrap_or(0);
+        words = [LEAF_SIGNATURE, abi::PROTOCOL, cores, 0];
+    } else {
+        cpu.mask_cpuid(leaf, &mut words);
+    }
+    cpu.set_quad(words.map(u64::from));
+    cpu.skip();
+}
+
+fn read_msr<C: Core>(cpu: &mut C, register: u32) {
+    let value = match register {
+        msr::EFER => cpu.efer(),
+        msr::TSC_DEADLINE if x86::has_tsc_deadline() => match x86::tsc_deadline() {
+            0 => 0,
+            deadline => deadline.wrapping_sub(cpu.hidden_time()),
+        },
+        _ => return cpu.inject(Event::GeneralProtection),
+    };
+    let [_, rbx, rcx, _] = cpu.quad();
+    cpu.set_quad([value & 0xffff_ffff, rbx, rcx, value >> 32]);
+    cpu.skip();
+}
+
+fn write_msr<C: Core>(cpu: &mut C, register: u32) {
+    let [rax, _, _, rdx] = cpu.quad();
+    let value = rdx << 32 | rax & 0xffff_ffff;
+    match register {
+        msr::EFER => cpu.set_efer(value),
+        // The timer compares with the real counter, the guest asks by its own.
+        msr::TSC_DEADLINE if x86::has_tsc_deadline() => {
+            x86::set_tsc_deadline(if value == 0 { 0 } else { value.wrapping_add(cpu.hidden_time()) });
+        }
+        _ => return cpu.inject(Event::GeneralProtection),
+    }
+    cpu.skip();
+}
+
+/// A port that is not there, as far as Linux can see: reads are all ones, writes go nowhere.
+fn hidden_port<C: Core>(cpu: &mut C, port: Port) {
+    if port.input && !port.string {
+        let [rax, rbx, rcx, rdx] = cpu.quad();
+        let value = match port.bytes {
+            1 => rax | 0xff,
+            2 => rax | 0xffff,
+            _ => 0xffff_ffff,
+        };
+        cpu.set_quad([value, rbx, rcx, rdx]);
+    }
+    // INS and OUTS move nothing: nobody drives a UART that is not there by them.
+    cpu.skip();
+}
+
+fn nmi<M: Machine>(cpu: &mut M::Core, core: u32) {
+    let record = ROOT.core(core);
+    let taken = cpu.take_nmi();
+    let kicked = record.kicked() && record.take_kick();
+    let mut rang = false;
+    if line::is_mine(core) {
+        line::disarm();
+        while line::waiting() {
+            rang = true;
+            if let Some(message) = line::poll() {
+                serve::from_link::<M>(cpu, core, &message);
+            }
+        }
+    }
+    if kicked && rang && taken < 2 {
+        // One NMI brought both; the other's may still come.
+        record.late.store(true, SeqCst);
+    }
+    let ours = kicked || rang || line::is_mine(core) && line::may_have_rung() || record.late.swap(false, SeqCst);
+    if rang {
+        // What rang while the bytes were being read.
+        ROOT.swallowed.fetch_add(cpu.take_nmi(), SeqCst);
+        let _for_these_bytes = line::may_have_rung();
+    }
+    if line::is_mine(core) {
+        line::arm();
+    }
+    if !ours {
+        cpu.inject(Event::Nmi);
+    } else if !kicked && !rang {
+        ROOT.swallowed.fetch_add(1, SeqCst);
+    }
+}
+
+fn shut_down(core: u32) -> ! {
+    line::notice(notice::GOODBYE, abi::request::Number { value: goodbye::TRIPLE_FAULT }.as_bytes());
+    ROOT.core(core).state.store(OUT, SeqCst);
+    uart::interrupts(false);
+    x86::reset_machine()
+}
+
+/// This core leaves root by Linux' own wish.
+pub fn leave<C: Core>(cpu: &mut C, core: u32) -> ! {
+    cpu.skip();
+    let [_, rbx, rcx, rdx] = cpu.quad();
+    cpu.set_quad([abi::code::SUCCESS.into(), rbx, rcx, rdx]);
+    bank::core_leaves(core);
+    cpu.leave()
+}

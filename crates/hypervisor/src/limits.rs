@@ -1,0 +1,13 @@
+//! Every maximum of root, with its reason.
+
+/// Tables of one nested page table at most, linear in their search: 1 for each 512 GiB and up to 2 for each hidden block.
+pub const TABLES_MAX: usize = 2048;
+/// Last exits that a core remembers for its last words.
+pub const LAST_EXITS: usize = 16;
+/// How long one core waits for the others to halt, in milliseconds: an NMI takes microseconds; a core that is silent for
+/// so long runs below us (system management mode) or is dead.
+pub const HALT_WAIT_MS: u64 = 1000;
+/// Bytes of last words, on the fault stack.
+pub const LAST_WORDS_BYTES: usize = 1536;
+/// Bytes taken from the UART in one go while the guest runs. More come with the next interrupt.
+pub const LINK_BYTES_AT_ONCE: usize = 256;

@@ -1,0 +1,303 @@
+//! Requests answered: those that only ask, here; those that stop, start or break the machine, by whoever owns a core.
+
+use crate::arch::{Exit, Machine, x86};
+use crate::bank;
+use crate::halt::{HALT, Silent};
+use crate::life::{WATCH_BREAKPOINTS, WATCH_DEBUG};
+use crate::line::{self, Message};
+use crate::root::{HALTED, ROOT};
+use abi::boot::Doorbell;
+use abi::code;
+use abi::request::{
+    self, CORES_SHOWN_MAX, CoreState, Cores, EXIT_ROWS_MAX, ExitRow, Exits, Halted, Hello, MESSAGE_BYTES_MAX, Number,
+    PreallocAsk, notice, op, reason, test,
+};
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+use zerocopy::IntoBytes;
+
+/// A halt that the prompt has not acknowledged is told again after so long, in milliseconds.
+const NOTICE_AGAIN_MS: u64 = 300;
+
+static FETCHING: AtomicBool = AtomicBool::new(false);
+static REASON: AtomicU32 = AtomicU32::new(0);
+static FETCHED: AtomicU64 = AtomicU64::new(0);
+
+/// What an answer asks of the core that gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// Nothing.
+    Nothing,
+    /// Halt first, then answer.
+    Halt,
+    /// Answer, then let everything run.
+    Go,
+    /// Answer, then break root.
+    Fault(u64),
+    /// Answer with the frames that are missing.
+    Short(u64),
+}
+
+/// An answer under construction.
+struct Answer<'a> {
+    room: &'a mut [u8],
+    len: usize,
+}
+
+impl Answer<'_> {
+    fn say(&mut self, code: u32, body: &[u8]) -> Then {
+        self.len = request::write(self.room, code, body).unwrap_or(0);
+        Then::Nothing
+    }
+
+    fn ok<T: IntoBytes + zerocopy::Immutable>(&mut self, body: &T) -> Then {
+        self.say(code::SUCCESS, body.as_bytes())
+    }
+}
+
+fn answer(bytes: &[u8], answer: &mut Answer, on_link: bool, again: bool) -> Then {
+    let Some((head, body)) = request::split(bytes) else { return answer.say(code::REQUEST_MALFORMED, &[]) };
+    let halted = HALT.wanted();
+    match head.code {
+        op::HELLO => answer.ok(&hello()),
+        op::PREALLOC => match request::body::<PreallocAsk>(body).filter(|ask| ask.zero == 0) {
+            Some(ask) => prealloc(ask, answer, again),
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        op::RELEASE => match request::body::<PreallocAsk>(body).filter(|ask| ask.zero == 0) {
+            Some(ask) => {
+                let (code, body) = bank::release(ask.kind, ask.count);
+                answer.say(code, body.as_bytes())
+            }
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        op::LEDGER => answer.ok(&bank::ledger()),
+        op::CORES => answer.ok(&cores()),
+        op::EXITS => match request::body::<Number>(body).map(|n| u32::try_from(n.value)) {
+            Some(Ok(core)) if ROOT.cores_in().any(|(number, _)| number == core) => answer.ok(&exits(core)),
+            Some(_) => answer.say(code::CORE_INVALID, &[]),
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        op::TEST => match request::body::<Number>(body) {
+            Some(which) => begin_test(which.value, answer),
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        op::PAUSE | op::GO | op::FETCH | op::UNLOAD if !on_link => answer.say(code::LINK_ONLY, &[]),
+        op::PAUSE => Then::Halt,
+        op::UNLOAD => {
+            ring_doorbell(offset_of!(Doorbell, unload_wanted), 1);
+            answer.say(code::SUCCESS, &[]);
+            if halted { Then::Go } else { Then::Nothing }
+        }
+        op::GO | op::FETCH | op::REGISTERS | op::CORE_SELECT if !halted => answer.say(code::NOT_HALTED, &[]),
+        op::GO => {
+            answer.say(code::SUCCESS, &[]);
+            Then::Go
+        }
+        op::FETCH => match request::body::<Number>(body) {
+            Some(frames) => {
+                FETCHING.store(true, SeqCst);
+                ring_doorbell(offset_of!(Doorbell, frames_wanted), frames.value);
+                answer.say(code::SUCCESS, &[]);
+                Then::Go
+            }
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        op::REGISTERS => answer.ok(&ROOT.core(HALT.selected()).registers()),
+        op::CORE_SELECT => match request::body::<Number>(body).map(|n| u32::try_from(n.value)) {
+            Some(Ok(core)) if HALT.select(core) => answer.ok(&halted_at(reason::CORE_SELECTED, 0)),
+            Some(_) => answer.say(code::CORE_INVALID, &[]),
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        _ => answer.say(code::REQUEST_UNKNOWN, &[]),
+    }
+}
+
+fn prealloc(ask: PreallocAsk, answer: &mut Answer, again: bool) -> Then {
+    let (code, body) = bank::prealloc(ask.kind, ask.count);
+    let code = if again && code == code::BANK_SHORT { code::KERNEL_OUT_OF_MEMORY } else { code };
+    answer.say(code, body.as_bytes());
+    if code == code::BANK_SHORT { Then::Short(body.short) } else { Then::Nothing }
+}
+
+/// A request from the device: its answer's length, and the frames that Linux should hand over before it is asked again.
+pub fn from_device(bytes: &[u8], room: &mut [u8; MESSAGE_BYTES_MAX], again: bool) -> (usize, u64) {
+    let mut out = Answer { room, len: 0 };
+    match answer(bytes, &mut out, false, again) {
+        Then::Short(frames) => (out.len, frames),
+        Then::Fault(which) => fault(which),
+        Then::Nothing | Then::Halt | Then::Go => (out.len, 0),
+    }
+}
+
+/// A request from the link while the guest runs; this core is the link's.
+pub fn from_link<M: Machine>(cpu: &mut M::Core, core: u32, message: &Message) {
+    let mut room = [0; MESSAGE_BYTES_MAX];
+    let mut out = Answer { room: &mut room, len: 0 };
+    match answer(message.bytes(), &mut out, true, false) {
+        Then::Halt => match HALT.stop(cpu, core) {
+            Ok(()) => {
+                REASON.store(reason::PAUSE, SeqCst);
+                out.ok(&halted_at(reason::PAUSE, 0));
+                line::answer(out.room.get(..out.len).unwrap_or_default());
+                while_halted::<M>(cpu, core);
+            }
+            Err(Silent { core: silent }) => {
+                out.say(code::CORE_SILENT, Number { value: silent.into() }.as_bytes());
+                line::answer(out.room.get(..out.len).unwrap_or_default());
+            }
+        },
+        then => {
+            line::answer(out.room.get(..out.len).unwrap_or_default());
+            if let Then::Fault(which) = then {
+                fault(which);
+            }
+        }
+    }
+}
+
+/// Halts because of something on this core, tells the prompt, and serves it until it says go.
+pub fn halt<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, fetched: u64) {
+    if !ROOT.linked.load(SeqCst) || HALT.stop(cpu, core).is_err() {
+        return;
+    }
+    REASON.store(why, SeqCst);
+    FETCHED.store(fetched, SeqCst);
+    line::notice(notice::HALTED, halted_at(why, fetched).as_bytes());
+    while_halted::<M>(cpu, core);
+}
+
+/// Linux has answered the doorbell, with frames or with none: if the prompt waits for it, the machine halts here.
+pub fn fetch_ended<M: Machine>(cpu: &mut M::Core, core: u32, frames: u64) {
+    ring_doorbell(offset_of!(Doorbell, frames_wanted), 0);
+    if FETCHING.swap(false, SeqCst) {
+        halt::<M>(cpu, core, if frames > 0 { reason::FETCHED } else { reason::FETCH_FAILED }, frames);
+    }
+}
+
+fn while_halted<M: Machine>(cpu: &mut M::Core, core: u32) {
+    line::disarm();
+    let mut told = x86::tsc();
+    loop {
+        if ROOT.dying.load(SeqCst) {
+            return;
+        }
+        ROOT.acknowledge_flush(core);
+        if x86::tsc().wrapping_sub(told) > ROOT.ticks(NOTICE_AGAIN_MS) {
+            told = x86::tsc();
+            let _else_again_later = line::notice_arrived(true);
+        }
+        let Some(message) = line::poll() else {
+            x86::relax();
+            continue;
+        };
+        let mut room = [0; MESSAGE_BYTES_MAX];
+        let mut out = Answer { room: &mut room, len: 0 };
+        let then = answer(message.bytes(), &mut out, true, false);
+        if then == Then::Halt {
+            // It is halted already, which is all that was asked.
+            out.ok(&halted_at(REASON.load(SeqCst), FETCHED.load(SeqCst)));
+        }
+        line::answer(out.room.get(..out.len).unwrap_or_default());
+        match then {
+            Then::Go => break,
+            Then::Fault(which) => fault(which),
+            Then::Nothing | Then::Halt | Then::Short(_) => {}
+        }
+    }
+    HALT.go(cpu, core, |hidden| ring_doorbell(offset_of!(Doorbell, hidden), hidden));
+    line::arm();
+}
+
+fn ring_doorbell(field: usize, value: u64) {
+    x86::direct::doorbell_set(ROOT.doorbell_pa.load(SeqCst) + field as u64, value);
+}
+
+/// Who we are.
+#[must_use]
+pub fn hello() -> Hello {
+    Hello {
+        protocol: abi::PROTOCOL,
+        cores: u32::try_from(ROOT.cores_in().count()).unwrap_or(0),
+        halted: u32::from(HALT.wanted()),
+        core: HALT.selected(),
+        boot_id: ROOT.boot_id.load(SeqCst),
+        ram_frames: ROOT.ram_frames.load(SeqCst),
+        backend: ROOT.backend(),
+        break_in_by_nmi: u32::from(ROOT.break_in_by_nmi.load(SeqCst)),
+        zero: 0,
+    }
+}
+
+fn halted_at(why: u32, fetched: u64) -> Halted {
+    let record = ROOT.core(HALT.selected());
+    let registers = record.registers();
+    let (bytes, bytes_valid, cpl) = record.code();
+    Halted {
+        core: HALT.selected(),
+        reason: why,
+        rip: registers.rip,
+        rflags: registers.rflags,
+        cr3: registers.crs[2],
+        bytes,
+        bytes_valid,
+        cpl,
+        fetched,
+    }
+}
+
+fn cores() -> Cores {
+    let mut cores = Cores { count: 0, selected: HALT.selected(), cores: [CoreState::default(); CORES_SHOWN_MAX] };
+    for (number, record) in ROOT.cores_in() {
+        if let Some(state) = usize::try_from(cores.count).ok().and_then(|i| cores.cores.get_mut(i)) {
+            let halted = record.state.load(SeqCst) == HALTED;
+            let rip = if halted { record.registers().rip } else { 0 };
+            *state = CoreState { core: number, state: halted.into(), rip, exits: record.total() };
+        }
+        cores.count += 1;
+    }
+    cores
+}
+
+fn exits(core: u32) -> Exits {
+    const _: () = assert!(Exit::REASONS <= EXIT_ROWS_MAX, "each reason finds a row");
+    let record = ROOT.core(core);
+    let mut exits = Exits { core, count: 0, other: 0, rows: [ExitRow::default(); EXIT_ROWS_MAX] };
+    for (row, (name, to)) in Exit::NAMES.iter().zip(&mut exits.rows).enumerate() {
+        for (to, from) in to.name.iter_mut().zip(name.bytes()) {
+            *to = from;
+        }
+        to.count = record.exits(row);
+        exits.count += 1;
+    }
+    exits
+}
+
+fn begin_test(which: u64, answer: &mut Answer) -> Then {
+    let (set, clear) = match which {
+        test::BREAKPOINT_PASS_ON => (WATCH_BREAKPOINTS, 0),
+        test::BREAKPOINT_PASS_OFF => (0, WATCH_BREAKPOINTS),
+        test::TRAP_PASS_ON => (WATCH_DEBUG, 0),
+        test::TRAP_PASS_OFF => (0, WATCH_DEBUG),
+        test::FAULT_UD | test::FAULT_PAGE | test::FAULT_STACK => {
+            answer.say(code::SUCCESS, &[]);
+            return Then::Fault(which);
+        }
+        _ => return answer.say(code::TEST_UNKNOWN, &[]),
+    };
+    ROOT.watch.fetch_or(set, SeqCst);
+    ROOT.watch.fetch_and(!clear, SeqCst);
+    // Every core notices when it next comes to root.
+    for (_, record) in ROOT.cores_in() {
+        record.kick();
+    }
+    answer.say(code::SUCCESS, &[])
+}
+
+fn fault(which: u64) -> ! {
+    match which {
+        test::FAULT_PAGE => x86::fault_page(),
+        test::FAULT_STACK => x86::fault_stack(),
+        _ => x86::fault_undefined(),
+    }
+}

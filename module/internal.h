@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR MIT) */
+/*
+ * What the files of the module share. The module allocates, maps, enters, notifies; it knows no command, no processor
+ * vendor and no kind. Every wait in it has an end.
+ */
+#ifndef HYPERKD_INTERNAL_H
+#define HYPERKD_INTERNAL_H
+
+#include <linux/mm_types.h>
+#include <linux/mutex.h>
+#include <linux/types.h>
+#include "hyperkd.h"
+
+enum hyperkd_state {
+	HYPERKD_OUT,		/* not loaded */
+	HYPERKD_IN,		/* Linux is root's guest */
+	HYPERKD_AWAY,		/* root's memory is kept, no core is in: asleep */
+	HYPERKD_DEAD,		/* root let go after a fault of its own; its memory is not free yet */
+};
+
+/* What way.S reads; its offsets are asserted in cores.c. */
+struct hyperkd_way {
+	u64 root_cr3;
+	u64 entry;
+	u64 cpu;
+	u64 boot_pa;
+	u64 core_pa;
+	struct hyperkd_core *core;
+};
+
+/* One machine, one of these. Changed under `lock`; doorbell is root's to write. */
+struct hyperkd {
+	struct mutex lock;
+	enum hyperkd_state state;
+	bool linked;
+	unsigned int entered;		/* cores at the last load */
+	struct hyperkd_way way;		/* the same for all cores but for cpu and core */
+	struct hyperkd_doorbell *doorbell;
+	/* Blocks that are root's or about to be. */
+	struct hyperkd_block *blocks;
+	unsigned int count;
+};
+extern struct hyperkd hyperkd;
+
+/* way.S, image.S */
+extern const char hyperkd_way_page[], hyperkd_leave[];
+extern const char hyperkd_image[], hyperkd_image_end[];
+asmlinkage u64 hyperkd_enter(struct hyperkd_way *way);
+
+/* memory.c */
+int hyperkd_memory_build(u64 bank_frames, bool link);
+void hyperkd_memory_free(void);
+int hyperkd_donate(u64 frames);
+
+/* cores.c: all under lock */
+u64 hyperkd_hypercall(u64 number, u64 *rbx, u64 *rcx);
+void hyperkd_load(struct hyperkd_load *load);
+void hyperkd_unload(struct hyperkd_load *load, u64 why);
+int hyperkd_away(u64 why);
+int hyperkd_back(void);
+void hyperkd_cores_forget(void);
+int hyperkd_cores_init(void);
+void hyperkd_cores_exit(void);
+
+/* time.c */
+void hyperkd_time_start(void);
+void hyperkd_time_follow(bool in);
+void hyperkd_time_calm(bool on);
+
+/* worker.c */
+void hyperkd_worker_start(void);
+void hyperkd_worker_stop(void);
+
+/* device.c */
+int hyperkd_request(void *page, u32 *bytes);
+int hyperkd_device_init(void);
+void hyperkd_device_exit(void);
+
+#endif

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: (GPL-2.0 OR MIT)
+/*
+ * The worker in passive context: looks at the doorbell and does what only Linux can - find memory, set the clock, unload.
+ * It reads a page of Linux' own, so an idle look costs no exit.
+ */
+#include <linux/sched.h>
+#include <linux/workqueue.h>
+#include "internal.h"
+
+#define LOOK_EVERY (HZ / 20)
+
+static void look(struct work_struct *work);
+static void unload(struct work_struct *work);
+static DECLARE_DELAYED_WORK(looking, look);
+static DECLARE_WORK(unloading, unload);
+
+static void unload(struct work_struct *work)
+{
+	struct hyperkd_load unused = {};
+
+	hyperkd_unload(&unused, HYPERKD_GOODBYE_UNLOAD);
+}
+
+static void fetch(u64 frames)
+{
+	u64 none = 0, zero = 0;
+
+	if (hyperkd_donate(frames))
+		hyperkd_hypercall(HYPERKD_HYPERCALL_DONATE_FAILED, &none, &zero);
+}
+
+/* Root let go after a fault: its memory is free when every core has left. */
+static bool bury(void)
+{
+	const bool all = READ_ONCE(hyperkd.doorbell->left) >= hyperkd.entered;
+
+	if (hyperkd.state == HYPERKD_IN) {
+		pr_err("hyperkd: root faulted and let go of the machine; its last words are on the link\n");
+		hyperkd.state = HYPERKD_DEAD;
+		hyperkd_cores_forget();
+	} else if (all) {
+		/* A round after the last core said so it has certainly jumped. */
+		hyperkd_time_follow(false);
+		hyperkd_memory_free();
+		hyperkd.state = HYPERKD_OUT;
+		return true;
+	}
+	return false;
+}
+
+static void look(struct work_struct *work)
+{
+	bool over = false;
+
+	mutex_lock(&hyperkd.lock);
+	if (hyperkd.state == HYPERKD_IN || hyperkd.state == HYPERKD_DEAD) {
+		u64 frames = READ_ONCE(hyperkd.doorbell->frames_wanted);
+
+		if (READ_ONCE(hyperkd.doorbell->dead)) {
+			over = bury();
+		} else {
+			hyperkd_time_follow(true);
+			if (frames)
+				fetch(frames);
+			if (READ_ONCE(hyperkd.doorbell->unload_wanted))
+				schedule_work(&unloading);
+		}
+	}
+	mutex_unlock(&hyperkd.lock);
+	if (!over)
+		schedule_delayed_work(&looking, LOOK_EVERY);
+}
+
+void hyperkd_worker_start(void)
+{
+	schedule_delayed_work(&looking, LOOK_EVERY);
+}
+
+/* Not under lock: the worker takes it. A dead root is waited for, a second at most. */
+void hyperkd_worker_stop(void)
+{
+	unsigned int tries = 20;
+
+	while (READ_ONCE(hyperkd.state) == HYPERKD_DEAD && tries--)
+		schedule_timeout_uninterruptible(LOOK_EVERY);
+	cancel_delayed_work_sync(&looking);
+	/* Its own unload runs here as well as anybody's. */
+	if (current_work() != &unloading)
+		cancel_work_sync(&unloading);
+}
