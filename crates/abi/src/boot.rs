@@ -142,8 +142,8 @@ pub struct Doorbell {
     /// Frames that root wants; the worker hands them over whole with [`hypercall::DONATE`] or says
     /// [`hypercall::DONATE_FAILED`]. Root resets it.
     pub frames_wanted: u64,
-    /// Halts so far; the worker sees by it that time may have been hidden from Linux.
-    pub halts: u64,
+    /// Ticks of halts that were hidden from Linux' time stamp counter so far; the worker sets the clock by it.
+    pub hidden: u64,
     /// Not zero: root asks to be unloaded.
     pub unload_wanted: u64,
     /// Not zero: root let go of the machine after a fault of its own. No hypercall may follow.

@@ -161,7 +161,7 @@ fn boot_page(out: &mut impl Write) -> Result {
         "uint64_t" tsc_khz "", "uint64_t" lacks "",
     ]);
     c_struct!(out, "hyperkd_doorbell", boot::Doorbell, "Root asks the worker; the worker reads it without an exit.", [
-        "uint64_t" frames_wanted "", "uint64_t" halts "", "uint64_t" unload_wanted "", "uint64_t" dead "", "uint64_t" left "",
+        "uint64_t" frames_wanted "", "uint64_t" hidden "", "uint64_t" unload_wanted "", "uint64_t" dead "", "uint64_t" left "",
     ]);
     Ok(())
 }
