@@ -115,9 +115,8 @@ HYPERKD_ASSERT(HYPERKD_IOCTL_UNLOAD == 0xc0184842);
 #define HYPERKD_OP_PREALLOC 0x2ull
 #define HYPERKD_HYPERCALL_CALL 0x484b0000ull
 #define HYPERKD_HYPERCALL_DONATE 0x484b0001ull
-#define HYPERKD_HYPERCALL_DONATE_FAILED 0x484b0002ull
+#define HYPERKD_HYPERCALL_FETCH_ENDED 0x484b0002ull
 #define HYPERKD_HYPERCALL_LEAVE 0x484b0003ull
-#define HYPERKD_HYPERCALL_RECLAIM 0x484b0004ull
 #define HYPERKD_HYPERCALL_GOODBYE 0x484b0005ull
 #define HYPERKD_HYPERCALL_BREAK 0x484b0006ull
 #define HYPERKD_HYPERCALL_CALL_AGAIN 0x484b0007ull
@@ -125,6 +124,10 @@ HYPERKD_ASSERT(HYPERKD_IOCTL_UNLOAD == 0xc0184842);
 #define HYPERKD_GOODBYE_SLEEP 0x1ull
 #define HYPERKD_GOODBYE_UNLOAD 0x2ull
 
+/* Frames of a block of 2^order that root may need to keep it. */
+#define HYPERKD_BLOCK_OVERHEAD(order) (3 + ((1u << (order)) >> 6))
+HYPERKD_ASSERT(HYPERKD_BLOCK_OVERHEAD(4) == 3);
+HYPERKD_ASSERT(HYPERKD_BLOCK_OVERHEAD(9) == 11);
 /* First bytes of the image; sizes in bytes from its start. */
 struct hyperkd_image_header {
 	uint64_t magic;
@@ -213,16 +216,18 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_boot, lacks) == 72);
 /* Root asks the worker; the worker reads it without an exit. */
 struct hyperkd_doorbell {
 	uint64_t frames_wanted;
-	uint64_t halts;
+	uint64_t run_wanted;
+	uint64_t hidden;
 	uint64_t unload_wanted;
 	uint64_t dead;
 	uint64_t left;
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_doorbell) == 40);
+HYPERKD_ASSERT(sizeof(struct hyperkd_doorbell) == 48);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, frames_wanted) == 0);
-HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, halts) == 8);
-HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, unload_wanted) == 16);
-HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, dead) == 24);
-HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, left) == 32);
+HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, run_wanted) == 8);
+HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, hidden) == 16);
+HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, unload_wanted) == 24);
+HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, dead) == 32);
+HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, left) == 40);
 
 #endif

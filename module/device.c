@@ -24,8 +24,8 @@ int hyperkd_request(void *page, u32 *bytes)
 		return -ENOMEM;
 	memcpy(copy, page, *bytes);
 	for (i = 0; i < TRIES_MAX; i++) {
-		u64 wanted = virt_to_phys(page), length = *bytes;
-		u64 answer = hyperkd_hypercall(number, &wanted, &length);
+		u64 wanted = virt_to_phys(page), run = *bytes;
+		u64 answer = hyperkd_hypercall(number, &wanted, &run);
 
 		if (answer == ~0ull || answer > HYPERKD_MESSAGE_BYTES_MAX) {
 			err = -EIO;
@@ -35,7 +35,7 @@ int hyperkd_request(void *page, u32 *bytes)
 			*bytes = answer;
 			break;
 		}
-		if (hyperkd_donate(wanted) || i == TRIES_MAX - 2)
+		if (hyperkd_donate(wanted, run) || i == TRIES_MAX - 2)
 			number = HYPERKD_HYPERCALL_CALL_AGAIN;
 		memcpy(page, copy, *bytes);
 	}

@@ -50,7 +50,7 @@ asmlinkage u64 hyperkd_enter(struct hyperkd_way *way);
 /* memory.c */
 int hyperkd_memory_build(u64 bank_frames, bool link);
 void hyperkd_memory_free(void);
-int hyperkd_donate(u64 frames);
+int hyperkd_donate(u64 frames, u64 run);
 
 /* cores.c: all under lock */
 u64 hyperkd_hypercall(u64 number, u64 *rbx, u64 *rcx);

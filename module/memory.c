@@ -33,10 +33,13 @@ static u64 ram_end_pfn(void)
 	return end;
 }
 
-static u64 usable(const struct hyperkd_block *block)
+/* Frames of a block that root can use in runs of `run`. */
+static u64 usable(unsigned int order, u64 run)
 {
-	/* Hiding a block may take two tables out of it. */
-	return (1ull << block->order) - 2;
+	u64 frames = (1ull << order) - HYPERKD_BLOCK_OVERHEAD(order);
+
+	/* A run lies within 64 aligned frames; what the overhead cuts of the first 64 is the worst of it. */
+	return run > 1 ? frames / 64 * (64 / run * run) + frames % 64 / run * run : frames;
 }
 
 static void give_back(unsigned int from)
@@ -48,8 +51,8 @@ static void give_back(unsigned int from)
 	}
 }
 
-/* Adds blocks worth `frames` to the table, or none. */
-static int gather(u64 frames)
+/* Adds blocks worth `frames` in runs of `run` to the table, or none. */
+static int gather(u64 frames, u64 run)
 {
 	const gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN | __GFP_NORETRY;
 	unsigned int from = hyperkd.count, order = HYPERKD_BLOCK_ORDER_MAX;
@@ -61,7 +64,7 @@ static int gather(u64 frames)
 		struct page *page = hyperkd.count < HYPERKD_BLOCKS_MAX ? alloc_pages(gfp, order) : NULL;
 		struct hyperkd_block *block = &hyperkd.blocks[hyperkd.count];
 
-		if (!page && order > HYPERKD_BLOCK_ORDER_MIN && hyperkd.count < HYPERKD_BLOCKS_MAX) {
+		if (!page && order > HYPERKD_BLOCK_ORDER_MIN && usable(order - 1, run) && hyperkd.count < HYPERKD_BLOCKS_MAX) {
 			order--;
 			continue;
 		}
@@ -71,7 +74,7 @@ static int gather(u64 frames)
 		}
 		*block = (struct hyperkd_block){ .pfn = page_to_pfn(page), .order = order };
 		hyperkd.count++;
-		got += usable(block);
+		got += usable(order, run);
 		cond_resched();
 	}
 	return 0;
@@ -211,7 +214,7 @@ int hyperkd_memory_build(u64 bank_frames, bool link)
 		bank_frames = max_t(u64, totalram_pages() / BANK_SHARE, BANK_FRAMES_MIN);
 	hyperkd.blocks = vzalloc(array_size(HYPERKD_BLOCKS_MAX, sizeof(*hyperkd.blocks)));
 	hyperkd.doorbell = (void *)get_zeroed_page(GFP_KERNEL);
-	if (!hyperkd.blocks || !hyperkd.doorbell || gather(bank_frames + root_frames(header)))
+	if (!hyperkd.blocks || !hyperkd.doorbell || gather(bank_frames + root_frames(header), 1))
 		goto fail;
 	root = take(1);
 	boot = take(1);
@@ -241,13 +244,13 @@ void hyperkd_memory_free(void)
 	hyperkd.doorbell = NULL;
 }
 
-/* Hands so many frames over to root, or none: 0 or an error. Lock held, root in. */
-int hyperkd_donate(u64 frames)
+/* Hands so many frames over to root, in runs of `run`, or none: 0 or an error. Lock held, root in. */
+int hyperkd_donate(u64 frames, u64 run)
 {
 	const unsigned int at_once = PAGE_SIZE / sizeof(struct hyperkd_block);
 	unsigned int from = hyperkd.count, at;
 	struct hyperkd_block *page;
-	int err = gather(frames);
+	int err = gather(frames, run);
 
 	if (err)
 		return err;

@@ -21,12 +21,13 @@ static void unload(struct work_struct *work)
 	hyperkd_unload(&unused, HYPERKD_GOODBYE_UNLOAD);
 }
 
-static void fetch(u64 frames)
+static void fetch(u64 frames, u64 run)
 {
-	u64 none = 0, zero = 0;
+	u64 zero = 0;
 
-	if (hyperkd_donate(frames))
-		hyperkd_hypercall(HYPERKD_HYPERCALL_DONATE_FAILED, &none, &zero);
+	if (hyperkd_donate(frames, run))
+		frames = 0;
+	hyperkd_hypercall(HYPERKD_HYPERCALL_FETCH_ENDED, &frames, &zero);
 }
 
 /* Root let go after a fault: its memory is free when every core has left. */
@@ -61,7 +62,7 @@ static void look(struct work_struct *work)
 		} else {
 			hyperkd_time_follow(true);
 			if (frames)
-				fetch(frames);
+				fetch(frames, READ_ONCE(hyperkd.doorbell->run_wanted));
 			if (READ_ONCE(hyperkd.doorbell->unload_wanted))
 				schedule_work(&unloading);
 		}

@@ -23,13 +23,18 @@ pub const CORE_STRIDE: u64 = 0x4_0000;
 pub const CORES_MAX: usize = 256;
 /// Bytes of a page and of a frame.
 pub const FRAME_BYTES: u64 = 4096;
-/// A block that the module hands over has 2^n frames, n at least this: hiding a block from Linux may take two tables
-/// of nested paging, which come out of the block itself.
+/// A block that the module hands over has 2^n frames, n at least this, so that something is left of it beyond
+/// [`block_overhead`].
 pub const BLOCK_ORDER_MIN: u32 = 4;
 /// ... and at most this (2 MiB, one large page).
 pub const BLOCK_ORDER_MAX: u32 = 9;
 /// Blocks at most that one machine may hand over, load and later donations together.
 pub const BLOCKS_MAX: usize = 8192;
+/// Frames of a block that root may need to keep it: two tables to hide it from Linux, the others to count what is in it.
+#[must_use]
+pub const fn block_overhead(order: u32) -> u64 {
+    3 + ((1 << order) >> 6)
+}
 const _: () = assert!(DIRECT_VA + DIRECT_BYTES_MAX <= IMAGE_VA && CORES_MAX as u64 * CORE_STRIDE <= 1 << 30);
 
 /// First bytes of the image; written by its linker script. All fields in bytes from the image's start.
@@ -139,9 +144,11 @@ pub const BOOT_LINK: u32 = 1;
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Doorbell {
-    /// Frames that root wants; the worker hands them over whole with [`hypercall::DONATE`] or says
-    /// [`hypercall::DONATE_FAILED`]. Root resets it.
+    /// Frames that root wants; the worker hands them over whole with [`hypercall::DONATE`] or not
+    /// at all, and says so with [`hypercall::FETCH_ENDED`]. Root resets it.
     pub frames_wanted: u64,
+    /// They are needed in runs of this many. Set before `frames_wanted`.
+    pub run_wanted: u64,
     /// Ticks of halts that were hidden from Linux' time stamp counter so far; the worker sets the clock by it.
     pub hidden: u64,
     /// Not zero: root asks to be unloaded.
@@ -151,7 +158,7 @@ pub struct Doorbell {
     /// Cores that left after that; when all have, root's memory is free.
     pub left: u64,
 }
-const _: () = assert!(size_of::<Doorbell>() == 40);
+const _: () = assert!(size_of::<Doorbell>() == 48);
 
 /// Hypercalls: VMMCALL or VMCALL from ring 0 with the number in `rax`, arguments in `rbx` and `rcx`; the result comes back
 /// in `rax`, a second one in `rbx`. From ring 3 they are #UD, as without a hypervisor.
@@ -159,17 +166,16 @@ pub mod hypercall {
     /// High half of every number, so that no other hypervisor's call is taken for ours: "HK".
     pub const BASE: u64 = 0x484b_0000;
     /// `rbx` = physical address of one page with a request, `rcx` = its bytes. The answer replaces the request.
-    /// Result: bytes of the answer; in `rbx`, frames wanted before the same request can succeed, or 0.
+    /// Result: bytes of the answer; in `rbx`, frames wanted before the same request can succeed, or 0, and in `rcx` in runs
+    /// of how many.
     pub const CALL: u64 = BASE;
-    /// `rbx` = physical address of a table of blocks, `rcx` = how many. Result: a code.
+    /// `rbx` = physical address of a table of blocks, `rcx` = how many. Result: a code; in `rcx`, frames that are root's
+    /// now: all, or those before the block that was refused.
     pub const DONATE: u64 = BASE + 1;
-    /// The worker could not get what the doorbell asked for.
-    pub const DONATE_FAILED: u64 = BASE + 2;
+    /// The worker has done what the doorbell asked for: `rbx` frames were handed over, all or, with 0, none.
+    pub const FETCH_ENDED: u64 = BASE + 2;
     /// This core leaves root. Result: a code; on success Linux runs on bare metal when it sees it.
     pub const LEAVE: u64 = BASE + 3;
-    /// `rbx` = physical address of one page: root fills it with [`super::Block`]s it gives back (bank above its
-    /// target). Result: how many.
-    pub const RECLAIM: u64 = BASE + 4;
     /// Linux is about to reboot, to sleep or to unload (`rbx` = one of [`crate::request::goodbye`]): told on the link.
     pub const GOODBYE: u64 = BASE + 5;
     /// A breakpoint written into kernel code: halts every core when the link is there, else does nothing.

@@ -131,9 +131,8 @@ fn boot_page(out: &mut impl Write) -> Result {
         "HYPERKD_OP_PREALLOC" = request::op::PREALLOC,
         "HYPERKD_HYPERCALL_CALL" = boot::hypercall::CALL,
         "HYPERKD_HYPERCALL_DONATE" = boot::hypercall::DONATE,
-        "HYPERKD_HYPERCALL_DONATE_FAILED" = boot::hypercall::DONATE_FAILED,
+        "HYPERKD_HYPERCALL_FETCH_ENDED" = boot::hypercall::FETCH_ENDED,
         "HYPERKD_HYPERCALL_LEAVE" = boot::hypercall::LEAVE,
-        "HYPERKD_HYPERCALL_RECLAIM" = boot::hypercall::RECLAIM,
         "HYPERKD_HYPERCALL_GOODBYE" = boot::hypercall::GOODBYE,
         "HYPERKD_HYPERCALL_BREAK" = boot::hypercall::BREAK,
         "HYPERKD_HYPERCALL_CALL_AGAIN" = boot::hypercall::CALL_AGAIN,
@@ -141,6 +140,11 @@ fn boot_page(out: &mut impl Write) -> Result {
         "HYPERKD_GOODBYE_SLEEP" = request::goodbye::SLEEP,
         "HYPERKD_GOODBYE_UNLOAD" = request::goodbye::UNLOAD,
     ]);
+    out.write_str("/* Frames of a block of 2^order that root may need to keep it. */\n")?;
+    out.write_str("#define HYPERKD_BLOCK_OVERHEAD(order) (3 + ((1u << (order)) >> 6))\n")?;
+    for order in [boot::BLOCK_ORDER_MIN, boot::BLOCK_ORDER_MAX] {
+        writeln!(out, "HYPERKD_ASSERT(HYPERKD_BLOCK_OVERHEAD({order}) == {});", boot::block_overhead(order))?;
+    }
     c_struct!(out, "hyperkd_image_header", boot::ImageHeader, "First bytes of the image; sizes in bytes from its start.", [
         "uint64_t" magic "", "uint32_t" protocol "", "uint32_t" core_bytes "", "uint64_t" entry "", "uint64_t" text_end "",
         "uint64_t" rodata_end "", "uint64_t" image_end "",
@@ -161,7 +165,7 @@ fn boot_page(out: &mut impl Write) -> Result {
         "uint64_t" tsc_khz "", "uint64_t" lacks "",
     ]);
     c_struct!(out, "hyperkd_doorbell", boot::Doorbell, "Root asks the worker; the worker reads it without an exit.", [
-        "uint64_t" frames_wanted "", "uint64_t" hidden "", "uint64_t" unload_wanted "", "uint64_t" dead "", "uint64_t" left "",
+        "uint64_t" frames_wanted "", "uint64_t" run_wanted "", "uint64_t" hidden "", "uint64_t" unload_wanted "", "uint64_t" dead "", "uint64_t" left "",
     ]);
     Ok(())
 }

@@ -21,76 +21,69 @@ const GOODBYE_WAIT_MS: u64 = 100;
 /// Decides one hypercall.
 pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32) {
     let [rax, rbx, rcx, rdx] = cpu.quad();
-    let (result, second) = match rax {
+    let (result, second, third) = match rax {
         hypercall::CALL => call(rbx, rcx, false),
         hypercall::CALL_AGAIN => call(rbx, rcx, true),
-        hypercall::DONATE => (u64::from(donate::<M>(cpu, core, rbx, rcx)), rbx),
-        hypercall::DONATE_FAILED => {
-            serve::fetch_ended::<M>(cpu, core, 0);
-            (code::SUCCESS.into(), rbx)
-        }
+        hypercall::DONATE => donate::<M>(core, rbx, rcx),
         hypercall::LEAVE => life::leave(cpu, core),
         hypercall::GOODBYE => {
             farewell(rbx);
-            (code::SUCCESS.into(), rbx)
+            (code::SUCCESS.into(), rbx, rcx)
         }
-        hypercall::BREAK => {
-            cpu.skip();
-            cpu.set_quad([code::SUCCESS.into(), rbx, rcx, rdx]);
-            serve::halt::<M>(cpu, core, reason::HYPERCALL, 0);
-            return;
-        }
+        hypercall::FETCH_ENDED | hypercall::BREAK => (code::SUCCESS.into(), rbx, rcx),
         // Another hypervisor's call, or nobody's: as on a machine without one.
         _ => return cpu.inject(Event::UndefinedInstruction),
     };
-    cpu.set_quad([result, second, rcx, rdx]);
+    cpu.set_quad([result, second, third, rdx]);
     cpu.skip();
+    // The guest stands behind the instruction when the machine halts.
+    match rax {
+        hypercall::FETCH_ENDED => serve::fetch_ended::<M>(cpu, core, rbx),
+        hypercall::BREAK => serve::halt::<M>(cpu, core, reason::HYPERCALL, 0),
+        _ => {}
+    }
 }
 
 fn guest_page(pa: u64) -> bool {
     pa.is_multiple_of(FRAME_BYTES) && !bank::owns(pa / FRAME_BYTES)
 }
 
-fn call(pa: u64, bytes: u64, again: bool) -> (u64, u64) {
+fn call(pa: u64, bytes: u64, again: bool) -> (u64, u64, u64) {
     let mut request = [0; MESSAGE_BYTES_MAX];
     let request = usize::try_from(bytes).ok().and_then(|n| request.get_mut(..n));
-    let Some(request) = request.filter(|_| guest_page(pa)) else { return (0, 0) };
+    let Some(request) = request.filter(|_| guest_page(pa)) else { return (0, 0, 0) };
     if !direct::copy_out(pa, request) {
-        return (0, 0);
+        return (0, 0, 0);
     }
     let mut room = [0; MESSAGE_BYTES_MAX];
-    let (len, wanted) = serve::from_device(request, &mut room, again);
+    let (len, wanted, run) = serve::from_device(request, &mut room, again);
     let answer = room.get(..len).unwrap_or_default();
     // SAFETY: a page of the guest's (Y1), which no Rust code refers into.
     let written = unsafe { direct::copy_in(pa, answer) };
-    (if written { len as u64 } else { 0 }, wanted)
+    (if written { len as u64 } else { 0 }, wanted, run)
 }
 
-fn donate<M: Machine>(cpu: &mut M::Core, core: u32, pa: u64, count: u64) -> u32 {
-    if !guest_page(pa) || count > FRAME_BYTES / size_of::<Block>() as u64 {
-        return code::REQUEST_MALFORMED;
-    }
+/// The code, and in the third place how many frames are root's now: all, or those before the block that was refused.
+fn donate<M: Machine>(core: u32, pa: u64, count: u64) -> (u64, u64, u64) {
     let mut frames = 0;
     let mut result = code::SUCCESS;
+    if !guest_page(pa) || count > FRAME_BYTES / size_of::<Block>() as u64 {
+        result = code::REQUEST_MALFORMED;
+    }
     for i in 0..count {
         let mut bytes = [0; size_of::<Block>()];
-        let read = direct::copy_out(pa + i * size_of::<Block>() as u64, &mut bytes);
-        let Some(block) = Block::read_from_bytes(&bytes).ok().filter(|_| read) else { return code::REQUEST_MALFORMED };
-        match bank::accept::<M>(core, block) {
-            Ok(()) => frames += 1 << block.order,
-            Err(code) => {
-                result = code;
-                break;
-            }
+        if result != code::SUCCESS || !direct::copy_out(pa + i * size_of::<Block>() as u64, &mut bytes) {
+            break;
+        }
+        match Block::read_from_bytes(&bytes).map_err(|_| code::REQUEST_MALFORMED).and_then(|block| {
+            bank::accept::<M>(core, block)?;
+            Ok(1 << block.order)
+        }) {
+            Ok(more) => frames += more,
+            Err(code) => result = code,
         }
     }
-    // The module learns by `rcx` how many of its blocks are root's now.
-    let [rax, rbx, _, rdx] = cpu.quad();
-    cpu.set_quad([rax, rbx, frames, rdx]);
-    if result == code::SUCCESS {
-        serve::fetch_ended::<M>(cpu, core, frames);
-    }
-    result
+    (result.into(), pa, frames)
 }
 
 fn farewell(why: u64) {

@@ -22,6 +22,8 @@ const NOTICE_AGAIN_MS: u64 = 300;
 static FETCHING: AtomicBool = AtomicBool::new(false);
 static REASON: AtomicU32 = AtomicU32::new(0);
 static FETCHED: AtomicU64 = AtomicU64::new(0);
+/// In runs of how many frames the bank was short last.
+static RUN: AtomicU64 = AtomicU64::new(1);
 
 /// What an answer asks of the core that gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +36,8 @@ enum Then {
     Go,
     /// Answer, then break root.
     Fault(u64),
-    /// Answer with the frames that are missing.
-    Short(u64),
+    /// Answer; the bank is short of these frames, in runs of so many.
+    Short(u64, u64),
 }
 
 /// An answer under construction.
@@ -66,8 +68,8 @@ fn answer(bytes: &[u8], answer: &mut Answer, on_link: bool, again: bool) -> Then
         },
         op::RELEASE => match request::body::<PreallocAsk>(body).filter(|ask| ask.zero == 0) {
             Some(ask) => {
-                let (code, body) = bank::release(ask.kind, ask.count);
-                answer.say(code, body.as_bytes())
+                let outcome = bank::release(ask.kind, ask.count);
+                answer.say(outcome.code, outcome.answer.as_bytes())
             }
             None => answer.say(code::REQUEST_MALFORMED, &[]),
         },
@@ -97,6 +99,7 @@ fn answer(bytes: &[u8], answer: &mut Answer, on_link: bool, again: bool) -> Then
         op::FETCH => match request::body::<Number>(body) {
             Some(frames) => {
                 FETCHING.store(true, SeqCst);
+                ring_doorbell(offset_of!(Doorbell, run_wanted), RUN.load(SeqCst));
                 ring_doorbell(offset_of!(Doorbell, frames_wanted), frames.value);
                 answer.say(code::SUCCESS, &[]);
                 Then::Go
@@ -114,19 +117,25 @@ fn answer(bytes: &[u8], answer: &mut Answer, on_link: bool, again: bool) -> Then
 }
 
 fn prealloc(ask: PreallocAsk, answer: &mut Answer, again: bool) -> Then {
-    let (code, body) = bank::prealloc(ask.kind, ask.count);
-    let code = if again && code == code::BANK_SHORT { code::KERNEL_OUT_OF_MEMORY } else { code };
-    answer.say(code, body.as_bytes());
-    if code == code::BANK_SHORT { Then::Short(body.short) } else { Then::Nothing }
+    let outcome = bank::prealloc(ask.kind, ask.count);
+    let short = outcome.code == code::BANK_SHORT;
+    let code = if again && short { code::KERNEL_OUT_OF_MEMORY } else { outcome.code };
+    answer.say(code, outcome.answer.as_bytes());
+    if !short || again {
+        return Then::Nothing;
+    }
+    RUN.store(outcome.run, SeqCst);
+    Then::Short(outcome.answer.short, outcome.run)
 }
 
-/// A request from the device: its answer's length, and the frames that Linux should hand over before it is asked again.
-pub fn from_device(bytes: &[u8], room: &mut [u8; MESSAGE_BYTES_MAX], again: bool) -> (usize, u64) {
+/// A request from the device: its answer's length, and the frames that Linux should hand over before it is asked again,
+/// in runs of how many.
+pub fn from_device(bytes: &[u8], room: &mut [u8; MESSAGE_BYTES_MAX], again: bool) -> (usize, u64, u64) {
     let mut out = Answer { room, len: 0 };
     match answer(bytes, &mut out, false, again) {
-        Then::Short(frames) => (out.len, frames),
+        Then::Short(frames, run) => (out.len, frames, run),
         Then::Fault(which) => fault(which),
-        Then::Nothing | Then::Halt | Then::Go => (out.len, 0),
+        Then::Nothing | Then::Halt | Then::Go => (out.len, 0, 0),
     }
 }
 
@@ -202,7 +211,7 @@ fn while_halted<M: Machine>(cpu: &mut M::Core, core: u32) {
         match then {
             Then::Go => break,
             Then::Fault(which) => fault(which),
-            Then::Nothing | Then::Halt | Then::Short(_) => {}
+            Then::Nothing | Then::Halt | Then::Short(..) => {}
         }
     }
     HALT.go(cpu, core, |hidden| ring_doorbell(offset_of!(Doorbell, hidden), hidden));

@@ -134,6 +134,22 @@ impl Frame {
     }
 }
 
+/// A run of frames as words, cleared, for as long as root runs.
+///
+/// # Safety
+/// F1 and F2 hold for `words / 512` frames, rounded up, from `first` on.
+#[must_use]
+pub unsafe fn claim_words(first: u64, words: usize) -> &'static [AtomicU64] {
+    for pfn in (first..).take(words.div_ceil(512)) {
+        // SAFETY: by the caller; the name is dropped at once.
+        drop(unsafe { Frame::claim(pfn) });
+    }
+    let start = (DIRECT_VA + first * FRAME_BYTES) as *const AtomicU64;
+    // SAFETY: by the caller the frames are mapped side by side, aligned, and nobody else's; they hold zeros now, and any
+    // word is a valid `AtomicU64`.
+    unsafe { core::slice::from_raw_parts(start, words) }
+}
+
 /// Adds to a word of the doorbell, a page of Linux' that its worker reads; nothing beyond RAM is touched.
 pub fn doorbell_add(pa: u64, n: u64) {
     if let Some(word) = doorbell(pa) {
