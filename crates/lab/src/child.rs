@@ -38,10 +38,15 @@ pub(crate) fn mortal(program: impl AsRef<OsStr>) -> Command {
 }
 
 impl Child {
-    /// Starts a [`mortal`] command.
+    /// Starts a [`mortal`] command, in a process group of its own.
     pub(crate) fn start(mut command: Command) -> Result<Self, Error> {
-        let text = shown(&command);
         command.process_group(0);
+        Self::start_session(command)
+    }
+
+    /// Starts a command that makes itself a session (setsid would start another process if it led a group already).
+    pub(crate) fn start_session(command: Command) -> Result<Self, Error> {
+        let text = shown(&command);
         let (answer, child) = mpsc::channel();
         let sent = KEEPER.get_or_init(keeper).lock().unwrap_or_else(PoisonError::into_inner).send((command, answer));
         let lost = || io::Error::other("the thread that starts processes is gone");
@@ -52,6 +57,11 @@ impl Child {
     /// How it ended, if it did.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait()
     }
 
     /// Waits for its end, not longer than the limit.
@@ -66,6 +76,13 @@ impl Child {
         }
     }
 
+    /// Kills it, if it still runs, and waits for it.
+    pub(crate) fn end(&mut self) {
+        // Both fail only if it has been waited for already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Its number.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
@@ -74,9 +91,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Both fail only if it has been waited for already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
 }
 

@@ -68,6 +68,9 @@ pub enum Error {
     /// `--accel kvm` is not possible here.
     #[error("--accel kvm is not possible here: {0}")]
     NoKvm(String),
+    /// A session at the prompt went wrong that no guest belongs to.
+    #[error("{0}")]
+    Prompt(Fault),
     /// A guest failed, or did something else than was expected of it.
     #[error(transparent)]
     Guest(Box<GuestError>),

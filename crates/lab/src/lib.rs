@@ -16,25 +16,34 @@
 #![forbid(unsafe_code)]
 
 pub mod artefacts;
+pub mod builder;
 pub mod cache;
 mod child;
 mod command;
 pub mod control;
 pub mod cpio;
 pub mod error;
+pub mod foreground;
 pub mod health;
 pub mod initramfs;
 pub mod kernel;
 pub mod machine;
 mod monitor;
 pub mod packages;
+mod process;
 pub mod progress;
+pub mod prompt;
 pub mod qemu;
 pub mod run;
+pub mod screen;
+pub mod session;
 pub mod setup;
 
+pub use builder::Builder;
 pub use control::{Job, Output};
 pub use error::{Error, Fault, GuestError};
-pub use machine::{Builder, Machine};
+pub use machine::Machine;
+pub use prompt::{Answer, Prompt};
 pub use qemu::Accel;
+pub use session::Mode;
 pub use setup::Lab;

@@ -1,0 +1,105 @@
+//! QEMU of one guest, and everything an error about it shows.
+//!
+//! Shared by the machine and the prompts connected to it, so that any of them can say what became of the guest. The
+//! machine alone ends it; the run's folder goes with the last of them.
+
+use crate::{
+    child::Child,
+    control::NoAnswer,
+    error::{Error, Fault, GuestError, tail},
+    qemu::{self, file},
+    run::Run,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::{
+    fs, io,
+    os::unix::net::{UnixListener, UnixStream},
+    process::ExitStatus,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How long QEMU may take to connect to our sockets, and to end after they closed.
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+/// Lines of the console in an error.
+const CONSOLE_TAIL_LINES: usize = 40;
+
+/// QEMU and the folder it works in. QEMU is dropped first: it writes there.
+#[derive(Debug)]
+pub(crate) struct Process {
+    qemu: Mutex<Child>,
+    run: Run,
+}
+
+impl Process {
+    pub(crate) fn new(qemu: Child, run: Run) -> Self {
+        Self { qemu: Mutex::new(qemu), run }
+    }
+
+    pub(crate) fn run(&self) -> &Run {
+        &self.run
+    }
+
+    pub(crate) fn qemu(&self) -> MutexGuard<'_, Child> {
+        self.qemu.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How QEMU ended, if it did.
+    pub(crate) fn ended(&self) -> Option<ExitStatus> {
+        self.qemu().ended()
+    }
+
+    /// Waits until QEMU connects to a socket of ours.
+    pub(crate) fn accept(&self, socket: &UnixListener) -> Result<UnixStream, Error> {
+        let until = Instant::now() + CONNECT_LIMIT;
+        let slice = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        loop {
+            let mut ready = [PollFd::new(socket, PollFlags::IN)];
+            if poll(&mut ready, Some(&slice)).is_ok_and(|count| count > 0) {
+                return socket.accept().map(|(stream, _)| stream).map_err(|error| self.socket("QEMU did not connect", &error));
+            }
+            if self.ended().is_some() {
+                return Err(self.fault(Fault::Gone));
+            }
+            if Instant::now() >= until {
+                return Err(self.late("QEMU's connection", CONNECT_LIMIT));
+            }
+        }
+    }
+
+    pub(crate) fn console(&self) -> String {
+        let bytes = fs::read(self.run.path(file::CONSOLE)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    pub(crate) fn socket(&self, what: &str, error: &io::Error) -> Error {
+        self.fault(Fault::Socket { what: format!("{what}: {error}") })
+    }
+
+    pub(crate) fn late(&self, awaited: &str, limit: Duration) -> Error {
+        self.fault(Fault::Late { awaited: awaited.to_owned(), limit, seen: String::new() })
+    }
+
+    pub(crate) fn no_answer(&self, no: NoAnswer, awaited: &str, limit: Duration) -> Error {
+        match no {
+            NoAnswer::Late => self.late(awaited, limit),
+            NoAnswer::Rebooted => self.fault(Fault::Socket { what: format!("the guest booted again before {awaited}") }),
+            NoAnswer::Closed => {
+                // The socket closes a moment before the process can be waited for.
+                let _ = self.qemu().wait_within(CONNECT_LIMIT);
+                self.fault(Fault::Gone)
+            }
+        }
+    }
+
+    pub(crate) fn fault(&self, fault: Fault) -> Error {
+        self.run.keep();
+        Error::Guest(Box::new(GuestError {
+            fault,
+            console_tail: tail(&self.console(), CONSOLE_TAIL_LINES),
+            qemu_said: qemu::said(&self.run),
+            qemu_ended: self.ended(),
+            run: self.run.folder().to_owned(),
+        }))
+    }
+}
