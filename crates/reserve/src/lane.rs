@@ -13,8 +13,19 @@
 //! **Cost**: `push` and `pop` one exchange and O(units) for the chain. **Proof**: `tests/loom.rs`, the tests below.
 
 use crate::sync::{AtomicU64, Ordering, high, join, low};
-use crate::table::Tables;
+use crate::table::{Tables, Words};
 use crate::unit::{Chain, Link, Unit};
+
+/// What came off a lane.
+pub(crate) struct Popped<'m> {
+    pub chain: Chain,
+    /// The words of its first unit.
+    pub words: &'m Words,
+    /// Its last unit.
+    pub last: Unit,
+    /// Units that stayed.
+    pub left: u32,
+}
 
 /// One free list.
 pub(crate) struct Lane {
@@ -24,6 +35,22 @@ pub(crate) struct Lane {
 impl Lane {
     pub fn new() -> Self {
         Lane { head: AtomicU64::new(join(Unit::NONE.0, 0)) }
+    }
+
+    /// Puts one unit that is ours on top; `words` are its own.
+    #[inline]
+    pub fn push_one(&self, tables: &Tables<'_>, unit: Unit, words: &Words) {
+        let mut head = self.head.load(Ordering::Acquire);
+        loop {
+            let top = Unit(low(head));
+            let depth = depth_from(tables, top).wrapping_add(1);
+            words[0].store(Link { next: top, depth }.word(), Ordering::Release);
+            crate::interrupt::here();
+            match self.swing(head, unit) {
+                Ok(()) => return,
+                Err(now) => head = now,
+            }
+        }
     }
 
     /// Puts a chain that is ours on top.
@@ -36,14 +63,15 @@ impl Lane {
             let top = Unit(low(head));
             // Of a top that another core takes meanwhile this is not the depth; then the exchange fails.
             let below = depth_from(tables, top);
-            let mut unit = chain.first;
-            for above in 1..chain.len {
-                let next = tables.next(unit);
-                let depth = below.wrapping_add(chain.len - above + 1);
-                tables.link(unit).store(Link { next, depth }.word(), Ordering::Release);
-                unit = next;
+            let (mut unit, mut depth) = (chain.first, below.wrapping_add(chain.len));
+            let mut link = &tables.words(unit)[0];
+            for _ in 1..chain.len {
+                let next = Link::of(link.load(Ordering::Relaxed)).next;
+                link.store(Link { next, depth }.word(), Ordering::Release);
+                (unit, depth) = (next, depth.wrapping_sub(1));
+                link = &tables.words(unit)[0];
             }
-            tables.link(unit).store(Link { next: top, depth: below.wrapping_add(1) }.word(), Ordering::Release);
+            link.store(Link { next: top, depth }.word(), Ordering::Release);
             crate::interrupt::here();
             match self.swing(head, chain.first) {
                 Ok(()) => return,
@@ -52,15 +80,17 @@ impl Lane {
         }
     }
 
-    /// Takes up to `most` units (at least one) off the top, and says how many it leaves.
-    pub fn pop(&self, tables: &Tables<'_>, most: u32) -> (Chain, u32) {
+    /// Takes up to `most` units (at least one) off the top; `None` if there is none.
+    #[inline]
+    pub fn pop<'m>(&self, tables: &Tables<'m>, most: u32) -> Option<Popped<'m>> {
         let mut head = self.head.load(Ordering::Acquire);
         loop {
             let top = Unit(low(head));
             if top == Unit::NONE {
-                return (Chain::EMPTY, 0);
+                return None;
             }
-            let Link { mut next, depth } = Link::of(tables.link(top).load(Ordering::Acquire));
+            let words = tables.words(top);
+            let Link { mut next, depth } = Link::of(words[0].load(Ordering::Acquire));
             let len = most.min(depth);
             let (mut last, mut seen) = (top, 1);
             // What another core changes meanwhile may lead astray, to another unit or to none: never out of the tables
@@ -72,7 +102,9 @@ impl Lane {
             }
             crate::interrupt::here();
             match self.swing(head, next) {
-                Ok(()) => return (Chain { first: top, last, len: seen }, depth - seen),
+                Ok(()) => {
+                    return Some(Popped { chain: Chain { first: top, len: seen }, words, last, left: depth - seen });
+                }
                 Err(now) => head = now,
             }
         }
@@ -96,12 +128,14 @@ impl Lane {
         high(self.head.load(Ordering::SeqCst))
     }
 
+    #[inline]
     fn swing(&self, head: u64, top: Unit) -> Result<(), u64> {
         let to = join(top.0, high(head).wrapping_add(1));
         self.head.compare_exchange(head, to, Ordering::SeqCst, Ordering::Acquire).map(drop)
     }
 }
 
+#[inline]
 fn depth_from(tables: &Tables<'_>, top: Unit) -> u32 {
-    if top == Unit::NONE { 0 } else { Link::of(tables.link(top).load(Ordering::Acquire)).depth }
+    if top == Unit::NONE { 0 } else { Link::of(tables.words(top)[0].load(Ordering::Acquire)).depth }
 }

@@ -11,7 +11,7 @@ use crate::limits::UNITS_PER_FRAME_MAX;
 use crate::shelf::Shelf;
 use crate::sync::Ordering;
 use crate::table::BlockState;
-use crate::unit::{Place, State};
+use crate::unit::{Place, State, Unit};
 use crate::{Refusal, Reserve};
 
 /// One kind in the ledger.
@@ -79,15 +79,6 @@ pub enum Imbalance {
         /// As kept in the ledger.
         reserved: u64,
     },
-    /// The lanes do not hold what is free.
-    Free {
-        /// Of this kind.
-        kind: usize,
-        /// As counted.
-        counted: u64,
-        /// On the lanes.
-        lanes: u64,
-    },
     /// The slabs of a kind do not have its units.
     Slabs {
         /// Of this kind.
@@ -146,34 +137,33 @@ impl<const KINDS: usize> Reserve<'_, KINDS> {
         }
     }
 
-    /// Counts the units of a kind one by one.
+    /// Counts the units of a kind one by one. Those on a ticket are those that have no owner and are on no lane.
     ///
     /// # Errors
     /// [`Refusal::UnknownKind`].
     pub fn census(&self, kind: usize) -> Result<Census, Refusal> {
-        let number = self.shelf(kind)?.kind;
+        let shelf = self.shelf(kind)?;
         let mut census = Census::default();
         self.each_unit(|_, state| {
-            let count = match state.place {
-                Place::Free => &mut census.free,
-                Place::Ticket => &mut census.on_ticket,
-                Place::Used => &mut census.used,
-                Place::Spare | Place::Folding => &mut census.spare,
-                Place::Nowhere => return,
-            };
-            *count += u64::from(state.kind == number);
+            if state.kind() == kind {
+                census.on_ticket += u64::from(state.is(Place::Free));
+                census.used += u64::from(state.is(Place::Used));
+                census.spare += u64::from(state.is(Place::Spare) || state.is(Place::Folding));
+            }
         });
+        census.free = shelf.free(&self.tables);
+        census.on_ticket = census.on_ticket.saturating_sub(census.free);
         Ok(census)
     }
 
     /// Calls `each` with every unit of every live block.
-    pub(crate) fn each_unit(&self, mut each: impl FnMut(crate::unit::Unit, State)) {
+    pub(crate) fn each_unit(&self, mut each: impl FnMut(Unit, State)) {
         for (slot, table) in self.tables.all() {
             let status = table.status();
             if status.state == BlockState::Live {
                 for entry in 0..UNITS_PER_FRAME_MAX << status.order {
-                    let state = State::of(table.state(entry).load(Ordering::Acquire));
-                    each(crate::unit::Unit::at(slot, entry), state);
+                    let state = State(table.state(entry).load(Ordering::Acquire));
+                    each(Unit::at(slot, entry), state);
                 }
             }
         }
@@ -191,10 +181,6 @@ impl<const KINDS: usize> Reserve<'_, KINDS> {
             let reserved = shelf.reserved.load(Ordering::SeqCst);
             if counted.free + counted.on_ticket + counted.used != reserved {
                 return Err(Imbalance::Units { kind, counted, reserved });
-            }
-            let lanes = shelf.free(&self.tables);
-            if counted.free != lanes {
-                return Err(Imbalance::Free { kind, counted: counted.free, lanes });
             }
             let slabs = shelf.slabs.load(Ordering::SeqCst) * u64::from(shelf.slab.units);
             let spare = u64::from(shelf.spare.0.depth(&self.tables));

@@ -15,6 +15,7 @@
 //! | `bank` | frames that no kind has yet |
 //! | `lane`, `shelf` | free lists, and what is reserved of one kind |
 //! | `supply` | units out of frames, and back: prealloc, release, refill, shrink, reclaim |
+//! | `ticket` | all that a command needs, taken at once, spent or given back |
 //! | `ledger` | the numbers, and the audit that proves them |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -32,6 +33,7 @@ mod shelf;
 mod supply;
 pub mod sync;
 mod table;
+mod ticket;
 mod unit;
 
 use core::array;
@@ -45,6 +47,7 @@ pub use refusal::{Refusal, Stale};
 pub use shelf::Core;
 pub use supply::Refilled;
 pub use table::{BadTable, Slot, table_words};
+pub use ticket::{Cost, Owner, Ticket};
 pub use unit::{Extent, Handle};
 
 /// All there is: the bank and a shelf for each kind.

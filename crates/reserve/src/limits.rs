@@ -26,11 +26,8 @@ pub const SMALL_ALIGN: u32 = 64;
 /// Slots at most, one for each block: with 2^11 units in a slot, every unit has a number of 31 bits.
 pub const SLOTS_MAX: usize = 1 << 20;
 
-/// Kinds at most: a kind is a byte in a unit's state.
-pub const KINDS_MAX: usize = 255;
-
-/// Units of one kind that one `Cost` may ask for. More than any command needs, and few enough for root to walk.
-pub const COST_UNITS_MAX: u32 = 1 << 16;
+/// Kinds at most: a cost has a bit for each that it needs.
+pub const KINDS_MAX: usize = 64;
 
 /// Free lists of one kind. Cores that take the same kind at once go to different ones; a request that finds its own
 /// short looks into all of them, so this stays small.

@@ -11,12 +11,12 @@
 //! **Callers**: root in any state, NMI too. **Cost**: `take` one exchange if the core's own lane suffices, else a look
 //! into each; `give` one exchange. **Proof**: `tests/model.rs` (S1, S2), `tests/loom.rs`, `benches/take.rs`.
 
-use crate::lane::Lane;
+use crate::lane::{Lane, Popped};
 use crate::limits::{LANES, LOOKS_MAX};
 use crate::plan::{KindPlan, Slab};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, Padded};
-use crate::table::Tables;
-use crate::unit::{Chain, Place};
+use crate::table::{Tables, Words};
+use crate::unit::{Chain, Place, Unit};
 
 /// Who asks, so that cores keep out of each other's way: any number. Different ones on different cores are fastest, equal
 /// ones are as safe.
@@ -79,21 +79,31 @@ impl Shelf {
 
     /// Takes `units` (at least one) or says how many are free.
     #[inline]
-    pub fn take(&self, tables: &Tables<'_>, core: Core, units: u32) -> Result<Chain, u64> {
+    pub fn take<'m>(&self, tables: &Tables<'m>, core: Core, units: u32) -> Result<Popped<'m>, u64> {
         let Bay { lane, floor } = &self.bays[core.lane()].0;
-        let (chain, left) = lane.pop(tables, units);
-        if chain.len < units {
-            lane.push(tables, chain);
-            return self.gather(tables, core, units);
+        match lane.pop(tables, units) {
+            Some(popped) if popped.chain.len == units => {
+                if popped.left < floor.load(Ordering::SeqCst) {
+                    self.record(tables);
+                }
+                Ok(popped)
+            }
+            too_few => {
+                if let Some(popped) = too_few {
+                    lane.push(tables, popped.chain);
+                }
+                self.gather(tables, core, units)
+            }
         }
-        if left < floor.load(Ordering::SeqCst) {
-            self.record(tables);
-        }
-        Ok(chain)
+    }
+
+    /// Puts one unit back whose state is `Free` already; `words` are its own.
+    #[inline]
+    pub fn give_one(&self, tables: &Tables<'_>, core: Core, unit: Unit, words: &Words) {
+        self.bays[core.lane()].0.lane.push_one(tables, unit, words);
     }
 
     /// Puts units back whose state is `Free` already.
-    #[inline]
     pub fn give(&self, tables: &Tables<'_>, core: Core, chain: Chain) {
         self.bays[core.lane()].0.lane.push(tables, chain);
     }
@@ -111,7 +121,7 @@ impl Shelf {
 
     /// Takes from all lanes, the own first.
     #[cold]
-    fn gather(&self, tables: &Tables<'_>, core: Core, units: u32) -> Result<Chain, u64> {
+    fn gather<'m>(&self, tables: &Tables<'m>, core: Core, units: u32) -> Result<Popped<'m>, u64> {
         for _ in 0..LOOKS_MAX {
             let before = self.changes();
             let free = self.free(tables);
@@ -121,17 +131,24 @@ impl Shelf {
                 }
                 continue;
             }
-            let mut chain = Chain::EMPTY;
+            let mut all: Option<Popped<'m>> = None;
             for lane in 0..LANES {
                 let bay = &self.bays[(core.lane() + lane) % LANES].0;
-                let (more, _) = bay.lane.pop(tables, units - chain.len);
-                tables.append(&mut chain, more);
-                if chain.len == units {
-                    self.record(tables);
-                    return Ok(chain);
+                let had = all.as_ref().map_or(0, |all| all.chain.len);
+                let Some(mut more) = bay.lane.pop(tables, units - had) else { continue };
+                if let Some(all) = all.take() {
+                    tables.set_next(more.last, all.chain.first);
+                    more = Popped { chain: Chain { len: more.chain.len + had, ..more.chain }, last: all.last, ..more };
                 }
+                if more.chain.len == units {
+                    self.record(tables);
+                    return Ok(more);
+                }
+                all = Some(more);
             }
-            self.give(tables, core, chain);
+            if let Some(all) = all {
+                self.give(tables, core, all.chain);
+            }
             self.record(tables);
         }
         Err(self.free(tables))

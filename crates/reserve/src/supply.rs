@@ -10,6 +10,7 @@
 //! **Proof**: `tests/supply.rs`, `tests/model.rs`, `tests/loom.rs`.
 
 use crate::bank::Runs;
+use crate::lane::Popped;
 use crate::limits::{BLOCK_ORDER_MAX, GROUP_FRAMES, LOOKS_MAX, UNITS_PER_FRAME_MAX};
 use crate::refusal::Refusal;
 use crate::shelf::Shelf;
@@ -177,7 +178,7 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
     /// Moves units from the bank to a kind, all or none; says how many slabs are missing.
     fn grow(&self, shelf: &Shelf, units: u32) -> Result<(), u64> {
         let (tables, slab) = (&self.tables, shelf.slab);
-        let (mut chain, _) = shelf.spare.0.pop(tables, units);
+        let mut chain = shelf.spare.0.pop(tables, units).map_or(Chain::EMPTY, |popped| popped.chain);
         let need = u64::from((units - chain.len).div_ceil(slab.units));
         // Most refusals end here, with nothing moved.
         let fit = self.bank.free.load(Ordering::SeqCst) / u64::from(slab.frames);
@@ -211,11 +212,10 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
             for nth in 0..shelf.slab.units {
                 let entry = first * UNITS_PER_FRAME_MAX + nth;
                 let word = runs.table.state(entry);
-                let generation = State::of(word.load(Ordering::Relaxed)).generation;
+                let generation = State(word.load(Ordering::Relaxed)).generation();
                 let nth = (nth & 0xff) as u8;
-                let state = State { generation, place: Place::Spare, kind: shelf.kind, nth };
-                word.store(state.word(), Ordering::Release);
-                self.tables.append(chain, Chain::one(Unit::at(runs.slot, entry)));
+                word.store(State::cut(nth, shelf.kind, generation).0, Ordering::Release);
+                self.tables.prepend(chain, Unit::at(runs.slot, entry));
             }
         }
     }
@@ -229,7 +229,7 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
             return Err(shelf.free(tables));
         }
         match shelf.take(tables, crate::Core(0), count) {
-            Ok(chain) => {
+            Ok(Popped { chain, .. }) => {
                 shelf.put_aside(tables, chain);
                 shelf.record(tables);
                 self.fold(shelf);
@@ -249,28 +249,28 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
         if shelf.folding.swap(true, Ordering::SeqCst) {
             return;
         }
-        let (chain, _) = shelf.spare.0.pop(tables, u32::MAX);
+        let chain = shelf.spare.0.pop(tables, u32::MAX).map_or(Chain::EMPTY, |popped| popped.chain);
         tables.place(chain, Place::Folding);
         let (mut rest, mut whole) = (Chain::EMPTY, Chain::EMPTY);
         tables.each(chain, |unit| {
             // Only this core marks units of this kind so: a slab with every mark is in this chain whole.
-            let nth = u32::from(State::of(tables.state(unit).load(Ordering::Relaxed)).nth);
+            let table = tables.of(unit);
+            let nth = State(table.state(unit.entry()).load(Ordering::Relaxed)).nth();
             let is_marked = |sibling: u32| {
-                let entry = unit.entry() - nth + sibling;
-                let place = State::of(tables.of(unit).state(entry).load(Ordering::Acquire)).place;
-                place == Place::Folding
+                let word = table.state(unit.entry() - nth + sibling);
+                State(word.load(Ordering::Acquire)).is(Place::Folding)
             };
             if !(0..shelf.slab.units).all(is_marked) {
-                tables.append(&mut rest, Chain::one(unit));
+                tables.prepend(&mut rest, unit);
             } else if nth == 0 {
-                tables.append(&mut whole, Chain::one(unit));
+                tables.prepend(&mut whole, unit);
             }
         });
         tables.each(whole, |unit| {
             let table = tables.of(unit);
             for sibling in 0..shelf.slab.units {
                 let word = table.state(unit.entry() + sibling);
-                word.store(State::of(word.load(Ordering::Relaxed)).at(Place::Nowhere).word(), Ordering::Release);
+                word.store(State(word.load(Ordering::Relaxed)).at(Place::Nowhere).0, Ordering::Release);
             }
             self.bank.give(table, unit.entry() / UNITS_PER_FRAME_MAX, shelf.slab.frames);
         });

@@ -31,7 +31,7 @@ pub const fn table_words(order: u32) -> usize {
 
 /// A place for one block of frames. The embedder hands in as many as it may ever donate blocks.
 pub struct Slot<'m> {
-    table: spin::Once<&'m [AtomicU64]>,
+    table: spin::Once<Table<'m>>,
 }
 
 impl Slot<'_> {
@@ -101,52 +101,64 @@ const fn ones_from(from: u32) -> u64 {
     if from >= u64::BITS { 0 } else { u64::MAX << from }
 }
 
+/// The words of one unit: link and state.
+pub(crate) type Words = [AtomicU64; 2];
+
 /// One table.
 #[derive(Clone, Copy)]
 pub(crate) struct Table<'m> {
-    words: &'m [AtomicU64],
+    units: &'m [Words],
+    head: &'m [AtomicU64; HEAD_WORDS],
 }
 
 impl<'m> Table<'m> {
+    fn new(words: &'m [AtomicU64]) -> Option<Self> {
+        let (head, units) = words.split_first_chunk()?;
+        let (units, _) = units.as_chunks();
+        (units.len() >= UNITS_PER_FRAME_MAX as usize).then_some(Table { units, head })
+    }
+
     /// Blocks of up to this order fit here.
     pub fn order_most(self) -> u32 {
-        (0..=BLOCK_ORDER_MAX).rev().find(|order| self.words.len() >= table_words(*order)).unwrap_or(0)
+        (self.units.len() / UNITS_PER_FRAME_MAX as usize).ilog2().min(BLOCK_ORDER_MAX)
     }
 
     pub fn status(self) -> Status {
-        Status::of(self.words[0].load(Ordering::SeqCst))
+        Status::of(self.head[0].load(Ordering::SeqCst))
     }
 
     pub fn set_status(self, status: Status) {
-        self.words[0].store(status.word(), Ordering::SeqCst);
+        self.head[0].store(status.word(), Ordering::SeqCst);
     }
 
     /// Moves from one status to another, if it is the one.
     pub fn change_status(self, from: Status, to: Status) -> bool {
-        self.words[0].compare_exchange(from.word(), to.word(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        self.head[0].compare_exchange(from.word(), to.word(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     pub fn pfn(self) -> u64 {
-        self.words[PFN].load(Ordering::SeqCst)
+        self.head[PFN].load(Ordering::SeqCst)
     }
 
     pub fn set_pfn(self, pfn: u64) {
-        self.words[PFN].store(pfn, Ordering::SeqCst);
+        self.head[PFN].store(pfn, Ordering::SeqCst);
     }
 
     /// The bits of the bank for one group of frames.
     pub fn bank(self, group: u32) -> &'m AtomicU64 {
-        &self.words[GROUPS + group as usize]
+        &self.head[GROUPS + group as usize]
     }
 
-    /// The link word of a unit.
-    pub fn link(self, entry: u32) -> &'m AtomicU64 {
-        &self.words[HEAD_WORDS + entry as usize * 2]
+    /// The words of a unit.
+    #[inline]
+    pub fn words(self, entry: u32) -> &'m Words {
+        &self.units[entry as usize]
     }
 
     /// The state word of a unit.
+    #[inline]
     pub fn state(self, entry: u32) -> &'m AtomicU64 {
-        &self.words[HEAD_WORDS + entry as usize * 2 + 1]
+        &self.words(entry)[1]
     }
 }
 
@@ -184,14 +196,12 @@ impl<'m> Tables<'m> {
 
     /// Gives the next slot its table.
     pub fn add(&self, words: &'m [AtomicU64]) -> Result<(), BadTable> {
-        if words.len() < table_words(0) {
-            return Err(BadTable::Short { words: words.len() });
-        }
+        let table = Table::new(words).ok_or(BadTable::Short { words: words.len() })?;
         let next = |made: usize| (made < self.slots.len()).then_some(made + 1);
         let slot = self.made.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
         let slot = slot.map_err(|slots| BadTable::SlotsFull { slots })?;
         // The number is ours alone, so nobody waits here.
-        self.slots[slot].table.call_once(|| words);
+        self.slots[slot].table.call_once(|| table);
         Ok(())
     }
 
@@ -201,66 +211,68 @@ impl<'m> Tables<'m> {
         self.slots[..made]
             .iter()
             .enumerate()
-            .filter_map(|(number, slot)| Some((u32::try_from(number).ok()?, Table { words: slot.table.get()? })))
-    }
-
-    fn table(&self, slot: usize) -> Table<'m> {
-        // A unit's number is only ever made from a slot that has its table (B1): this is a guard, not a way.
-        Table { words: self.slots[slot].table.get().expect("a unit's slot has a table") }
-    }
-
-    /// The link word of a unit.
-    pub fn link(&self, unit: Unit) -> &'m AtomicU64 {
-        self.table(unit.slot()).link(unit.entry())
-    }
-
-    /// The state word of a unit.
-    pub fn state(&self, unit: Unit) -> &'m AtomicU64 {
-        self.table(unit.slot()).state(unit.entry())
+            .filter_map(|(number, slot)| Some((u32::try_from(number).ok()?, *slot.table.get()?)))
     }
 
     /// The table of a unit.
+    #[inline]
     pub fn of(&self, unit: Unit) -> Table<'m> {
-        self.table(unit.slot())
+        // A unit's number is only ever made from a slot that has its table (B1): this is a guard, not a way.
+        *self.slots[unit.slot()].table.get().expect("a unit's slot has a table")
+    }
+
+    /// The words of a unit: link and state.
+    #[inline]
+    pub fn words(&self, unit: Unit) -> &'m Words {
+        self.of(unit).words(unit.entry())
+    }
+
+    /// The same for a number that comes from outside, and the table that they are in; `None` if there is no such unit.
+    #[inline]
+    pub fn get(&self, unit: Unit) -> Option<(Table<'m>, &'m Words)> {
+        let table = *self.slots.get(unit.slot())?.table.get()?;
+        Some((table, table.units.get(unit.entry() as usize)?))
     }
 
     /// The unit behind this one, on a list or in a chain.
+    #[inline]
     pub fn next(&self, unit: Unit) -> Unit {
-        Link::of(self.link(unit).load(Ordering::Acquire)).next
+        Link::of(self.words(unit)[0].load(Ordering::Acquire)).next
     }
 
-    /// Puts a chain behind another; both are ours (U1).
-    pub fn append(&self, chain: &mut Chain, more: Chain) {
-        if chain.len == 0 {
-            *chain = more;
-        } else if more.len > 0 {
-            self.link(chain.last).store(Link { next: more.first, depth: 0 }.word(), Ordering::Relaxed);
-            *chain = Chain { first: chain.first, last: more.last, len: chain.len + more.len };
-        }
+    /// Lets another unit follow this one; it is ours (U1).
+    #[inline]
+    pub fn set_next(&self, unit: Unit, next: Unit) {
+        self.words(unit)[0].store(Link { next, depth: 0 }.word(), Ordering::Release);
+    }
+
+    /// Puts a unit before a chain; both are ours.
+    pub fn prepend(&self, chain: &mut Chain, unit: Unit) {
+        self.set_next(unit, chain.first);
+        *chain = Chain { first: unit, len: chain.len + 1 };
     }
 
     /// Takes up to `most` units off the front of a chain that is ours.
     pub fn split(&self, chain: &mut Chain, most: u32) -> Chain {
-        if most >= chain.len {
-            return core::mem::replace(chain, Chain::EMPTY);
+        let front = Chain { first: chain.first, len: most.min(chain.len) };
+        let left = chain.len - front.len;
+        if left == 0 {
+            *chain = Chain::EMPTY;
+            return front;
         }
-        if most == 0 {
-            return Chain::EMPTY;
+        let mut next = chain.first;
+        for _ in 0..front.len {
+            next = self.next(next);
         }
-        let mut last = chain.first;
-        for _ in 1..most {
-            last = self.next(last);
-        }
-        let front = Chain { first: chain.first, last, len: most };
-        *chain = Chain { first: self.next(last), last: chain.last, len: chain.len - most };
+        *chain = Chain { first: next, len: left };
         front
     }
 
     /// Calls `each` with every unit of a chain that is ours; `each` may change the unit's link.
     pub fn each(&self, chain: Chain, mut each: impl FnMut(Unit)) {
         let mut unit = chain.first;
-        for _ in 0..chain.len {
-            let next = self.next(unit);
+        for left in (0..chain.len).rev() {
+            let next = if left > 0 { self.next(unit) } else { unit };
             each(unit);
             unit = next;
         }
@@ -269,8 +281,8 @@ impl<'m> Tables<'m> {
     /// Says where every unit of a chain is that is ours.
     pub fn place(&self, chain: Chain, place: Place) {
         self.each(chain, |unit| {
-            let word = self.state(unit);
-            word.store(State::of(word.load(Ordering::Relaxed)).at(place).word(), Ordering::Release);
+            let [_, word] = self.words(unit);
+            word.store(State(word.load(Ordering::Relaxed)).at(place).0, Ordering::Release);
         });
     }
 }

@@ -48,52 +48,52 @@ pub(crate) enum Place {
     Spare = 1,
     /// Spare, and in the hands of who looks for whole slabs.
     Folding = 2,
-    /// Reserved and free.
+    /// Reserved and without an owner: on a lane, or on a ticket if it is on none.
     Free = 3,
-    /// On a ticket.
-    Ticket = 4,
     /// With an owner.
-    Used = 5,
+    Used = 4,
 }
 
-impl Place {
-    const fn from_bits(bits: u64) -> Place {
-        match bits & 0xff {
-            1 => Place::Spare,
-            2 => Place::Folding,
-            3 => Place::Free,
-            4 => Place::Ticket,
-            5 => Place::Used,
-            _ => Place::Nowhere,
-        }
-    }
-}
-
-/// The state word, taken apart.
+/// The state word. It stays whole: taking it apart and putting it together again is half of what a take would cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct State {
-    pub generation: u32,
-    pub place: Place,
-    pub kind: u8,
-    pub nth: u8,
-}
+pub(crate) struct State(pub u64);
 
 impl State {
-    pub const fn of(word: u64) -> State {
-        State {
-            generation: high(word),
-            place: Place::from_bits(word >> 16),
-            kind: (word >> 8 & 0xff) as u8,
-            nth: (word & 0xff) as u8,
-        }
+    const PLACE: u64 = 0xff << 16;
+
+    /// A unit that was cut, as it is before its first life.
+    pub const fn cut(nth: u8, kind: u8, generation: u32) -> State {
+        State(join(nth as u32 | (kind as u32) << 8, generation)).at(Place::Spare)
     }
 
-    pub const fn word(self) -> u64 {
-        join(self.nth as u32 | (self.kind as u32) << 8 | (self.place as u32) << 16, self.generation)
-    }
-
+    /// The same elsewhere.
     pub const fn at(self, place: Place) -> State {
-        State { place, ..self }
+        State(self.0 & !State::PLACE | (place as u64) << 16)
+    }
+
+    /// Is the unit there?
+    pub const fn is(self, place: Place) -> bool {
+        self.0 & State::PLACE == (place as u64) << 16
+    }
+
+    /// Free, and of the next generation.
+    pub const fn freed(self) -> State {
+        State(self.0.wrapping_add(1 << 32)).at(Place::Free)
+    }
+
+    /// Which of its lives this is.
+    pub const fn generation(self) -> u32 {
+        high(self.0)
+    }
+
+    /// Its kind's index.
+    pub const fn kind(self) -> usize {
+        (self.0 >> 8 & 0xff) as usize
+    }
+
+    /// Its number within its slab.
+    pub const fn nth(self) -> u32 {
+        (self.0 & 0xff) as u32
     }
 }
 
@@ -117,22 +117,34 @@ impl Link {
 
 /// A unit that has an owner, by number and generation. After the unit was given back its handles are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Handle {
-    pub(crate) unit: u32,
-    pub(crate) generation: u32,
-}
+pub struct Handle(u64);
 
 impl Handle {
+    #[inline]
+    pub(crate) const fn new(unit: Unit, generation: u32) -> Handle {
+        Handle(join(unit.0, generation))
+    }
+
+    #[inline]
+    pub(crate) const fn unit(self) -> Unit {
+        Unit(low(self.0))
+    }
+
+    #[inline]
+    pub(crate) const fn generation(self) -> u32 {
+        high(self.0)
+    }
+
     /// As one word, for a descriptor that wants to remember it.
     #[must_use]
     pub const fn to_word(self) -> u64 {
-        join(self.unit, self.generation)
+        self.0
     }
 
     /// From [`Handle::to_word`]. Any word is taken: one that names no unit in use is refused when it is used.
     #[must_use]
     pub const fn from_word(word: u64) -> Handle {
-        Handle { unit: low(word), generation: high(word) }
+        Handle(word)
     }
 }
 
@@ -151,21 +163,21 @@ pub struct Extent {
     pub small_bytes: u32,
 }
 
-/// Units chained through their link words, in the hands of one core (U1).
+/// Units chained through their link words, in the hands of one core (U1). The last one's link has no meaning.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chain {
+    /// Without meaning if `len` is 0; then it is 0 too, so that many empty chains are soon made.
     pub first: Unit,
-    pub last: Unit,
     pub len: u32,
 }
 
 impl Chain {
     /// No units.
-    pub const EMPTY: Chain = Chain { first: Unit::NONE, last: Unit::NONE, len: 0 };
+    pub const EMPTY: Chain = Chain { first: Unit(0), len: 0 };
 
     /// One unit.
     pub const fn one(unit: Unit) -> Chain {
-        Chain { first: unit, last: unit, len: 1 }
+        Chain { first: unit, len: 1 }
     }
 }
 
@@ -176,17 +188,20 @@ mod tests {
     /// Would catch fields of the words that overlap or are cut.
     #[test]
     fn words_carry_every_field_at_its_extreme() {
-        for place in [Place::Nowhere, Place::Spare, Place::Folding, Place::Free, Place::Ticket, Place::Used] {
-            let state = State { generation: u32::MAX, place, kind: 0xff, nth: 0 };
-            assert_eq!(State::of(state.word()), state);
-            let state = State { generation: 0, place, kind: 0, nth: 0xff };
-            assert_eq!(State::of(state.word()), state);
+        for place in [Place::Nowhere, Place::Spare, Place::Folding, Place::Free, Place::Used] {
+            for (nth, kind, generation) in [(0xff, 0, u32::MAX), (0, 0xff, 0)] {
+                let state = State::cut(nth, kind, generation).at(place);
+                assert!(state.is(place));
+                assert_eq!((state.nth(), state.kind()), (u32::from(nth), usize::from(kind)));
+                assert_eq!(state.generation(), generation);
+                assert_eq!(state.freed(), State::cut(nth, kind, generation.wrapping_add(1)).at(Place::Free));
+            }
         }
         let link = Link { next: Unit::NONE, depth: 7 };
         assert_eq!(Link::of(link.word()), link);
         let unit = Unit::at(5, 2047);
         assert_eq!((unit.slot(), unit.entry()), (5, 2047));
-        let handle = Handle { unit: 3, generation: u32::MAX };
-        assert_eq!(Handle::from_word(handle.to_word()), handle);
+        let handle = Handle::from_word(Handle::new(unit, u32::MAX).to_word());
+        assert_eq!((handle.unit(), handle.generation()), (unit, u32::MAX));
     }
 }

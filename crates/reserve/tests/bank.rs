@@ -125,6 +125,6 @@ fn a_plan_that_contradicts_itself_is_refused() {
     assert_eq!(check(KindPlan { shape, ..sound }), Err(BadPlan::Shape { kind: 1, shape }));
     let none = Plan::<0> { kinds: [], ram_frames: 1, bank_target: 0 };
     assert_eq!(Reserve::new(&none, slots).map(|_| ()), Err(BadPlan::Kinds { kinds: 0 }));
-    let many = Plan { kinds: [sound; 256], ram_frames: 1, bank_target: 0 };
-    assert_eq!(Reserve::new(&many, slots).map(|_| ()), Err(BadPlan::Kinds { kinds: 256 }));
+    let many = Plan { kinds: [sound; 65], ram_frames: 1, bank_target: 0 };
+    assert_eq!(Reserve::new(&many, slots).map(|_| ()), Err(BadPlan::Kinds { kinds: 65 }));
 }
