@@ -63,10 +63,7 @@ pub(crate) fn hypervisor(cache: &Cache, kernel: &Kernel, progress: Progress) -> 
     }
     copy(&cache.workspace().join("include"), &tree.join("include"), &[])?;
     copy(&sources, &tree.join("module"), &["hyperkd.img"])?;
-    if write_if_changed(&image, &fs::read(&flat).at("read", &flat)?)? {
-        // make does not know what .incbin reads.
-        touch_assembly(&tree.join("module"))?;
-    }
+    write_if_changed(&image, &fs::read(&flat).at("read", &flat)?)?;
     let module = make_module(kernel, &tree.join("module"), "hyperkd", progress)?;
     Ok(Hypervisor { module, program, image, image_elf })
 }
@@ -133,16 +130,6 @@ fn copy(from: &Path, to: &Path, ours: &[&str]) -> Result<(), Error> {
         let made = name.to_string_lossy().ends_with(".mod.c") || ours.iter().any(|ours| name == *ours);
         if source && !made && !names.contains(name) {
             fs::remove_file(&path).at("remove", &path)?;
-        }
-    }
-    Ok(())
-}
-
-fn touch_assembly(folder: &Path) -> Result<(), Error> {
-    for entry in fs::read_dir(folder).at("list", folder)? {
-        let path = entry.at("list", folder)?.path();
-        if path.extension().is_some_and(|end| end == "S") {
-            fs::write(&path, fs::read(&path).at("read", &path)?).at("write", &path)?;
         }
     }
     Ok(())

@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-/// Any failure of the lab.
-#[derive(Debug, thiserror::Error)]
+/// Any failure of the lab. A test that returns it prints its `Debug`, so that is for people too.
+#[derive(thiserror::Error)]
 pub enum Error {
     /// A file, folder or socket could not be used.
     #[error("cannot {what} {}: {source}", path.display())]
@@ -77,10 +77,11 @@ pub enum Error {
 }
 
 /// The failure of one guest, and what it left behind.
-#[derive(Debug)]
 pub struct GuestError {
     /// What happened.
     pub fault: Fault,
+    /// Lines by which the kernel complained, the first few ones; see [`crate::health`].
+    pub complaints: Vec<String>,
     /// The last lines of its console.
     pub console_tail: String,
     /// What QEMU wrote to its standard error.
@@ -154,6 +155,9 @@ impl fmt::Display for Fault {
 impl fmt::Display for GuestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.fault)?;
+        if !self.complaints.is_empty() {
+            writeln!(f, "the kernel complained:\n{}", indent(&self.complaints.join("\n")))?;
+        }
         writeln!(f, "end of the console:\n{}", indent(&self.console_tail))?;
         if !self.qemu_said.is_empty() {
             writeln!(f, "QEMU said:\n{}", indent(&self.qemu_said))?;
@@ -163,6 +167,18 @@ impl fmt::Display for GuestError {
             None => writeln!(f, "QEMU was still running")?,
         }
         write!(f, "files of the run: {}", self.run.display())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for GuestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -199,13 +215,17 @@ mod tests {
     fn a_guests_failure_shows_console_qemu_and_the_kept_files() {
         let error = Error::Guest(Box::new(GuestError {
             fault: Fault::Gone,
+            complaints: vec!["BUG: unable".into()],
             console_tail: "Kernel panic - not syncing".into(),
             qemu_said: "no such device".into(),
             qemu_ended: None,
             run: "runs/7".into(),
         }));
+        assert!(format!("{error:?}").contains("no such device"), "a test that returns it shows it");
         let text = error.to_string();
-        for part in ["the guest is gone", "    Kernel panic", "    no such device", "still running", "runs/7"] {
+        for part in
+            ["the guest is gone", "    BUG: unable", "    Kernel panic", "    no such device", "still running", "runs/7"]
+        {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
     }

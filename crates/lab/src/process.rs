@@ -7,6 +7,7 @@ use crate::{
     child::Child,
     control::NoAnswer,
     error::{Error, Fault, GuestError, tail},
+    health,
     qemu::{self, file},
     run::Run,
 };
@@ -23,6 +24,8 @@ use std::{
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// Lines of the console in an error.
 const CONSOLE_TAIL_LINES: usize = 40;
+/// Complaints of the kernel in an error: the first ones tell the cause, and a long call trace pushes them out of the end.
+const COMPLAINTS_MAX: usize = 5;
 
 /// QEMU and the folder it works in. QEMU is dropped first: it writes there.
 #[derive(Debug)]
@@ -94,9 +97,13 @@ impl Process {
 
     pub(crate) fn fault(&self, fault: Fault) -> Error {
         self.run.keep();
+        let console = self.console();
+        let mut complaints = health::complaints(&console);
+        complaints.truncate(COMPLAINTS_MAX);
         Error::Guest(Box::new(GuestError {
             fault,
-            console_tail: tail(&self.console(), CONSOLE_TAIL_LINES),
+            complaints,
+            console_tail: tail(&console, CONSOLE_TAIL_LINES),
             qemu_said: qemu::said(&self.run),
             qemu_ended: self.ended(),
             run: self.run.folder().to_owned(),
