@@ -228,13 +228,16 @@ int hyperkd_back(void)
 	return err;
 }
 
-/* Root has let go of every core by itself. */
-void hyperkd_cores_forget(void)
+/* Root has let go of every core by itself: how many there were. */
+unsigned int hyperkd_cores_forget(void)
 {
-	unsigned int cpu;
+	unsigned int cpu, in = 0;
 
-	for_each_possible_cpu(cpu)
+	for_each_possible_cpu(cpu) {
+		in += cores[cpu]->in;
 		cores[cpu]->in = false;
+	}
+	return in;
 }
 
 /* A core that comes online runs Linux without root until this; one that goes would take an INIT root cannot survive. */

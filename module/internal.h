@@ -58,7 +58,7 @@ void hyperkd_load(struct hyperkd_load *load);
 void hyperkd_unload(struct hyperkd_load *load, u64 why);
 int hyperkd_away(u64 why);
 int hyperkd_back(void);
-void hyperkd_cores_forget(void);
+unsigned int hyperkd_cores_forget(void);
 int hyperkd_cores_init(void);
 void hyperkd_cores_exit(void);
 

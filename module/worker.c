@@ -33,13 +33,11 @@ static void fetch(u64 frames, u64 run)
 /* Root let go after a fault: its memory is free when every core has left. */
 static bool bury(void)
 {
-	const bool all = READ_ONCE(hyperkd.doorbell->left) >= hyperkd.entered;
-
 	if (hyperkd.state == HYPERKD_IN) {
 		pr_err("hyperkd: root faulted and let go of the machine; its last words are on the link\n");
 		hyperkd.state = HYPERKD_DEAD;
-		hyperkd_cores_forget();
-	} else if (all) {
+		hyperkd.entered = hyperkd_cores_forget();
+	} else if (READ_ONCE(hyperkd.doorbell->left) >= hyperkd.entered) {
 		/* A round after the last core said so it has certainly jumped. */
 		hyperkd_time_follow(false);
 		hyperkd_memory_free();

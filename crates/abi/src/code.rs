@@ -43,6 +43,8 @@ pub const CPU_IN_USE: u32 = 0xc000_1032;
 pub const KERNEL_UNSUPPORTED: u32 = 0xc000_1033;
 /// The memory handed in at load does not suffice for root itself.
 pub const BOOT_MEMORY: u32 = 0xc000_1034;
+/// The link was asked for and no UART answers at COM2.
+pub const NO_UART: u32 = 0xc000_1037;
 /// Module and image are of different revisions.
 pub const BOOT_VERSION: u32 = 0xc000_1036;
 

@@ -122,8 +122,8 @@ pub struct Hello {
     pub backend: [u8; 16],
     /// How a break-in reaches the machine: 1 the UART raises NMI, 0 only when a core exits for another reason.
     pub break_in_by_nmi: u32,
-    /// Zero.
-    pub zero: u32,
+    /// 1 if root speaks the link; 0 in VMI Mode, or when it should and no UART answered at COM2.
+    pub linked: u32,
 }
 const _: () = assert!(size_of::<Hello>() == 56);
 

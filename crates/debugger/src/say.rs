@@ -251,6 +251,9 @@ fn load(code: u32, detail: u32, holders: &[String]) -> Said {
         code::KERNEL_OUT_OF_MEMORY => {
             Said::of_root(code, "linux could not give the pages of the bank").try_line("load bank 400")
         }
+        code::NO_UART => {
+            Said::of_root(code, "no UART answers at COM2 (0x2f8), so there is no link; nothing was loaded").try_line("load")
+        }
         code::BOOT_VERSION => Said::of_root(code, "module and image are of different revisions; install both from one build"),
         code => plain(code, false),
     }

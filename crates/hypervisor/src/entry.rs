@@ -80,7 +80,7 @@ unsafe fn stay<M: Machine>(core: u32, core_pa: u64, boot: &Boot) -> Result<(), C
     record.apic.store(crate::arch::x86::apic::id(), SeqCst);
     if core == 0 && boot.flags & BOOT_LINK != 0 {
         #[expect(clippy::cast_possible_truncation, reason = "any number that differs will do")]
-        line::open(core, boot.boot_id as u32);
+        line::open(core, crate::arch::x86::tsc() as u32);
         if ROOT.linked.load(SeqCst) {
             // SAFETY: core 0 enters together with all others, inside `stop_machine`: none of them is in Linux' code for
             // the I/O APIC.

@@ -141,8 +141,9 @@ impl CoreRecord {
 
     /// Whether somebody kicked this core. The NMI counts as arrived: the caller has just taken one.
     pub fn take_kick(&self) -> bool {
-        // Between the two steps of `kick` its NMI may not have been sent yet; the sender is in root and about to.
-        while self.kick.load(SeqCst) == KICKING {
+        // Between the two steps of `kick` its NMI may not have been sent yet; the sender is in root and about to, unless
+        // it has faulted there.
+        while self.kick.load(SeqCst) == KICKING && !ROOT.dying.load(SeqCst) {
             x86::relax();
         }
         self.kick.swap(NO_KICK, SeqCst) != NO_KICK

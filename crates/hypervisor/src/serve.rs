@@ -234,7 +234,7 @@ pub fn hello() -> Hello {
         ram_frames: ROOT.ram_frames.load(SeqCst),
         backend: ROOT.backend(),
         break_in_by_nmi: u32::from(ROOT.break_in_by_nmi.load(SeqCst)),
-        zero: 0,
+        linked: u32::from(ROOT.linked.load(SeqCst)),
     }
 }
 

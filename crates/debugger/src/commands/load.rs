@@ -49,6 +49,11 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
 pub fn enter(session: &mut Session, bank_frames: u64, flags: u32) -> Result<Answer, Error> {
     session.forget();
     let loaded = checked(session.target().load(bank_frames, flags)?)?;
+    if flags & LOAD_LINK != 0 && session.greet()?.linked == 0 {
+        session.forget();
+        checked(session.target().unload()?)?;
+        return Err(Error::Refused(Refusal::Load { code: code::NO_UART, detail: 0, holders: Vec::new() }));
+    }
     Ok(Answer::of(&Entered { cores: loaded.cores, link: flags & LOAD_LINK != 0 }))
 }
 

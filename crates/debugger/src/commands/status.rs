@@ -64,7 +64,7 @@ impl Status {
             (_, State::Unknown) => ("unknown", None),
         };
         let root = hello.map(|hello| {
-            let Hello { protocol, cores, halted: _, core: _, boot_id, ram_frames, backend, break_in_by_nmi, zero: _ } = hello;
+            let Hello { protocol, cores, halted: _, core: _, boot_id, ram_frames, backend, break_in_by_nmi, linked: _ } = hello;
             let break_in = if break_in_by_nmi == 0 { "next-exit" } else { "nmi" };
             Root { backend: say::ascii(&backend), cores, protocol, boot_id: hex(boot_id), ram_pages: ram_frames, break_in }
         });

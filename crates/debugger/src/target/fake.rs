@@ -113,7 +113,7 @@ impl Root {
             ram_frames: self.ram_frames,
             backend,
             break_in_by_nmi: 1,
-            zero: 0,
+            linked: 1,
         }
     }
 
