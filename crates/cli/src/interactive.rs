@@ -1,22 +1,25 @@
 //! The prompt on a terminal: editing, completion, history, and news that do not tear what is being typed.
 //!
-//! A watcher thread shows news while the prompt is open, above it. News that change the prompt also end the reading, as
-//! CTRL+C would, and it begins again with the new prompt and what had been typed.
+//! A watcher thread waits for news while the prompt is open. It ends the reading as CTRL+C would; the unfinished line is
+//! taken off the screen, the news are shown, and the reading begins again with the prompt that now holds and with what
+//! had been typed. (rustyline's external printer could show the news above the line, but the prompt would stay what it
+//! was, and it blocks once the reading has ended.)
 
 mod helper;
 mod history;
 
 use debugger::news::Inbox;
-use debugger::session::{Look, Session, State, Verdict, news_text};
+use debugger::session::{Look, Session, State, Verdict};
 use debugger::target::Mode;
 use helper::Helper;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
-use rustyline::{CompletionType, Config, Editor, ExternalPrinter};
+use rustyline::{CompletionType, Config, Editor};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 /// Reads and does lines until the end.
 pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look) -> Verdict {
@@ -37,9 +40,9 @@ pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look) -> Verdict {
         let _ = editor.load_history(path);
     }
     let redraw = Arc::new(AtomicBool::new(false));
-    if let Ok(printer) = editor.create_external_printer() {
-        watch(printer, Arc::clone(inbox), look, Arc::clone(&redraw));
-    }
+    // With one of these rustyline waits for signals as well as for keys, which is how the watcher reaches it.
+    let _printer = editor.create_external_printer();
+    watch(Arc::clone(inbox), Arc::clone(&redraw));
     if !look.json {
         println!("hyperdbg {}: {}", env!("CARGO_PKG_VERSION"), session.banner());
         println!("`.help` lists the commands, CTRL+D ends");
@@ -52,7 +55,8 @@ pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look) -> Verdict {
         inbox.set_open(true);
         let read = editor.readline_with_initial(&prompt, (&before.0, &before.1));
         inbox.set_open(false);
-        before = (String::new(), String::new());
+        let left = std::mem::take(&mut before);
+        let newer = typed.take();
         match read {
             Ok(line) => {
                 if !line.trim().is_empty() {
@@ -63,7 +67,7 @@ pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look) -> Verdict {
                 }
             }
             Err(ReadlineError::Interrupted) if redraw.load(Ordering::Relaxed) => {
-                before = typed.take();
+                before = newer.unwrap_or(left);
                 erase(&prompt, &before);
             }
             Err(ReadlineError::Interrupted) if session.mode() == Mode::Debugger && session.state() == State::Running => {
@@ -77,17 +81,17 @@ pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look) -> Verdict {
     Verdict::Done
 }
 
-/// Shows news while the prompt is open, from a thread of its own.
-fn watch(mut printer: impl ExternalPrinter + Send + 'static, inbox: Arc<Inbox>, look: Look, redraw: Arc<AtomicBool>) {
+/// Ends the reading when there is news, from a thread of its own.
+fn watch(inbox: Arc<Inbox>, redraw: Arc<AtomicBool>) {
+    const AGAIN: Duration = Duration::from_millis(50);
     thread::spawn(move || {
-        let mut show = |news: &debugger::news::News| {
-            // A terminal that is gone ends the reading, too.
-            let _ = printer.print(format!("{}\n", news_text(news, look)));
+        let mut knock = || {
             redraw.store(true, Ordering::Relaxed);
-            // The prompt is open, so rustyline takes this signal as the end of the line.
+            // While it reads, rustyline takes this signal for CTRL+C. Outside of that it is caught as one, and
+            // forgotten when the next line is done. Where it cannot be raised, the news wait for the next line.
             let _ = signal_hook::low_level::raise(signal_hook::consts::SIGINT);
         };
-        while inbox.tell(&mut show) {}
+        while inbox.knock(AGAIN, &mut knock) {}
     });
 }
 

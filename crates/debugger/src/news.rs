@@ -1,10 +1,11 @@
-//! What the target tells unasked, and the queue in which it waits for whoever shows it.
+//! What the target tells unasked, and the queue in which it waits for the session.
 //!
 //! **Holds always**
-//! - N1: every piece of news is applied to the session's state exactly once ([`Inbox::take`]).
-//! - N2: it is shown exactly once: by [`Inbox::tell`] while a prompt is open, else by whoever takes it.
+//! - N1: every piece of news is taken, applied and shown once, in the order in which it came.
+//! - N2: nothing is shown in the middle of an answer: whoever has a prompt open is knocked at ([`Inbox::knock`]) and
+//!   closes it first.
 //!
-//! **Callers**: the link's thread pushes, the watcher of an open prompt tells, the session takes.
+//! **Callers**: the link's thread pushes, a watcher of the open prompt knocks, the session takes.
 
 use abi::request::{Halted, Hello};
 use std::collections::VecDeque;
@@ -55,9 +56,8 @@ pub struct Inbox {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Each with whether it was shown.
-    news: VecDeque<(News, bool)>,
-    /// A prompt is open, so [`Inbox::tell`] may show.
+    news: VecDeque<News>,
+    /// A prompt is open.
     open: bool,
     /// No prompt will be opened any more.
     closed: bool,
@@ -66,44 +66,12 @@ struct Queue {
 impl Inbox {
     /// Adds one.
     pub fn push(&self, news: News) {
-        self.queue().news.push_back((news, false));
+        self.queue().news.push_back(news);
         self.changed.notify_all();
     }
 
-    /// Says whether a prompt is open: only then does [`Inbox::tell`] return anything.
-    pub fn set_open(&self, open: bool) {
-        self.queue().open = open;
-        self.changed.notify_all();
-    }
-
-    /// Ends [`Inbox::tell`] for ever.
-    pub fn close(&self) {
-        self.queue().closed = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits for a piece that was not shown yet while a prompt is open, and gives it to `show`; it stays for
-    /// [`Inbox::take`]. No prompt can be closed in between, so nothing is shown in the middle of an answer. Returns
-    /// false once the inbox is closed.
-    pub fn tell(&self, show: impl FnOnce(&News)) -> bool {
-        let mut queue = self.queue();
-        loop {
-            if queue.closed {
-                return false;
-            }
-            if queue.open
-                && let Some((news, told)) = queue.news.iter_mut().find(|(_, told)| !told)
-            {
-                *told = true;
-                show(news);
-                return true;
-            }
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Takes the oldest piece, with whether it was shown. Waits for `limit` at most.
-    pub fn take(&self, limit: Duration) -> Option<(News, bool)> {
+    /// Takes the oldest piece. Waits for `limit` at most.
+    pub fn take(&self, limit: Duration) -> Option<News> {
         let mut queue = self.queue();
         let end = Instant::now() + limit;
         loop {
@@ -115,6 +83,32 @@ impl Inbox {
         }
     }
 
+    /// Says whether a prompt is open.
+    pub fn set_open(&self, open: bool) {
+        self.queue().open = open;
+        self.changed.notify_all();
+    }
+
+    /// Ends [`Inbox::knock`] for ever.
+    pub fn close(&self) {
+        self.queue().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until there is news while a prompt is open, and knocks until it is closed: every `again`, since a knock
+    /// may come before anybody listens. Returns false once the inbox is closed.
+    pub fn knock(&self, again: Duration, mut knock: impl FnMut()) -> bool {
+        let mut queue = self.queue();
+        while !queue.closed && (queue.news.is_empty() || !queue.open) {
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        while !queue.closed && queue.open {
+            knock();
+            queue = self.changed.wait_timeout(queue, again).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        !queue.closed
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,20 +117,35 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+    use std::thread;
 
-    /// Would catch news that is shown twice, that is shown without a prompt, or that never reaches the session.
+    /// Would catch news that are shown twice or out of order.
     #[test]
-    fn what_was_told_is_still_taken_and_told_once() {
+    fn news_are_taken_once_and_in_order() {
         let inbox = Inbox::default();
         inbox.push(News::Lost);
-        inbox.set_open(true);
-        assert!(inbox.tell(|news| assert_eq!(*news, News::Lost)));
-        inbox.set_open(false);
         inbox.push(News::Goodbye(0));
-        assert_eq!(inbox.take(Duration::ZERO), Some((News::Lost, true)));
+        let taken = [(); 3].map(|()| inbox.take(Duration::ZERO));
+        assert_eq!(taken, [Some(News::Lost), Some(News::Goodbye(0)), None]);
+    }
+
+    /// Would catch a knock without a prompt, a knock that is not repeated, or a watcher that never ends.
+    #[test]
+    fn an_open_prompt_is_knocked_at_until_it_is_closed() {
+        let inbox = Arc::new(Inbox::default());
+        let (knocks, knocked) = channel();
+        let watcher = thread::spawn({
+            let inbox = Arc::clone(&inbox);
+            move || while inbox.knock(Duration::from_millis(1), || knocks.send(()).unwrap()) {}
+        });
+        inbox.push(News::Lost);
+        assert!(knocked.try_recv().is_err(), "no prompt is open");
+        inbox.set_open(true);
+        assert!(knocked.recv().is_ok() && knocked.recv().is_ok(), "twice, since nobody closed it");
+        inbox.set_open(false);
         inbox.close();
-        assert!(!inbox.tell(|_| panic!("no prompt is open")));
-        assert_eq!(inbox.take(Duration::ZERO), Some((News::Goodbye(0), false)));
-        assert_eq!(inbox.take(Duration::ZERO), None);
+        watcher.join().unwrap();
     }
 }

@@ -24,6 +24,9 @@ use zerocopy::FromBytes;
 /// How long news is waited for before CTRL+C is looked at again.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long Linux may take to hand over pages.
+const FETCH_LIMIT: Duration = Duration::from_secs(30);
+
 /// Where lines go.
 pub trait Console {
     /// Prints one or more lines; `text` has no end of line.
@@ -79,6 +82,7 @@ pub struct Session {
     hello: Option<Hello>,
     notes: Vec<String>,
     script_depth: usize,
+    fetch_limit: Duration,
 }
 
 impl Session {
@@ -92,7 +96,7 @@ impl Session {
     #[must_use]
     pub fn over(target: Box<dyn Target>, console: Box<dyn Console>, look: Look, inbox: Arc<Inbox>, cancel: Cancel) -> Self {
         let (state, hello, notes) = (State::Unknown, None, Vec::new());
-        Self { console, look, inbox, cancel, target, state, hello, notes, script_depth: 0 }
+        Self { console, look, inbox, cancel, target, state, hello, notes, script_depth: 0, fetch_limit: FETCH_LIMIT }
     }
 
     /// Does one line and prints what came of it.
@@ -141,12 +145,13 @@ impl Session {
 
     /// Applies the news that came in, and shows what nobody showed yet. Call it before a prompt is printed.
     pub fn attend(&mut self) {
-        while let Some((news, told)) = self.inbox.take(Duration::ZERO) {
-            self.learn(&news, told);
+        while let Some(news) = self.inbox.take(Duration::ZERO) {
+            self.learn(&news);
+            self.show(&news);
         }
     }
 
-    fn learn(&mut self, news: &News, told: bool) {
+    fn learn(&mut self, news: &News) {
         match news {
             News::Met { hello, .. } => {
                 self.state = if hello.halted == 0 { State::Running } else { State::Halted(hello.core) };
@@ -156,13 +161,11 @@ impl Session {
             News::Halted(halted) => self.state = State::Halted(halted.core),
             News::OtherVersion(_) => {}
         }
-        if !told {
-            self.print_news(news);
-        }
     }
 
-    fn print_news(&mut self, news: &News) {
-        let text = news_text(news, self.look);
+    fn show(&mut self, news: &News) {
+        let (word, message) = say::news(news);
+        let text = if self.look.json { answer::json_notice(word, &message) } else { message };
         self.console.print(&text);
     }
 
@@ -252,26 +255,31 @@ impl Session {
         self.state = State::Running;
     }
 
-    /// Waits for the end of a fetch; `None` if Linux does not answer within `limit`.
-    pub(crate) fn wait_for_fetch(&mut self, limit: Duration) -> Result<Option<Halted>, Error> {
-        let end = Instant::now() + limit;
+    /// Sets how long Linux may take to hand over pages, for those who cannot wait 30 s: tests.
+    pub fn set_fetch_limit(&mut self, limit: Duration) {
+        self.fetch_limit = limit;
+    }
+
+    /// Waits for the end of a fetch; `Err` with the limit if Linux does not answer in time.
+    pub(crate) fn wait_for_fetch(&mut self) -> Result<Result<Halted, Duration>, Error> {
+        let end = Instant::now() + self.fetch_limit;
         while Instant::now() < end {
             if self.cancel.is_set() {
                 return Err(Error::Cancelled);
             }
-            let Some((news, told)) = self.inbox.take(TICK) else { continue };
+            let Some(news) = self.inbox.take(TICK) else { continue };
+            self.learn(&news);
             if let News::Halted(halted) = news
                 && matches!(halted.reason, reason::FETCHED | reason::FETCH_FAILED)
             {
-                self.state = State::Halted(halted.core);
-                return Ok(Some(halted));
+                return Ok(Ok(halted));
             }
-            self.learn(&news, told);
+            self.show(&news);
             if self.state == State::Away || matches!(news, News::Met { how: Met::Back | Met::Unannounced, .. }) {
                 return Err(Error::FetchLost);
             }
         }
-        Ok(None)
+        Ok(Err(self.fetch_limit))
     }
 
     /// Waits until the debuggee says why it goes away, and takes that for said.
@@ -281,12 +289,12 @@ impl Session {
             if self.cancel.is_set() {
                 return Err(Error::Cancelled);
             }
-            let Some((news, told)) = self.inbox.take(TICK) else { continue };
+            let Some(news) = self.inbox.take(TICK) else { continue };
+            self.learn(&news);
             if let News::Goodbye(why) = news {
-                self.learn(&news, true);
                 return Ok(Some(why));
             }
-            self.learn(&news, told);
+            self.show(&news);
         }
         Ok(None)
     }
@@ -302,8 +310,9 @@ impl Session {
             if left.is_zero() {
                 return Ok(());
             }
-            if let Some((news, told)) = self.inbox.take(left.min(TICK)) {
-                self.learn(&news, told);
+            if let Some(news) = self.inbox.take(left.min(TICK)) {
+                self.learn(&news);
+                self.show(&news);
             }
         }
     }
@@ -320,13 +329,13 @@ impl Session {
         self.target = Box::new(opened.map_err(|why| Reach::NoDebuggee { address: name, why: Some(why.kind()) })?);
         let end = Instant::now() + limit;
         loop {
-            if let Some((news, _)) = self.inbox.take(TICK) {
-                // Who answers is said by whoever connects; anything else is news all the same.
-                self.learn(&news, matches!(news, News::Met { .. } | News::OtherVersion(_)));
+            if let Some(news) = self.inbox.take(TICK) {
+                self.learn(&news);
                 match news {
+                    // Who answers is said by whoever connects.
                     News::Met { .. } => return Ok(()),
                     News::OtherVersion(theirs) => return Err(Error::Reach(Reach::Protocol { theirs })),
-                    _ => {}
+                    news => self.show(&news),
                 }
             }
             if self.cancel.is_set() {
@@ -436,11 +445,4 @@ impl Session {
         self.script_depth -= 1;
         Ok(done)
     }
-}
-
-/// A piece of news as it is printed, for whoever shows it while a prompt is open.
-#[must_use]
-pub fn news_text(news: &News, look: Look) -> String {
-    let (word, message) = say::news(news);
-    if look.json { answer::json_notice(word, &message) } else { message }
 }

@@ -11,17 +11,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is being typed: left and right of the cursor.
 #[derive(Clone, Debug, Default)]
-pub struct Typed(Arc<Mutex<(String, String)>>);
+pub struct Typed(Arc<Mutex<Option<(String, String)>>>);
 
 impl Typed {
-    /// Takes it.
-    pub fn take(&self) -> (String, String) {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Takes it; `None` if nothing was typed since the last time.
+    pub fn take(&self) -> Option<(String, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn set(&self, line: &str, at: usize) {
         let (left, right) = line.split_at_checked(at).unwrap_or((line, ""));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (left.to_owned(), right.to_owned());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((left.to_owned(), right.to_owned()));
     }
 }
 

@@ -31,7 +31,6 @@ use abi::code;
 use abi::kind::Kind;
 use abi::request::{self, Ledger, LedgerRow, Number, PreallocAnswer, PreallocAsk, op, reason};
 use serde::Serialize;
-use std::time::Duration;
 use zerocopy::IntoBytes;
 
 /// The command.
@@ -41,8 +40,6 @@ pub const COMMAND: Command = Command {
     run,
 };
 
-/// How long Linux may take to hand over pages.
-const FETCH_SECONDS: u64 = 30;
 /// Fetches at most for one command: another taker can empty the bank in between, but not for ever.
 const FETCHES_MAX: usize = 3;
 
@@ -84,10 +81,12 @@ fn reserve(session: &mut Session, kind: Kind, count: u64) -> Result<Answer, Erro
     let (mut code, mut answer) = request(session, op::PREALLOC, kind, count)?;
     let mut fetches = 0;
     while code == code::BANK_SHORT && session.mode() == Mode::Debugger && fetches < FETCHES_MAX {
-        let ran = session.state() == State::Running;
-        fetch(session, ran, answer.short)?;
         fetches += 1;
-        let again = request(session, op::PREALLOC, kind, count);
+        let ran = session.state() == State::Running;
+        let again = match fetch(session, ran, answer.short)? {
+            true => request(session, op::PREALLOC, kind, count),
+            false => Ok((code::KERNEL_OUT_OF_MEMORY, answer)),
+        };
         if ran {
             session.go()?;
             session.note("the debuggee is running again".to_owned());
@@ -100,8 +99,8 @@ fn reserve(session: &mut Session, kind: Kind, count: u64) -> Result<Answer, Erro
     }
 }
 
-/// Lets the debuggee run until Linux has handed over `short` frames. Afterwards it is halted.
-fn fetch(session: &mut Session, ran: bool, short: u64) -> Result<(), Error> {
+/// Lets the debuggee run until Linux has handed over `short` frames; false if it could not. Afterwards it is halted.
+fn fetch(session: &mut Session, ran: bool, short: u64) -> Result<bool, Error> {
     if ran {
         session.note(format!("the bank is short by 0x{short:x} pages: the debuggee is paused and continued to fetch them"));
         session.pause()?;
@@ -112,19 +111,20 @@ fn fetch(session: &mut Session, ran: bool, short: u64) -> Result<(), Error> {
     }
     session.order(op::FETCH, Number { value: short }.as_bytes())?;
     session.runs();
-    match session.wait_for_fetch(Duration::from_secs(FETCH_SECONDS))? {
-        Some(halted) => {
-            let got = if halted.reason == reason::FETCHED { "the pages are there" } else { "linux could not give them" };
+    match session.wait_for_fetch()? {
+        Ok(halted) => {
+            let fetched = halted.reason == reason::FETCHED;
+            let got = if fetched { "the pages are there" } else { "linux could not give them" };
             session.note(format!("halted again on core {:x}: {got}", halted.core));
-            Ok(())
+            Ok(fetched)
         }
-        None => {
+        Err(limit) => {
             let halted = session.pause()?;
             session.note(format!("halted again on core {:x}", halted.core));
             if ran {
                 session.go()?;
             }
-            Err(Error::FetchSilent { seconds: FETCH_SECONDS, short })
+            Err(Error::FetchSilent { seconds: limit.as_secs(), short })
         }
     }
 }

@@ -74,11 +74,10 @@ impl Shared {
     /// Ends the request of the prompt, if there is one.
     pub(super) fn end(&self, result: Result<Vec<u8>, Reach>) {
         let mut state = self.state();
-        state.slot = match state.slot {
-            Slot::Asked(_) | Slot::Sent => Slot::Ended(result),
-            _ => Slot::Empty,
-        };
-        self.changed.notify_all();
+        if matches!(state.slot, Slot::Asked(_) | Slot::Sent) {
+            state.slot = Slot::Ended(result);
+            self.changed.notify_all();
+        }
     }
 
     /// Shuts or opens the line for requests.
@@ -137,7 +136,12 @@ impl Target for Remote {
                     let (head, body) = request::split(&answer).ok_or(Reach::Malformed { op })?;
                     return Ok((head.code, body.to_vec()));
                 }
-                Slot::Empty => state.slot = Slot::Asked(message[..bytes].to_vec()),
+                // The thread has dropped the one before it.
+                Slot::Empty => {
+                    state.open.clone()?;
+                    state.slot = Slot::Asked(message[..bytes].to_vec());
+                    self.shared.ring();
+                }
                 _ if cancel.is_set() => {
                     state.slot = Slot::GivenUp;
                     self.shared.ring();

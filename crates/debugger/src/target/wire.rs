@@ -252,9 +252,10 @@ impl Wire {
             && head.code == notice::UP
         {
             if let Some(hello) = request::body::<Hello>(body) {
-                // What was asked of the load before this one is answered by nobody.
-                if self.last_boot_id != Some(hello.boot_id) && self.asking != Asking::Nothing {
+                // What was asked of the load before this one is answered by nobody, and this one does not know the session.
+                if self.last_boot_id != Some(hello.boot_id) {
                     self.drop_request(Reach::Forgotten);
+                    self.client = Client::new(self.client.session().wrapping_add(1));
                 }
                 self.meet(hello);
             }
@@ -296,7 +297,11 @@ impl Wire {
     fn silent(&mut self, now_ms: u64) {
         match std::mem::replace(&mut self.asking, Asking::Nothing) {
             Asking::ForPrompt => self.shared.end(Err(Reach::Silent { waited_ms: now_ms.saturating_sub(self.asked_at_ms) })),
-            Asking::Hello => self.hello_at_ms = now_ms,
+            Asking::Hello => {
+                self.hello_at_ms = now_ms;
+                // A request can wait for this HELLO if it came between a reset of the session and now.
+                self.shared.end(Err(Reach::Silent { waited_ms: HELLO_MS }));
+            }
             Asking::Nothing => {}
         }
     }

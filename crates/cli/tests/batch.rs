@@ -1,0 +1,90 @@
+//! The program without a terminal and without a hypervisor: what is printed, and what it ends with.
+
+mod common;
+
+use common::{Debuggee, hyperdbg, printed, scratch};
+use debugger::target::fake::Root;
+use serde_json::Value;
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+/// Would catch an end that a script cannot tell from another.
+#[test]
+fn the_program_ends_with_a_number_that_says_why() {
+    let code = |arguments: &[&str]| hyperdbg().args(arguments).output().unwrap().status.code();
+    assert_eq!(code(&["-x", "? 1"]), Some(0));
+    assert_eq!(code(&["-x", "exit", "-x", "nonsense"]), Some(0));
+    assert_eq!(code(&["-x", "? zz"]), Some(1));
+    assert_eq!(code(&["--nonsense"]), Some(2));
+    assert_eq!(code(&["--pause", "-x", "r"]), Some(2), "there is nobody to halt");
+    assert_eq!(code(&["--remote", "unix:/nowhere.sock", "--wait", "0", "-x", "r"]), Some(3));
+    let absent = if fs::exists("/dev/hyperdbg").unwrap_or(true) { None } else { Some(3) };
+    assert!(absent.is_none() || code(&["-x", "prealloc monitor 1"]) == absent);
+}
+
+/// Would catch a script that goes on after a failure, or that does not say where it stopped.
+#[test]
+fn the_first_failure_ends_a_script_and_is_located() {
+    let path = scratch("kd");
+    fs::write(&path, "# a comment\n? 1\n\n? 1/0\n? 2\n").unwrap();
+    let output = hyperdbg().arg("--script").arg(&path).output().unwrap();
+    let printed = printed(&output);
+    assert_eq!((output.status.code(), printed[0].as_str()), (Some(1), "1"));
+    assert_eq!(printed.last().unwrap(), &format!("err, stopped at line 4 of '{}'", path.display()));
+    assert!(!printed.iter().any(|line| line == "2"));
+    fs::remove_file(path).unwrap();
+}
+
+/// Would catch a script that includes itself for ever.
+#[test]
+fn a_script_that_calls_itself_ends() {
+    let path = scratch("kd");
+    fs::write(&path, format!(".script {}\n", path.display())).unwrap();
+    let output = hyperdbg().arg("--script").arg(&path).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(printed(&output)[0], "err, scripts call each other more than 8 deep");
+    fs::remove_file(path).unwrap();
+}
+
+/// Would catch a prompt or a colour in what another program reads.
+#[test]
+fn standard_input_is_a_script_and_shows_no_prompt() {
+    let mut child = hyperdbg().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"? 2 + 3\n? nonsense(\n? 4\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let printed = printed(&output);
+    assert_eq!((printed[0].as_str(), printed[1].starts_with("err, ")), ("5", true), "{printed:#?}");
+    assert!(!output.stdout.contains(&0x1b));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "hyperdbg: stopped at line 2\n");
+}
+
+/// Would catch text between the objects, or two objects for one command.
+#[test]
+fn json_is_one_object_a_line() {
+    let debuggee = Debuggee::new(Root { bank_free: 1, ..Root::default() });
+    let mut command = hyperdbg();
+    command.arg("--json").arg("--remote").arg(&debuggee.path);
+    let output = command
+        .args(["-x", "pause", "-x", "prealloc monitor 10", "-x", "prealloc", "-x", "prealloc monitor 0"])
+        .output()
+        .unwrap();
+    let lines: Vec<Value> = printed(&output).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 5, "four commands and the word that it is continued: {lines:#?}");
+    assert_eq!((&lines[1]["ok"], &lines[1]["result"]["asked"]), (&Value::from(true), &Value::from(16)));
+    assert_eq!(lines[1]["notes"].as_array().unwrap().len(), 2);
+    assert_eq!(lines[2]["result"]["types"][0]["reserved"], 16);
+    assert_eq!((&lines[3]["error"]["code"], &lines[3]["error"]["try"]), (&"c0001010".into(), &"prealloc monitor 1".into()));
+    assert_eq!(lines[4]["notice"], "continued");
+}
+
+/// Would catch a reader that closes early and gets a panic for it.
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let mut child =
+        hyperdbg().args(["-x", ".help", "-x", ".help"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
+}
