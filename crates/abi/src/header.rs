@@ -57,21 +57,24 @@ fn kinds_and_codes(out: &mut impl Write) -> Result {
         writeln!(out, " = {},", kind as u32)?;
     }
     out.write_str("} DEBUGGER_PREALLOC_COMMAND_TYPE;\n\n/* Status. */\n")?;
-    c_define!(out, [
-        "HYPERKD_SUCCESS" = code::SUCCESS,
-        "HYPERKD_PREALLOC_TYPE_UNKNOWN" = code::PREALLOC_TYPE_UNKNOWN,
-        "HYPERKD_REQUEST_MALFORMED" = code::REQUEST_MALFORMED,
-        "HYPERKD_COUNT_ZERO" = code::COUNT_ZERO,
-        "HYPERKD_COUNT_TOO_LARGE" = code::COUNT_TOO_LARGE,
-        "HYPERKD_BANK_SHORT" = code::BANK_SHORT,
-        "HYPERKD_KERNEL_OUT_OF_MEMORY" = code::KERNEL_OUT_OF_MEMORY,
-        "HYPERKD_NOT_LOADED" = code::NOT_LOADED,
-        "HYPERKD_BOOT_MEMORY" = code::BOOT_MEMORY,
-        "HYPERKD_BOOT_VERSION" = code::BOOT_VERSION,
-        "HYPERKD_KERNEL_UNSUPPORTED" = code::KERNEL_UNSUPPORTED,
-        "HYPERKD_LACK_SME" = code::lack::SME,
-        "HYPERKD_LACK_LA57" = code::lack::LA57,
-    ]);
+    c_define!(
+        out,
+        [
+            "HYPERKD_SUCCESS" = code::SUCCESS,
+            "HYPERKD_PREALLOC_TYPE_UNKNOWN" = code::PREALLOC_TYPE_UNKNOWN,
+            "HYPERKD_REQUEST_MALFORMED" = code::REQUEST_MALFORMED,
+            "HYPERKD_COUNT_ZERO" = code::COUNT_ZERO,
+            "HYPERKD_COUNT_TOO_LARGE" = code::COUNT_TOO_LARGE,
+            "HYPERKD_BANK_SHORT" = code::BANK_SHORT,
+            "HYPERKD_KERNEL_OUT_OF_MEMORY" = code::KERNEL_OUT_OF_MEMORY,
+            "HYPERKD_NOT_LOADED" = code::NOT_LOADED,
+            "HYPERKD_BOOT_MEMORY" = code::BOOT_MEMORY,
+            "HYPERKD_BOOT_VERSION" = code::BOOT_VERSION,
+            "HYPERKD_KERNEL_UNSUPPORTED" = code::KERNEL_UNSUPPORTED,
+            "HYPERKD_LACK_SME" = code::lack::SME,
+            "HYPERKD_LACK_LA57" = code::lack::LA57,
+        ]
+    );
     Ok(())
 }
 
@@ -115,31 +118,34 @@ fn device(out: &mut impl Write) -> Result {
 
 fn boot_page(out: &mut impl Write) -> Result {
     out.write_str("/* Between module and image only. */\n")?;
-    c_define!(out, [
-        "HYPERKD_IMAGE_MAGIC" = boot::IMAGE_MAGIC,
-        "HYPERKD_DIRECT_VA" = boot::DIRECT_VA,
-        "HYPERKD_DIRECT_BYTES_MAX" = boot::DIRECT_BYTES_MAX,
-        "HYPERKD_IMAGE_VA" = boot::IMAGE_VA,
-        "HYPERKD_CORES_VA" = boot::CORES_VA,
-        "HYPERKD_CORE_STRIDE" = boot::CORE_STRIDE,
-        "HYPERKD_CORES_MAX" = boot::CORES_MAX as u64,
-        "HYPERKD_BLOCK_ORDER_MIN" = boot::BLOCK_ORDER_MIN,
-        "HYPERKD_BLOCK_ORDER_MAX" = boot::BLOCK_ORDER_MAX,
-        "HYPERKD_BLOCKS_MAX" = boot::BLOCKS_MAX as u64,
-        "HYPERKD_BOOT_LINK" = boot::BOOT_LINK,
-        "HYPERKD_MESSAGE_BYTES_MAX" = request::MESSAGE_BYTES_MAX as u64,
-        "HYPERKD_OP_PREALLOC" = request::op::PREALLOC,
-        "HYPERKD_HYPERCALL_CALL" = boot::hypercall::CALL,
-        "HYPERKD_HYPERCALL_DONATE" = boot::hypercall::DONATE,
-        "HYPERKD_HYPERCALL_FETCH_ENDED" = boot::hypercall::FETCH_ENDED,
-        "HYPERKD_HYPERCALL_LEAVE" = boot::hypercall::LEAVE,
-        "HYPERKD_HYPERCALL_GOODBYE" = boot::hypercall::GOODBYE,
-        "HYPERKD_HYPERCALL_BREAK" = boot::hypercall::BREAK,
-        "HYPERKD_HYPERCALL_CALL_AGAIN" = boot::hypercall::CALL_AGAIN,
-        "HYPERKD_GOODBYE_REBOOT" = request::goodbye::REBOOT,
-        "HYPERKD_GOODBYE_SLEEP" = request::goodbye::SLEEP,
-        "HYPERKD_GOODBYE_UNLOAD" = request::goodbye::UNLOAD,
-    ]);
+    c_define!(
+        out,
+        [
+            "HYPERKD_IMAGE_MAGIC" = boot::IMAGE_MAGIC,
+            "HYPERKD_DIRECT_VA" = boot::DIRECT_VA,
+            "HYPERKD_DIRECT_BYTES_MAX" = boot::DIRECT_BYTES_MAX,
+            "HYPERKD_IMAGE_VA" = boot::IMAGE_VA,
+            "HYPERKD_CORES_VA" = boot::CORES_VA,
+            "HYPERKD_CORE_STRIDE" = boot::CORE_STRIDE,
+            "HYPERKD_CORES_MAX" = boot::CORES_MAX as u64,
+            "HYPERKD_BLOCK_ORDER_MIN" = boot::BLOCK_ORDER_MIN,
+            "HYPERKD_BLOCK_ORDER_MAX" = boot::BLOCK_ORDER_MAX,
+            "HYPERKD_BLOCKS_MAX" = boot::BLOCKS_MAX as u64,
+            "HYPERKD_BOOT_LINK" = boot::BOOT_LINK,
+            "HYPERKD_MESSAGE_BYTES_MAX" = request::MESSAGE_BYTES_MAX as u64,
+            "HYPERKD_OP_PREALLOC" = request::op::PREALLOC,
+            "HYPERKD_HYPERCALL_CALL" = boot::hypercall::CALL,
+            "HYPERKD_HYPERCALL_DONATE" = boot::hypercall::DONATE,
+            "HYPERKD_HYPERCALL_FETCH_ENDED" = boot::hypercall::FETCH_ENDED,
+            "HYPERKD_HYPERCALL_LEAVE" = boot::hypercall::LEAVE,
+            "HYPERKD_HYPERCALL_GOODBYE" = boot::hypercall::GOODBYE,
+            "HYPERKD_HYPERCALL_BREAK" = boot::hypercall::BREAK,
+            "HYPERKD_HYPERCALL_CALL_AGAIN" = boot::hypercall::CALL_AGAIN,
+            "HYPERKD_GOODBYE_REBOOT" = request::goodbye::REBOOT,
+            "HYPERKD_GOODBYE_SLEEP" = request::goodbye::SLEEP,
+            "HYPERKD_GOODBYE_UNLOAD" = request::goodbye::UNLOAD,
+        ]
+    );
     out.write_str("/* Frames of a block of 2^order that root may need to keep it. */\n")?;
     out.write_str("#define HYPERKD_BLOCK_OVERHEAD(order) (3 + ((1u << (order)) >> 6))\n")?;
     for order in [boot::BLOCK_ORDER_MIN, boot::BLOCK_ORDER_MAX] {

@@ -157,7 +157,7 @@ pub fn accept<M: Machine>(core: u32, block: Block) -> Result<(), u32> {
     let mut blocks = BLOCKS.lock();
     let blocks = &mut *blocks;
     let overlaps = |other: &Block| block.pfn < other.pfn + (1 << other.order) && other.pfn < block.pfn + (1 << block.order);
-    if block.used != 0 || !plausible(&block) || blocks.all().iter().any(|other| overlaps(other)) || blocks.count == BLOCKS_MAX {
+    if block.used != 0 || !plausible(&block) || blocks.all().iter().any(overlaps) || blocks.count == BLOCKS_MAX {
         return Err(code::REQUEST_MALFORMED);
     }
     let mut mine = block;

@@ -36,9 +36,9 @@ pub fn prepare<M: Machine>() {
 fn fault<M: Machine>(fault: &Fault) -> ! {
     let core = x86::region::local().core.load(SeqCst);
     let mut text = Text { bytes: [0; LAST_WORDS_BYTES], len: 0 };
-    let _never = write!(
+    let _never = writeln!(
         text,
-        "fault in root on core {core:x}: vector {:x}, error {:x}, address {:x}, rip {:x}, rsp {:x}\n",
+        "fault in root on core {core:x}: vector {:x}, error {:x}, address {:x}, rip {:x}, rsp {:x}",
         fault.vector,
         fault.error,
         x86::cr2(),
@@ -52,7 +52,7 @@ fn fault<M: Machine>(fault: &Fault) -> ! {
 pub fn panic<M: Machine>(info: &fmt::Arguments) -> ! {
     let core = x86::region::local().core.load(SeqCst);
     let mut text = Text { bytes: [0; LAST_WORDS_BYTES], len: 0 };
-    let _never = write!(text, "panic in root on core {core:x}: {info}\n");
+    let _never = writeln!(text, "panic in root on core {core:x}: {info}");
     die::<M>(core, text)
 }
 

@@ -84,6 +84,7 @@ impl Machine for Amd {
     }
 
     fn let_go() -> ! {
+        #[expect(clippy::cast_possible_truncation, reason = "an address of this 64-bit processor")]
         let object = ptr::with_exposed_provenance_mut::<Svm>(region::local().object.load(Relaxed) as usize);
         if object.is_null() {
             x86::halt_for_ever();

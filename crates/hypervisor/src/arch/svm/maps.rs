@@ -62,3 +62,32 @@ fn set(frames: &[Frame], bit: u64, bits: u64) {
         frame.set(word % 512, frame.get(word % 512) | bits << (bit % 64));
     }
 }
+
+#[cfg(test)]
+#[expect(unsafe_code, reason = "frames of the tests' own RAM")]
+mod tests {
+    use super::*;
+    use crate::arch::x86::direct::{self, arena};
+
+    /// Would catch a register whose accesses do not come to root, or a neighbour whose do.
+    #[test]
+    fn watched_registers_and_ports_are_the_bits_the_manual_says() {
+        let (m, i) = (arena::run(2).unwrap(), arena::run(3).unwrap());
+        // SAFETY: the arena hands out each frame once.
+        let claim = |pfn| unsafe { Frame::claim(pfn) };
+        let maps = Maps::new([claim(m), claim(m + 1)], [claim(i), claim(i + 1), claim(i + 2)]);
+        let byte = |pa: u64| {
+            let mut byte = [0];
+            assert!(direct::copy_out(pa, &mut byte));
+            byte[0]
+        };
+        // EFER is 0xc000_0080: byte 0x800 + 0x80 / 4, lowest two bits (APM2 15.11).
+        assert_eq!(byte(maps.msr_pa() + 0x800 + 0x20), 3);
+        // VM_CR 0xc001_0114 and VM_HSAVE_PA 0xc001_0117 share a byte.
+        assert_eq!(byte(maps.msr_pa() + 0x1000 + 0x45), 0b1100_0011);
+        maps.watch_msr(0x4000_0000);
+        maps.watch_port(0x2fd);
+        assert_eq!(byte(maps.io_pa() + 0x2f8 / 8), 1 << 5);
+        assert_eq!(byte(maps.io_pa() + 0x2f8 / 8 + 1), 0);
+    }
+}

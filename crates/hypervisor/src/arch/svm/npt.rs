@@ -155,3 +155,80 @@ fn slot_2m(pfn: u64) -> usize {
 fn index(slot: u64) -> usize {
     usize::try_from(slot & 511).unwrap_or(0)
 }
+
+#[cfg(test)]
+#[expect(unsafe_code, reason = "frames of the tests' own RAM")]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::arch::x86::direct::{self, arena};
+    use std::boxed::Box;
+
+    fn frames() -> Option<Frame> {
+        // SAFETY: the arena hands out each frame once.
+        arena::run(1).map(|pfn| unsafe { Frame::claim(pfn) })
+    }
+
+    fn built() -> Box<Npt> {
+        let mut npt = Box::new(Npt::empty());
+        npt.build(40, &mut frames).unwrap();
+        npt
+    }
+
+    /// What the processor's walker would find: the entry of a guest-physical address, and its level.
+    fn walk(npt: &Npt, gpa: u64) -> (u64, u32) {
+        let mut table = npt.root_pa();
+        for level in (0..4).rev() {
+            let entry = direct::read(table + (gpa >> (12 + 9 * level) & 511) * 8).unwrap();
+            if level == 0 || entry & (LARGE | PRESENT) != PRESENT {
+                return (entry, level);
+            }
+            table = entry & ADDRESS;
+        }
+        unreachable!()
+    }
+
+    /// Would catch a device beyond 512 GiB that the guest cannot reach, or one mapped to somewhere else (N1).
+    #[test]
+    fn everything_is_mapped_to_itself_by_large_pages() {
+        let npt = built();
+        for gib in [0, 3, 511, 512, 1023] {
+            let (entry, level) = walk(&npt, (gib << 30) + 0x1234_5678);
+            assert_eq!((entry, level), (gib << 30 | FULL | LARGE, 2));
+        }
+    }
+
+    /// Would catch a frame of root's that the guest can write or execute, a neighbour that it cannot, and tables that
+    /// were asked for without need (N2).
+    #[test]
+    fn a_hidden_block_reads_zeros_and_its_neighbours_are_as_before() {
+        let mut npt = built();
+        let block = Block { pfn: 0x4_0210, order: 4, used: 0 };
+        assert_eq!(npt.tables_to_hide(block), 2);
+        npt.hide(block, &mut frames).unwrap();
+        let zeros = npt.zeros.as_ref().unwrap().pa();
+        for pfn in 0x4_0210..0x4_0220_u64 {
+            assert_eq!(walk(&npt, pfn << 12), (zeros | PRESENT | USER | NO_EXECUTE, 0));
+        }
+        for pfn in [0x4_020f_u64, 0x4_0220] {
+            assert_eq!(walk(&npt, pfn << 12), (pfn << 12 | FULL, 0));
+        }
+        assert_eq!(walk(&npt, 0x4_0400 << 12), (0x4_0400 << 12 | FULL | LARGE, 1));
+        assert_eq!(npt.tables_to_hide(Block { pfn: 0x4_0220, ..block }), 0);
+        assert_eq!(npt.tables_to_hide(Block { pfn: 0x4_0400, ..block }), 1);
+        npt.show(block);
+        assert_eq!(walk(&npt, 0x4_0215 << 12), (0x4_0215 << 12 | FULL, 0));
+    }
+
+    /// Would catch a block that is half hidden when the tables for it are missing.
+    #[test]
+    fn without_frames_nothing_is_hidden() {
+        let mut npt = built();
+        let block = Block { pfn: 0x8_0200, order: 9, used: 0 };
+        assert_eq!(npt.hide(block, &mut || None), Err(NoFrame));
+        assert_eq!(walk(&npt, block.pfn << 12), (2 << 30 | FULL | LARGE, 2));
+        let mut one = frames();
+        assert_eq!(npt.hide(block, &mut || one.take()), Err(NoFrame));
+        assert_eq!(walk(&npt, block.pfn << 12), (block.pfn << 12 | FULL | LARGE, 1));
+    }
+}

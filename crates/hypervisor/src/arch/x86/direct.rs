@@ -10,7 +10,7 @@
 //! the rooms that own them (`RamOwn`). **Cost**: one access each.
 #![expect(unsafe_code, reason = "the one file that makes a pointer of a physical address")]
 
-use abi::boot::{DIRECT_VA, FRAME_BYTES};
+use abi::boot::FRAME_BYTES;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// End of RAM in bytes; set once while the image is prepared, before any other core enters.
@@ -24,9 +24,17 @@ pub unsafe fn set_end(end: u64) {
     END.store(end, Relaxed);
 }
 
+/// Where physical address 0 lies.
+#[cfg(not(test))]
+fn base() -> u64 {
+    abi::boot::DIRECT_VA
+}
+#[cfg(test)]
+use arena::base;
+
 fn pointer(pa: u64, bytes: u64) -> Option<*mut u8> {
     let end = pa.checked_add(bytes)?;
-    (end <= END.load(Relaxed)).then(|| (DIRECT_VA + pa) as *mut u8)
+    (end <= END.load(Relaxed)).then(|| (base() + pa) as *mut u8)
 }
 
 /// Reads eight bytes; `None` beyond RAM or across an eight-byte border.
@@ -112,7 +120,7 @@ impl Frame {
     /// The frame's address in root, for what is bigger than a word.
     #[must_use]
     pub fn address(&self) -> *mut u8 {
-        (DIRECT_VA + self.pa()) as *mut u8
+        (base() + self.pa()) as *mut u8
     }
 
     /// Reads one of 512 words.
@@ -141,10 +149,10 @@ impl Frame {
 #[must_use]
 pub unsafe fn claim_words(first: u64, words: usize) -> &'static [AtomicU64] {
     for pfn in (first..).take(words.div_ceil(512)) {
-        // SAFETY: by the caller; the name is dropped at once.
-        drop(unsafe { Frame::claim(pfn) });
+        // SAFETY: by the caller; the name goes at once.
+        let _cleared = unsafe { Frame::claim(pfn) };
     }
-    let start = (DIRECT_VA + first * FRAME_BYTES) as *const AtomicU64;
+    let start = (base() + first * FRAME_BYTES) as *const AtomicU64;
     // SAFETY: by the caller the frames are mapped side by side, aligned, and nobody else's; they hold zeros now, and any
     // word is a valid `AtomicU64`.
     unsafe { core::slice::from_raw_parts(start, words) }
@@ -168,4 +176,56 @@ fn doorbell(pa: u64) -> Option<&'static AtomicU64> {
     let word = pointer(pa, 8)?.cast::<u64>();
     // SAFETY: the module set this page aside for both sides and keeps it until root is gone; both use whole aligned words.
     pa.is_multiple_of(8).then(|| unsafe { AtomicU64::from_ptr(word) })
+}
+
+/// RAM for tests on the host: a few megabytes at physical address 0.
+#[cfg(test)]
+pub mod arena {
+    extern crate std;
+    use super::{END, FRAME_BYTES};
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use std::sync::OnceLock;
+    use std::vec::Vec;
+
+    /// Frames there are.
+    pub const FRAMES: u64 = 4096;
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+
+    pub(super) fn base() -> u64 {
+        static WORDS: OnceLock<u64> = OnceLock::new();
+        *WORDS.get_or_init(|| {
+            let words: Vec<u64> = std::vec![0; usize::try_from((FRAMES + 1) * FRAME_BYTES / 8).unwrap()];
+            END.store(FRAMES * FRAME_BYTES, Relaxed);
+            (std::boxed::Box::leak(words.into_boxed_slice()).as_mut_ptr().expose_provenance() as u64)
+                .next_multiple_of(FRAME_BYTES)
+        })
+    }
+
+    /// A run of frames that no other test has.
+    pub fn run(frames: usize) -> Option<u64> {
+        let first = NEXT.fetch_add(frames as u64, Relaxed);
+        (first + frames as u64 <= FRAMES).then_some(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch an address of the guest's choosing that reaches beyond RAM, or a torn word.
+    #[test]
+    fn nothing_beyond_ram_or_across_a_word_is_read() {
+        let pfn = arena::run(1).unwrap();
+        // SAFETY: the frame is this test's alone.
+        let frame = unsafe { Frame::claim(pfn) };
+        frame.set(1, 0x1122_3344_5566_7788);
+        assert_eq!(read(frame.pa() + 8), Some(0x1122_3344_5566_7788));
+        assert_eq!(read(frame.pa() + 4), None);
+        let end = arena::FRAMES * FRAME_BYTES;
+        assert_eq!((read(end - 8).is_some(), read(end), read(u64::MAX - 7)), (true, None, None));
+        let mut bytes = [0; 8];
+        assert!(copy_out(frame.pa() + 9, &mut bytes));
+        assert_eq!(bytes[0], 0x77);
+        assert!(!copy_out(end - 4, &mut bytes));
+    }
 }
