@@ -44,11 +44,12 @@ typedef enum _DEBUGGER_PREALLOC_COMMAND_TYPE {
 #define HYPERKD_BANK_SHORT 0xc0001012ull
 #define HYPERKD_KERNEL_OUT_OF_MEMORY 0xc0001013ull
 #define HYPERKD_NOT_LOADED 0xc0001020ull
-#define HYPERKD_BOOT_MEMORY 0xc0001034ull
+#define HYPERKD_STILL_LEAVING 0xc0001038ull
 #define HYPERKD_BOOT_VERSION 0xc0001036ull
 #define HYPERKD_KERNEL_UNSUPPORTED 0xc0001033ull
 #define HYPERKD_LACK_SME 0x10ull
-#define HYPERKD_LACK_LA57 0x8ull
+#define HYPERKD_LACK_CORES 0x40ull
+#define HYPERKD_LACK_RAM 0x80ull
 
 /* The documented request. Fill Type and Count; KernelStatus comes back, HYPERKD_SUCCESS being success. */
 typedef struct _DEBUGGER_PREALLOC_COMMAND {
@@ -197,9 +198,8 @@ struct hyperkd_boot {
 	uint32_t flags;
 	uint64_t boot_id;
 	uint64_t tsc_khz;
-	uint64_t lacks;
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 80);
+HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 72);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, protocol) == 0);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, cores) == 4);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, root_cr3) == 8);
@@ -211,7 +211,6 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_boot, blocks) == 48);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, flags) == 52);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, boot_id) == 56);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, tsc_khz) == 64);
-HYPERKD_ASSERT(offsetof(struct hyperkd_boot, lacks) == 72);
 
 /* Root asks the worker; the worker reads it without an exit. */
 struct hyperkd_doorbell {

@@ -134,20 +134,18 @@ static u64 prepare(void)
 void hyperkd_load(struct hyperkd_load *load)
 {
 	u64 result = HYPERKD_SUCCESS;
-	int err;
 
+	hyperkd_worker_wait();
 	mutex_lock(&hyperkd.lock);
 	if (hyperkd.state == HYPERKD_IN)
 		goto out;
-	result = HYPERKD_BOOT_MEMORY;
+	result = HYPERKD_STILL_LEAVING;
 	if (hyperkd.state != HYPERKD_OUT)
 		goto out;
 	hyperkd.linked = load->flags & HYPERKD_LOAD_LINK;
-	err = hyperkd_memory_build(load->bank_frames, hyperkd.linked);
-	if (err) {
-		result = err == -ENOEXEC ? HYPERKD_BOOT_VERSION : err == -E2BIG ? HYPERKD_KERNEL_UNSUPPORTED : result;
+	result = hyperkd_memory_build(load->bank_frames, hyperkd.linked);
+	if ((u32)result != HYPERKD_SUCCESS)
 		goto out;
-	}
 	result = prepare();
 	if ((u32)result == HYPERKD_SUCCESS)
 		result = enter_all();
@@ -187,7 +185,9 @@ void hyperkd_unload(struct hyperkd_load *load, u64 why)
 		hyperkd.state = HYPERKD_OUT;
 		break;
 	case HYPERKD_DEAD:
-		/* worker.c frees it when the last core has left */
+		/* The worker frees it when the last core has left. */
+		result = HYPERKD_STILL_LEAVING;
+		hyperkd_worker_start();
 		break;
 	case HYPERKD_OUT:
 		result = HYPERKD_NOT_LOADED;

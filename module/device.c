@@ -86,6 +86,13 @@ static long prealloc(DEBUGGER_PREALLOC_COMMAND __user *user)
 
 	if (copy_from_user(&command, user, sizeof(command)))
 		return -EFAULT;
+	memset(&back, 0, sizeof(back));
+	back.Type = command.Type;
+	back.Count = command.Count;
+	back.KernelStatus = HYPERKD_NOT_LOADED;
+	/* Written before root is asked: of an answer that has nowhere to go, nobody would know what was reserved. */
+	if (copy_to_user(user, &back, sizeof(back)))
+		return -EFAULT;
 	page = (u32 *)get_zeroed_page(GFP_KERNEL);
 	if (!page)
 		return -ENOMEM;
@@ -93,10 +100,6 @@ static long prealloc(DEBUGGER_PREALLOC_COMMAND __user *user)
 	page[1] = 16;
 	page[2] = command.Type;
 	memcpy(&page[4], &command.Count, sizeof(command.Count));
-	memset(&back, 0, sizeof(back));
-	back.Type = command.Type;
-	back.Count = command.Count;
-	back.KernelStatus = HYPERKD_NOT_LOADED;
 	mutex_lock(&hyperkd.lock);
 	if (hyperkd.state == HYPERKD_IN) {
 		err = hyperkd_request(page, &bytes);

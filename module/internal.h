@@ -48,7 +48,7 @@ extern const char hyperkd_image[], hyperkd_image_end[];
 asmlinkage u64 hyperkd_enter(struct hyperkd_way *way);
 
 /* memory.c */
-int hyperkd_memory_build(u64 bank_frames, bool link);
+u64 hyperkd_memory_build(u64 bank_frames, bool link);
 void hyperkd_memory_free(void);
 int hyperkd_donate(u64 frames, u64 run);
 
@@ -69,6 +69,7 @@ void hyperkd_time_calm(bool on);
 
 /* worker.c */
 void hyperkd_worker_start(void);
+void hyperkd_worker_wait(void);
 void hyperkd_worker_stop(void);
 
 /* device.c */

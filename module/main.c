@@ -65,6 +65,9 @@ static void __exit hyperkd_exit(void)
 
 	hyperkd_device_exit();
 	hyperkd_unload(&unused, HYPERKD_GOODBYE_UNLOAD);
+	hyperkd_worker_stop();
+	if (hyperkd.state == HYPERKD_DEAD)
+		pr_err("hyperkd: a core never left root after its fault; root's memory is not given back\n");
 	unregister_pm_notifier(&sleep_notifier);
 	unregister_reboot_notifier(&reboot_notifier);
 	hyperkd_cores_exit();

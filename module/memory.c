@@ -191,7 +191,6 @@ static void fill_boot(struct hyperkd_boot *boot, u64 *root, bool link)
 	boot->flags = link ? HYPERKD_BOOT_LINK : 0;
 	boot->boot_id = get_random_u64();
 	boot->tsc_khz = tsc_khz;
-	boot->lacks = hyperkd_compat_lacks();
 	boot->blocks = hyperkd.count;
 	/* Last: what was taken for this very table counts as used. */
 	table = take(DIV_ROUND_UP(hyperkd.count * sizeof(*hyperkd.blocks), PAGE_SIZE));
@@ -200,16 +199,29 @@ static void fill_boot(struct hyperkd_boot *boot, u64 *root, bool link)
 		memcpy(table, hyperkd.blocks, hyperkd.count * sizeof(*hyperkd.blocks));
 }
 
-int hyperkd_memory_build(u64 bank_frames, bool link)
+/* What root cannot cope with, as bits of HYPERKD_LACK_*. */
+static u64 lacks(void)
+{
+	u64 lacks = hyperkd_compat_lacks();
+
+	if (nr_cpu_ids > HYPERKD_CORES_MAX)
+		lacks |= HYPERKD_LACK_CORES;
+	if ((ram_end_pfn() << PAGE_SHIFT) > HYPERKD_DIRECT_BYTES_MAX)
+		lacks |= HYPERKD_LACK_RAM;
+	return lacks;
+}
+
+/* Everything root needs before the first core enters; a code, with what is missing in the upper half. */
+u64 hyperkd_memory_build(u64 bank_frames, bool link)
 {
 	const struct hyperkd_image_header *header = (const void *)hyperkd_image;
 	struct hyperkd_boot *boot;
 	u64 *root;
 
 	if (header->magic != HYPERKD_IMAGE_MAGIC || header->protocol != HYPERKD_PROTOCOL)
-		return -ENOEXEC;
-	if (nr_cpu_ids > HYPERKD_CORES_MAX || (ram_end_pfn() << PAGE_SHIFT) > HYPERKD_DIRECT_BYTES_MAX)
-		return -E2BIG;
+		return HYPERKD_BOOT_VERSION;
+	if (lacks())
+		return HYPERKD_KERNEL_UNSUPPORTED | lacks() << 32;
 	if (!bank_frames)
 		bank_frames = max_t(u64, totalram_pages() / BANK_SHARE, BANK_FRAMES_MIN);
 	hyperkd.blocks = vzalloc(array_size(HYPERKD_BLOCKS_MAX, sizeof(*hyperkd.blocks)));
@@ -228,10 +240,10 @@ int hyperkd_memory_build(u64 bank_frames, bool link)
 		.entry = HYPERKD_IMAGE_VA + header->entry,
 		.boot_pa = virt_to_phys(boot),
 	};
-	return 0;
+	return HYPERKD_SUCCESS;
 fail:
 	hyperkd_memory_free();
-	return -ENOMEM;
+	return HYPERKD_KERNEL_OUT_OF_MEMORY;
 }
 
 /* Only when no core is in root any more. */

@@ -47,6 +47,16 @@ static bool bury(void)
 	return false;
 }
 
+static bool dying_now(void)
+{
+	bool dying;
+
+	mutex_lock(&hyperkd.lock);
+	dying = hyperkd.state == HYPERKD_DEAD || (hyperkd.state == HYPERKD_IN && READ_ONCE(hyperkd.doorbell->dead));
+	mutex_unlock(&hyperkd.lock);
+	return dying;
+}
+
 static void look(struct work_struct *work)
 {
 	bool over = false;
@@ -75,13 +85,18 @@ void hyperkd_worker_start(void)
 	schedule_delayed_work(&looking, LOOK_EVERY);
 }
 
-/* Not under lock: the worker takes it. A dead root is waited for, a second at most. */
-void hyperkd_worker_stop(void)
+/* A dead root is waited for until the worker has buried it, a second at most. Not under lock: the worker takes it. */
+void hyperkd_worker_wait(void)
 {
 	unsigned int tries = 20;
 
-	while (READ_ONCE(hyperkd.state) == HYPERKD_DEAD && tries--)
+	while (dying_now() && tries--)
 		schedule_timeout_uninterruptible(LOOK_EVERY);
+}
+
+void hyperkd_worker_stop(void)
+{
+	hyperkd_worker_wait();
 	cancel_delayed_work_sync(&looking);
 	/* Its own unload runs here as well as anybody's. */
 	if (current_work() != &unloading)

@@ -132,10 +132,8 @@ pub struct Boot {
     pub boot_id: u64,
     /// Kilohertz of the time stamp counter, as Linux measured it.
     pub tsc_khz: u64,
-    /// Bits of [`crate::code::lack`] that only the kernel can know.
-    pub lacks: u64,
 }
-const _: () = assert!(size_of::<Boot>() == 80 && offset_of!(Boot, blocks) == 48);
+const _: () = assert!(size_of::<Boot>() == 72 && offset_of!(Boot, blocks) == 48);
 
 /// [`Boot::flags`]: root owns COM2 and speaks the link on it.
 pub const BOOT_LINK: u32 = 1;

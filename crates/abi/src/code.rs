@@ -45,6 +45,8 @@ pub const KERNEL_UNSUPPORTED: u32 = 0xc000_1033;
 pub const BOOT_MEMORY: u32 = 0xc000_1034;
 /// The link was asked for and no UART answers at COM2.
 pub const NO_UART: u32 = 0xc000_1037;
+/// Cores of an earlier load have not all left root yet, after a fault of its own.
+pub const STILL_LEAVING: u32 = 0xc000_1038;
 /// Module and image are of different revisions.
 pub const BOOT_VERSION: u32 = 0xc000_1036;
 
@@ -62,4 +64,8 @@ pub mod lack {
     pub const SME: u32 = 1 << 4;
     /// This processor is neither AMD's nor (yet) any other that has a back end.
     pub const VENDOR: u32 = 1 << 5;
+    /// The machine has more cores than [`crate::boot::CORES_MAX`].
+    pub const CORES: u32 = 1 << 6;
+    /// Its memory ends beyond [`crate::boot::DIRECT_BYTES_MAX`].
+    pub const RAM: u32 = 1 << 7;
 }

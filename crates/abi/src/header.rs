@@ -68,11 +68,12 @@ fn kinds_and_codes(out: &mut impl Write) -> Result {
             "HYPERKD_BANK_SHORT" = code::BANK_SHORT,
             "HYPERKD_KERNEL_OUT_OF_MEMORY" = code::KERNEL_OUT_OF_MEMORY,
             "HYPERKD_NOT_LOADED" = code::NOT_LOADED,
-            "HYPERKD_BOOT_MEMORY" = code::BOOT_MEMORY,
+            "HYPERKD_STILL_LEAVING" = code::STILL_LEAVING,
             "HYPERKD_BOOT_VERSION" = code::BOOT_VERSION,
             "HYPERKD_KERNEL_UNSUPPORTED" = code::KERNEL_UNSUPPORTED,
             "HYPERKD_LACK_SME" = code::lack::SME,
-            "HYPERKD_LACK_LA57" = code::lack::LA57,
+            "HYPERKD_LACK_CORES" = code::lack::CORES,
+        "HYPERKD_LACK_RAM" = code::lack::RAM,
         ]
     );
     Ok(())
@@ -168,7 +169,7 @@ fn boot_page(out: &mut impl Write) -> Result {
     c_struct!(out, "hyperkd_boot", boot::Boot, "The boot page.", [
         "uint32_t" protocol "", "uint32_t" cores "", "uint64_t" root_cr3 "", "uint64_t" ram_end_pfn "", "uint64_t" ram_frames "",
         "uint64_t" doorbell_pa "", "uint64_t" blocks_pa "", "uint32_t" blocks "", "uint32_t" flags "", "uint64_t" boot_id "",
-        "uint64_t" tsc_khz "", "uint64_t" lacks "",
+        "uint64_t" tsc_khz "",
     ]);
     c_struct!(out, "hyperkd_doorbell", boot::Doorbell, "Root asks the worker; the worker reads it without an exit.", [
         "uint64_t" frames_wanted "", "uint64_t" run_wanted "", "uint64_t" hidden "", "uint64_t" unload_wanted "", "uint64_t" dead "", "uint64_t" left "",

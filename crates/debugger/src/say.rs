@@ -236,7 +236,12 @@ fn load(code: u32, detail: u32, holders: &[String]) -> Said {
                 .help(format!("stop its machines and, in a shell: rmmod {}", holders.join(" ")))
         }
         code::KERNEL_UNSUPPORTED => {
-            let what = lacks(&[(lack::LA57, "five-level page tables"), (lack::SME, "encrypted memory (SME)")]);
+            let what = lacks(&[
+                (lack::LA57, "five-level page tables"),
+                (lack::SME, "encrypted memory (SME)"),
+                (lack::CORES, "more than 256 cores"),
+                (lack::RAM, "memory beyond 7 TiB"),
+            ]);
             let what = if what.is_empty() { "a state that root does not know".to_owned() } else { what };
             let said = Said::of_root(code, format!("this kernel runs with {what}"));
             match detail {

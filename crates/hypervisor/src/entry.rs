@@ -47,10 +47,6 @@ pub unsafe fn enter<M: Machine>(core: u32, boot_pa: u64, core_pa: u64) -> u64 {
 
 fn prepare<M: Machine>(boot: &Boot) -> Result<(), CannotEnter> {
     M::supported()?;
-    if boot.lacks != 0 {
-        let detail = u32::try_from(boot.lacks).unwrap_or(u32::MAX);
-        return Err(CannotEnter { code: code::KERNEL_UNSUPPORTED, detail });
-    }
     if ROOT.prepared.load(SeqCst) {
         return Ok(());
     }

@@ -138,6 +138,9 @@ impl Halt {
         record.state.store(RUNNING, SeqCst);
         cpu.hide_time(self.hidden.load(SeqCst));
         foreign += cpu.take_nmi();
+        // The owner has armed the line again or is about to: a ring for bytes that wait must not end here. No other halt
+        // can have begun to poll, since it would wait for this core first.
+        crate::line::ring_again(core);
         if record.kicked() {
             foreign = foreign.saturating_sub(u64::from(record.take_kick()));
         }

@@ -161,7 +161,9 @@ fn nmi<M: Machine>(cpu: &mut M::Core, core: u32) {
     }
     let ours = kicked || rang || line::is_mine(core) && line::may_have_rung() || record.late.swap(false, SeqCst);
     if rang {
-        // What rang while the bytes were being read.
+        // What rang while the bytes were being read. A halt that ended meanwhile has armed the line, so the ring that is
+        // swallowed here may be for bytes that still wait: the line must fall, to rise again for them below.
+        line::disarm();
         ROOT.swallowed.fetch_add(cpu.take_nmi(), SeqCst);
         let _for_these_bytes = line::may_have_rung();
     }

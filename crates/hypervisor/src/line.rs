@@ -67,6 +67,14 @@ pub fn disarm() {
     }
 }
 
+/// Rings this core anew if bytes wait, for a ring that was taken without a look at them.
+pub fn ring_again(core: u32) {
+    if is_mine(core) {
+        disarm();
+        arm();
+    }
+}
+
 /// Whether an NMI without another cause may have been the UART's, for bytes that a poll took before it came. Asked once.
 #[must_use]
 pub fn may_have_rung() -> bool {
