@@ -7,7 +7,7 @@ use crate::arch::x86::direct;
 use crate::arch::{Core, Event, Machine};
 use crate::halt::HALT;
 use crate::root::ROOT;
-use crate::{bank, life, line, serve};
+use crate::{bank, line, serve};
 use abi::boot::{Block, FRAME_BYTES, hypercall};
 use abi::code;
 use abi::request::{MESSAGE_BYTES_MAX, Number, goodbye, notice, reason};
@@ -25,7 +25,7 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32) {
         hypercall::CALL => call(rbx, rcx, false),
         hypercall::CALL_AGAIN => call(rbx, rcx, true),
         hypercall::DONATE => donate::<M>(core, rbx, rcx),
-        hypercall::LEAVE => life::leave(cpu, core),
+        hypercall::LEAVE => leave(cpu, core),
         hypercall::GOODBYE => {
             farewell(rbx);
             (code::SUCCESS.into(), rbx, rcx)
@@ -42,6 +42,15 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32) {
         hypercall::BREAK => serve::halt::<M>(cpu, core, reason::HYPERCALL, 0),
         _ => {}
     }
+}
+
+/// This core leaves root by Linux' own wish.
+fn leave<C: Core>(cpu: &mut C, core: u32) -> ! {
+    cpu.skip();
+    let [_, rbx, rcx, rdx] = cpu.quad();
+    cpu.set_quad([code::SUCCESS.into(), rbx, rcx, rdx]);
+    bank::core_leaves(core);
+    cpu.leave()
 }
 
 fn guest_page(pa: u64) -> bool {

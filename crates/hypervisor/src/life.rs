@@ -8,8 +8,9 @@
 use crate::arch::x86::{self, cpuid, msr, uart};
 use crate::arch::{Core, Event, Exit, Machine, Port, Watch};
 use crate::halt::HALT;
-use crate::root::{OUT, ROOT, RUNNING};
-use crate::{bank, hypercall, line, serve, words};
+use crate::limits::LINK_ROUNDS_AT_ONCE;
+use crate::root::{OUT, ROOT, RUNNING, WATCH_BREAKPOINTS, WATCH_DEBUG};
+use crate::{hypercall, line, serve, words};
 use abi::request::{goodbye, notice};
 use core::sync::atomic::Ordering::SeqCst;
 use zerocopy::IntoBytes;
@@ -19,11 +20,6 @@ use zerocopy::IntoBytes;
 pub const LEAF: u32 = 0x4857_4400;
 /// [`LEAF`]'s eax.
 pub const LEAF_SIGNATURE: u32 = u32::from_le_bytes(*b"HKRS");
-
-/// Bits of `ROOT.watch`.
-pub const WATCH_BREAKPOINTS: u32 = 1;
-/// See [`WATCH_BREAKPOINTS`].
-pub const WATCH_DEBUG: u32 = 2;
 
 /// What this core has applied already of what all share.
 struct Applied {
@@ -148,7 +144,10 @@ fn nmi<M: Machine>(cpu: &mut M::Core, core: u32) {
     let mut rang = false;
     if line::is_mine(core) {
         line::disarm();
-        while line::waiting() {
+        for _ in 0..LINK_ROUNDS_AT_ONCE {
+            if !line::waiting() {
+                break;
+            }
             rang = true;
             if let Some(message) = line::poll() {
                 serve::from_link::<M>(cpu, core, &message);
@@ -182,13 +181,4 @@ fn shut_down(core: u32) -> ! {
     ROOT.core(core).state.store(OUT, SeqCst);
     uart::interrupts(false);
     x86::reset_machine()
-}
-
-/// This core leaves root by Linux' own wish.
-pub fn leave<C: Core>(cpu: &mut C, core: u32) -> ! {
-    cpu.skip();
-    let [_, rbx, rcx, rdx] = cpu.quad();
-    cpu.set_quad([abi::code::SUCCESS.into(), rbx, rcx, rdx]);
-    bank::core_leaves(core);
-    cpu.leave()
 }

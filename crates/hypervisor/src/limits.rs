@@ -11,3 +11,6 @@ pub const HALT_WAIT_MS: u64 = 1000;
 pub const LAST_WORDS_BYTES: usize = 1536;
 /// Bytes taken from the UART in one go while the guest runs. More come with the next interrupt.
 pub const LINK_BYTES_AT_ONCE: usize = 256;
+/// How often that is done before the guest runs again, if only for an instruction: a line that never falls silent does not
+/// stop Linux.
+pub const LINK_ROUNDS_AT_ONCE: u32 = 64;

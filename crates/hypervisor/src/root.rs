@@ -19,6 +19,11 @@ pub const RUNNING: u32 = 1;
 /// Waits in root until the machine goes on.
 pub const HALTED: u32 = 2;
 
+/// Bit of `Root::watch`: INT3 and INT n are intercepted and passed on.
+pub const WATCH_BREAKPOINTS: u32 = 1;
+/// Bit of `Root::watch`: so is #DB.
+pub const WATCH_DEBUG: u32 = 2;
+
 const WORDS: usize = size_of::<Registers>() / 8;
 
 /// A kick: nobody asked.
@@ -170,7 +175,7 @@ pub struct Root {
     pub dying: AtomicBool,
     /// Revision of the nested tables, beginning with 1.
     pub revision: AtomicU64,
-    /// Bits of what is watched and passed on: see `life`.
+    /// What is watched and passed on: [`WATCH_BREAKPOINTS`], [`WATCH_DEBUG`].
     pub watch: AtomicU32,
     /// NMIs that were taken for ours although no cause was found; see `CoreRecord::late`.
     pub swallowed: AtomicU64,

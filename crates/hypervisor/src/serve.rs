@@ -3,9 +3,8 @@
 use crate::arch::{Exit, Machine, x86};
 use crate::bank;
 use crate::halt::{HALT, Silent};
-use crate::life::{WATCH_BREAKPOINTS, WATCH_DEBUG};
 use crate::line::{self, Message};
-use crate::root::{HALTED, ROOT};
+use crate::root::{HALTED, ROOT, WATCH_BREAKPOINTS, WATCH_DEBUG};
 use abi::boot::Doorbell;
 use abi::code;
 use abi::request::{
