@@ -13,6 +13,8 @@ use clap::Parser;
 use debugger::news::Inbox;
 use debugger::session::{Session, Verdict};
 use debugger::target::Cancel;
+use signal_hook::consts::{SIGHUP, SIGINT};
+use signal_hook::flag;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,12 +24,17 @@ fn main() -> ExitCode {
     let interactive = arguments.commands.is_empty() && arguments.script.is_none() && io::stdin().is_terminal();
     let look = terminal::look(arguments.json);
     let (inbox, cancel) = (Arc::new(Inbox::default()), Cancel::default());
-    if let Err(why) = signal_hook::flag::register(signal_hook::consts::SIGINT, cancel.flag()) {
+    if let Err(why) = catch_signals(&cancel, interactive) {
         eprintln!("hyperdbg: CTRL+C cannot be caught: {why}");
     }
     let mut session = Session::new(Box::new(terminal::Terminal), look, Arc::clone(&inbox), cancel);
     let mut verdict = match arguments.remote {
-        Some(address) => session.connect_at_start(address, arguments.wait),
+        Some(address) => {
+            if interactive {
+                eprintln!("hyperdbg: waiting for a debuggee at {address}; CTRL+C ends that");
+            }
+            session.connect_at_start(address, arguments.wait)
+        }
         None => Verdict::Done,
     };
     if verdict == Verdict::Done && arguments.pause {
@@ -44,4 +51,15 @@ fn main() -> ExitCode {
         Verdict::Failed => ExitCode::from(1),
         Verdict::Unreachable => ExitCode::from(3),
     }
+}
+
+/// CTRL+C ends a wait, and so does a terminal that is closed, so that a halted debuggee is continued before the end. A
+/// second CTRL+C ends a program that reads its commands from elsewhere: the first may have found no wait to end.
+fn catch_signals(cancel: &Cancel, interactive: bool) -> io::Result<()> {
+    if !interactive {
+        flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, cancel.flag())?;
+    }
+    flag::register(SIGINT, cancel.flag())?;
+    flag::register(SIGHUP, cancel.flag())?;
+    Ok(())
 }

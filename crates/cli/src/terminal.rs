@@ -3,7 +3,6 @@
 use debugger::session::{Console, Look};
 use std::env;
 use std::io::{self, IsTerminal, Write};
-use std::process;
 
 /// Standard output as a console.
 pub struct Terminal;
@@ -11,10 +10,9 @@ pub struct Terminal;
 impl Console for Terminal {
     fn print(&mut self, text: &str) {
         let mut out = io::stdout().lock();
-        if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
-            // Nobody reads any more, such as `head`: what follows cannot be shown either.
-            process::exit(1);
-        }
+        // Nobody reads any more: `head` has enough, or the terminal is gone. The commands that follow are done all the
+        // same; above all a halted debuggee is still continued at the end.
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
     }
 
     fn clear(&mut self) {

@@ -2,9 +2,13 @@
 
 mod common;
 
-use common::{Debuggee, Do, hyperdbg, printed, run_over, until};
+use common::{Debuggee, Do, Stream, hyperdbg, printed, run_over, scratch, until};
 use debugger::target::fake::Root;
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::{Child, Stdio};
 
 const DONE: &str = "the requested pools are allocated and reserved";
@@ -224,4 +228,43 @@ fn unload_over_the_link_ends_with_the_goodbye() {
     let debuggee = Debuggee::new(Root::default());
     let output = run_over(&debuggee.path, &["unload"]);
     assert_eq!((output.status.code(), printed(&output)), (Some(0), vec!["the hypervisor is unloaded".to_owned()]));
+}
+
+/// Would catch a host and port that are not reached, or not reached again.
+#[test]
+fn a_debuggee_is_reached_over_tcp() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = format!("tcp:{}", listener.local_addr().unwrap());
+    let accept = move || {
+        let (stream, _) = listener.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some(Box::new(stream) as Box<dyn Stream>)
+    };
+    let debuggee = Debuggee::over(Root::default(), scratch("unused"), Box::new(accept));
+    for _ in 0..2 {
+        let output = run_over(&address, &["pause", "prealloc monitor 1"]);
+        assert_eq!((output.status.code(), printed(&output)[2].as_str()), (Some(0), DONE));
+    }
+    assert_eq!(debuggee.root().rows[0].reserved, 2);
+}
+
+/// Would catch a serial device that is not set raw: a terminal changes and echoes what passes.
+#[test]
+fn a_debuggee_is_reached_over_a_serial_device() {
+    let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    unlockpt(&near).unwrap();
+    let far = ptsname(&near, Vec::new()).unwrap().into_string().unwrap();
+    // Held open, as by a device that is there whether anybody uses it or not.
+    let _device = fs::File::open(&far).unwrap();
+    fcntl_setfl(&near, OFlags::RDWR | OFlags::NONBLOCK).unwrap();
+    let mut line = Some(fs::File::from(near));
+    let accept = move || line.take().map(|line| Box::new(line) as Box<dyn Stream>);
+    let debuggee = Debuggee::over(Root::default(), scratch("unused"), Box::new(accept));
+    let mut lines = vec!["pause"];
+    lines.extend(["prealloc regular-event 0n13", "r"].repeat(10));
+    let output = run_over(format!("{far},9600"), &lines);
+    let printed = printed(&output);
+    assert_eq!(output.status.code(), Some(0), "{printed:#?}");
+    assert_eq!(debuggee.root().rows[4].reserved, 130);
 }

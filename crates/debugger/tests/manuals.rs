@@ -5,6 +5,7 @@ mod common;
 use common::{Prompt, matches};
 use debugger::commands;
 use debugger::manual::examples;
+use std::process::Command;
 
 /// The end of a prompt, by which an example's typed lines are known.
 const PROMPTS: [&str; 4] = ["0: kHyperDbg> ", "1: kHyperDbg> ", "(running) HyperDbg> ", "HyperDbg> "];
@@ -73,5 +74,17 @@ fn names_are_lower_case_and_taken_once() {
         ["PREALLOC", "Preallocate", "preallocation", ".HELP", "!help", ".hh", "g", "go", "~", "core", "?", ".format", "clear"]
     {
         assert!(commands::find(name).is_some(), "{name}");
+    }
+}
+
+/// Would catch a command file that `cargo fmt` never saw: it follows `mod` lines, and these are written by `build.rs`.
+#[test]
+fn command_files_are_formatted() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/commands");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let check = Command::new("rustfmt").args(["--edition", "2024", "--check"]).args(files).output();
+    // A toolchain without rustfmt can build and test all the rest.
+    if let Ok(output) = check {
+        assert!(output.status.success(), "run rustfmt on them:\n{}", String::from_utf8_lossy(&output.stdout));
     }
 }

@@ -3,9 +3,10 @@
 
 use debugger::target::fake::Root;
 use link::{Received, Server};
+use std::ffi::OsStr;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -38,6 +39,13 @@ pub enum Do {
     End,
 }
 
+/// What a debuggee speaks over. What is written at once fits its buffer.
+pub trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
+/// Where it gets one, if there is one now.
+pub type Accept = Box<dyn FnMut() -> Option<Box<dyn Stream>> + Send>;
+
 /// A debuggee.
 pub struct Debuggee {
     pub path: PathBuf,
@@ -53,11 +61,21 @@ impl Debuggee {
         let path = scratch("sock");
         let listener = UnixListener::bind(&path).unwrap();
         listener.set_nonblocking(true).unwrap();
+        let accept = move || {
+            let (stream, _) = listener.accept().ok()?;
+            stream.set_nonblocking(true).ok()?;
+            Some(Box::new(stream) as Box<dyn Stream>)
+        };
+        Self::over(root, path, Box::new(accept))
+    }
+
+    /// A debuggee on any line that does not block.
+    pub fn over(root: Root, path: PathBuf, accept: Accept) -> Self {
         let (root, spoilt, heard) = (Arc::new(Mutex::new(root)), Arc::default(), Arc::default());
         // Without room: an order is taken before the test goes on.
         let (orders, received) = sync_channel(0);
         let line = Line {
-            listener,
+            accept,
             stream: None,
             server: Server::new(1),
             root: Arc::clone(&root),
@@ -103,8 +121,8 @@ impl Drop for Debuggee {
 }
 
 struct Line {
-    listener: UnixListener,
-    stream: Option<UnixStream>,
+    accept: Accept,
+    stream: Option<Box<dyn Stream>>,
     server: Server,
     root: Arc<Mutex<Root>>,
     orders: Receiver<Do>,
@@ -125,16 +143,11 @@ impl Line {
                 Err(TryRecvError::Empty) => {}
             }
             if self.stream.is_none() {
-                match self.listener.accept() {
-                    Ok((stream, _)) => {
-                        stream.set_nonblocking(false).unwrap();
-                        stream.set_read_timeout(Some(TICK)).unwrap();
-                        self.stream = Some(stream);
-                    }
-                    Err(_) => thread::park_timeout(TICK),
-                }
+                self.stream = (self.accept)();
             }
-            self.read();
+            if !self.read() {
+                thread::park_timeout(TICK);
+            }
             self.tell();
             self.write();
         }
@@ -169,23 +182,24 @@ impl Line {
         }
     }
 
-    fn read(&mut self) {
-        let Some(stream) = &mut self.stream else { return };
+    /// False if there was nothing to read.
+    fn read(&mut self) -> bool {
+        let Some(stream) = &mut self.stream else { return false };
         let mut room = [0; 8192];
         let bytes = match stream.read(&mut room) {
             Ok(0) => {
                 self.stream = None;
-                return;
+                return false;
             }
             Ok(bytes) => bytes,
-            Err(why) if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => return,
+            Err(why) if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return false,
             Err(_) => {
                 self.stream = None;
-                return;
+                return false;
             }
         };
         if !self.spoil(&mut room[..bytes]) {
-            return;
+            return true;
         }
         for byte in &room[..bytes] {
             if self.server.receive(*byte) != Some(Received::Request) {
@@ -197,6 +211,7 @@ impl Line {
                 self.server.answer(&answer).unwrap();
             }
         }
+        true
     }
 
     fn tell(&mut self) {
@@ -234,7 +249,7 @@ impl Line {
         self.spoilt.fetch_add(1, Ordering::Relaxed);
         let middle = frame.len() / 2;
         frame[middle] ^= 0x55;
-        dice % 3 != 0
+        !dice.is_multiple_of(3)
     }
 }
 
@@ -253,7 +268,7 @@ pub fn hyperdbg() -> Command {
 }
 
 /// Runs lines by `-x` over a debuggee.
-pub fn run_over(path: &Path, lines: &[&str]) -> Output {
+pub fn run_over(path: impl AsRef<OsStr>, lines: &[&str]) -> Output {
     let mut command = hyperdbg();
     command.arg("--remote").arg(path);
     for line in lines {

@@ -1,0 +1,221 @@
+//! What people read when something is not done: the documentation's own lines, and lines that help because they work.
+
+mod common;
+
+use abi::code::{self, lack};
+use common::{Prompt, matches, try_line};
+use debugger::session::Verdict;
+use debugger::target::fake::Root;
+use std::time::Duration;
+
+/// Would catch a success line that differs by a character, or a name or type that the documentation knows and we do not.
+#[test]
+fn the_documented_lines_of_prealloc_work_in_both_modes() {
+    for mut prompt in [Prompt::halted(), Prompt::vmi()] {
+        for name in ["prealloc", "preallocate", "preallocation", "PREALLOC"] {
+            for kind in [
+                "thread-interception",
+                "monitor",
+                "!monitor",
+                "epthook",
+                "!EptHook",
+                "epthook2",
+                "!epthook2",
+                "regular-event",
+                "Big-Event",
+                "regular-safe-buffer",
+                "big-safe-buffer",
+            ] {
+                let printed = prompt.ok(&format!("{name} {kind} 1"));
+                assert_eq!(
+                    printed.last().unwrap(),
+                    "the requested pools are allocated and reserved",
+                    "{name} {kind}: {printed:#?}"
+                );
+            }
+        }
+    }
+}
+
+/// Would catch a word that is echoed otherwise than it was typed, or help that is missing.
+#[test]
+fn wrong_use_and_wrong_types_are_said_in_the_documented_words() {
+    let mut prompt = Prompt::vmi();
+    for line in ["PreAlloc monitor", "preallocation monitor 1 2", "prealloc release", "prealloc monitor 10 + 5"] {
+        let printed = prompt.err(line);
+        let name = line.split(' ').next().unwrap();
+        assert_eq!(printed[0], format!("incorrect use of the '{name}'"));
+        assert_eq!(printed[1..], ["     syntax : prealloc [TYPE COUNT]", "     syntax : prealloc release TYPE [COUNT]"]);
+    }
+    let printed = prompt.err("prealloc big-safe-buffert 10");
+    let expected = [
+        "err, couldn't resolve error at 'big-safe-buffert'",
+        "     prealloc big-safe-buffert 10",
+        "              ^~~~~~~~~~~~~~~~",
+        "     types: {any}",
+        "     try: prealloc big-safe-buffer 10",
+    ];
+    assert!(matches(&expected, &printed), "{printed:#?}");
+    assert_eq!(prompt.err("prealloc MONITORS! 1")[0], "err, couldn't resolve error at 'MONITORS!'");
+}
+
+/// Would catch an offer that is itself refused.
+#[test]
+fn every_try_line_works() {
+    for line in [
+        "prealloc monitr 10",
+        "prealloc monitor zz",
+        "prealloc monitor -1",
+        "prealloc monitor 0",
+        "prealloc monitor 1-2",
+        "prealloc monitor 10000000000000000",
+        "prealloc monitor ffffffffffffffff+1",
+        "prealloc monitor 100000001",
+        "prealloc monitor 0n1f",
+        "prealloc monitor n",
+        "prealloc release monitor 99",
+        "prealloc release monitor 0",
+        "prealocc monitor 1",
+        "~ 9",
+        "? @raxx",
+        "? rax",
+        "exits core 9",
+        "exits cor 1",
+        ".help puase",
+        "test trap onn",
+        "test fualt ud",
+        "sleep -1",
+        "nonsense",
+    ] {
+        let mut prompt = Prompt::halted();
+        prompt.ok("prealloc monitor 5");
+        let printed = prompt.err(line);
+        let offer = try_line(&printed).unwrap_or_else(|| panic!("{line}: {printed:#?}")).to_owned();
+        prompt.ok(&offer);
+    }
+}
+
+/// Would catch a parsing error that is hidden because there is no hypervisor.
+#[test]
+fn what_is_wrong_with_the_line_is_said_before_what_is_wrong_with_the_target() {
+    let mut prompt = Prompt::new(Root { loaded: false, link: false, ..Root::default() });
+    assert!(prompt.err("prealloc monitor zz")[0].starts_with("err, 'zz' is not a number"));
+    assert_eq!(prompt.err("prealloc monitor 1")[0], "err, the hypervisor is not loaded on this machine (c0001020)");
+    assert!(prompt.root.lock().unwrap().asked.iter().all(|op| *op == abi::request::op::HELLO), "nothing was asked in vain");
+    prompt.ok("load");
+    prompt.ok("prealloc monitor 1");
+}
+
+/// Would catch a refusal that reserved something, or numbers that are cut to fit.
+#[test]
+fn refused_counts_are_told_apart_and_take_nothing() {
+    let mut prompt = Prompt::vmi();
+    prompt.root.lock().unwrap().linux_gives = Some(0);
+    let first = |prompt: &mut Prompt, line: &str| prompt.err(line)[0].clone();
+    let said = [
+        ("prealloc monitor 0", "err, nothing to reserve: 0x0 monitor asked (c0001010)"),
+        (
+            "prealloc monitor ffffffffffffffff",
+            "err, too many monitor: 0xffffffffffffffff asked, 0x5555 possible on this machine (c0001011)",
+        ),
+        (
+            "prealloc monitor 1000",
+            "err, linux could not give the 0x2f00 missing pages: 0x1000 monitor asked, 0x100 pages free in the bank; nothing was reserved (c0001013)",
+        ),
+    ];
+    for (line, sentence) in said {
+        assert_eq!(first(&mut prompt, line), sentence);
+    }
+    assert_eq!(prompt.root.lock().unwrap().rows[0].reserved, 0);
+    assert_eq!(prompt.root.lock().unwrap().bank_free, 0x100);
+}
+
+/// Would catch a wait without end, a machine that stays running after it, or a success that is none.
+#[test]
+fn a_linux_that_never_answers_is_halted_again_and_nothing_is_reserved() {
+    let mut prompt = Prompt::new(Root { halted: true, bank_free: 1, linux_gives: None, ..Root::default() });
+    prompt.session.set_fetch_limit(Duration::from_millis(20));
+    let printed = prompt.err("prealloc monitor 10");
+    let expected = [
+        "the bank is short by 0x2f pages: the debuggee is continued to fetch them, so this context will change",
+        "halted again on core 0",
+        "err, linux did not hand over the 0x2f missing pages within 0 s; nothing was reserved (c0001012)",
+    ];
+    assert_eq!(printed, expected);
+    assert_eq!(prompt.session.prompt(), "0: kHyperDbg> ");
+    assert!(prompt.root.lock().unwrap().halted);
+}
+
+/// Would catch a load that is refused without saying what is missing.
+#[test]
+fn a_refused_load_names_what_is_missing() {
+    let said = |status: u32, detail: u32| {
+        let mut prompt = Prompt::new(Root { loaded: false, link: false, load: (status, detail), ..Root::default() });
+        prompt.err("load").join("\n")
+    };
+    assert_eq!(
+        said(code::CPU_LACKS, lack::SVM | lack::NESTED_PAGING),
+        "err, this processor lacks SVM, nested paging (c0001030)"
+    );
+    assert!(said(code::CPU_LACKS, lack::VENDOR).contains("vendor"));
+    assert!(said(code::CPU_LOCKED, 0).contains("VM_CR.SVMDIS"));
+    assert!(said(code::KERNEL_UNSUPPORTED, lack::LA57).contains("no5lvl"));
+    assert!(said(code::KERNEL_UNSUPPORTED, lack::SME).contains("mem_encrypt=off"));
+    assert!(said(code::CPU_IN_USE, 0).contains("(c0001032)"));
+    for code in [code::BOOT_MEMORY, code::BOOT_VERSION, code::KERNEL_OUT_OF_MEMORY, 0xc000_1fff] {
+        assert!(said(code, 0).contains(&format!("({code:x})")));
+    }
+}
+
+/// Would catch registers of nobody: in VMI mode and while it runs there are none to read.
+#[test]
+fn registers_are_refused_with_the_reason_and_the_place() {
+    let mut running = Prompt::running();
+    let printed = running.err("? 1 + @rax");
+    assert_eq!(printed[0], "err, no registers to read: the debuggee is running, and this needs it halted (c0000050)");
+    assert_eq!((printed[2].as_str(), try_line(&printed)), ("           ^~~~", Some("pause")));
+    let printed = Prompt::vmi().err("prealloc monitor @rax");
+    assert!(printed[0].contains("a machine cannot halt itself"), "{printed:#?}");
+    let mut halted = Prompt::halted();
+    assert_eq!(halted.ok("? @rax + 1"), ["11"]);
+    assert_eq!(halted.ok("? @AL*2"), ["20"]);
+    halted.ok("~ 1");
+    assert_eq!(halted.ok("? @eax"), ["1"], "those of the core that was selected");
+}
+
+/// Would catch a command that does not end the program, or an empty line that does something.
+#[test]
+fn exit_ends_and_blank_lines_do_nothing() {
+    let mut prompt = Prompt::halted();
+    assert_eq!(prompt.typed("   "), (Verdict::Done, vec![]));
+    assert_eq!(prompt.typed("# exit"), (Verdict::Done, vec![]));
+    assert_eq!(prompt.typed(".EXIT halted").0, Verdict::Exit);
+    prompt.session.leave();
+    assert!(prompt.root.lock().unwrap().halted);
+    let mut prompt = Prompt::halted();
+    assert_eq!(prompt.typed("exit").0, Verdict::Exit);
+    prompt.session.leave();
+    assert!(!prompt.root.lock().unwrap().halted);
+}
+
+/// Would catch a table whose columns do not stand under their heads.
+#[test]
+fn the_ledger_is_an_aligned_table() {
+    let mut prompt = Prompt::halted();
+    prompt.ok("prealloc regular-event 10");
+    let printed = prompt.ok("prealloc");
+    let expected = [
+        "type                 unit bytes  reserved  free  in use  most in use  refused",
+        "monitor                  0x3000       0x0   0x0     0x0          0x0      0x0",
+        "thread-interception      0x5000       0x0   0x0     0x0          0x0      0x0",
+        "epthook                  0x3000       0x0   0x0     0x0          0x0      0x0",
+        "epthook2                 0x4000       0x0   0x0     0x0          0x0      0x0",
+        "regular-event            0x3000      0x10  0x10     0x0          0x0      0x0",
+        "big-event               0x16000       0x0   0x0     0x0          0x0      0x0",
+        "regular-safe-buffer      0x1000       0x0   0x0     0x0          0x0      0x0",
+        "big-safe-buffer         0x14000       0x0   0x0     0x0          0x0      0x0",
+        "",
+        "pages: 0x180 from linux = 0xd0 in the bank + 0x30 of types + 0x80 of root itself",
+    ];
+    assert_eq!(printed, expected);
+}
