@@ -17,4 +17,6 @@ mod life;
 mod line;
 mod root;
 mod serve;
+#[cfg(test)]
+mod storms;
 mod walk;

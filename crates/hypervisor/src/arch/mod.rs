@@ -2,6 +2,8 @@
 //!
 //! One image holds every back end; which one runs is decided once, by CPUID. Exits are data, decided above.
 
+#[cfg(test)]
+pub mod model;
 pub mod svm;
 pub mod x86;
 

@@ -1,12 +1,17 @@
 //! What both vendors need: registers, ports, tables, the direct map, the local APIC, the UART.
 #![expect(unsafe_code, reason = "the floor: instructions that Rust cannot say")]
 
+#[cfg(not(test))]
 pub mod apic;
 pub mod direct;
 pub mod region;
 pub mod tables;
 pub mod trap;
+#[cfg(not(test))]
 pub mod uart;
+
+#[cfg(test)]
+pub use super::model::{apic, uart};
 
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid_count, _rdtsc, CpuidResult};
@@ -67,9 +72,12 @@ pub fn tsc() -> u64 {
 }
 
 /// A breath while waiting for another core.
+#[cfg(not(test))]
 pub fn relax() {
     core::hint::spin_loop();
 }
+#[cfg(test)]
+pub use super::model::relax;
 
 macro_rules! control_register {
     ($read:ident, $name:literal) => {
