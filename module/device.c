@@ -46,20 +46,28 @@ int hyperkd_request(void *page, u32 *bytes)
 static long call(struct hyperkd_call __user *user)
 {
 	struct hyperkd_call call;
-	void *page;
+	u32 *page;
 	long err = -EFAULT;
 
 	if (copy_from_user(&call, user, sizeof(call)))
 		return -EFAULT;
 	if (call.request_bytes > HYPERKD_MESSAGE_BYTES_MAX)
 		return -EMSGSIZE;
-	page = (void *)get_zeroed_page(GFP_KERNEL);
+	page = (u32 *)get_zeroed_page(GFP_KERNEL);
 	if (!page)
 		return -ENOMEM;
 	if (copy_from_user(page, u64_to_user_ptr(call.request), call.request_bytes))
 		goto out;
 	mutex_lock(&hyperkd.lock);
-	err = hyperkd.state == HYPERKD_IN ? hyperkd_request(page, &call.request_bytes) : -ENODEV;
+	if (hyperkd.state == HYPERKD_IN) {
+		err = hyperkd_request(page, &call.request_bytes);
+	} else {
+		/* An answer without a body. */
+		page[0] = HYPERKD_NOT_LOADED;
+		page[1] = 0;
+		call.request_bytes = 2 * sizeof(*page);
+		err = 0;
+	}
 	mutex_unlock(&hyperkd.lock);
 	if (err)
 		goto out;
