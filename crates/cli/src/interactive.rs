@@ -59,12 +59,14 @@ pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look) -> Verdict {
         let newer = typed.take();
         match read {
             Ok(line) => {
-                if !line.trim().is_empty() {
-                    remember(&mut editor, &line, history.as_deref());
+                if line.trim().is_empty() {
+                    continue;
                 }
+                remember(&mut editor, &line, history.as_deref());
                 if session.run(&line) == Verdict::Exit {
                     break;
                 }
+                part(look);
             }
             Err(ReadlineError::Interrupted) if redraw.load(Ordering::Relaxed) => {
                 before = newer.unwrap_or(left);
@@ -72,6 +74,7 @@ pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look) -> Verdict {
             }
             Err(ReadlineError::Interrupted) if session.mode() == Mode::Debugger && session.state() == State::Running => {
                 session.run("pause");
+                part(look);
             }
             Err(ReadlineError::Interrupted) => {}
             Err(_) => break,
@@ -79,6 +82,13 @@ pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look) -> Verdict {
     }
     inbox.close();
     Verdict::Done
+}
+
+/// An empty line between an answer and the next prompt, as in the sessions of the documentation.
+fn part(look: Look) {
+    if !look.json {
+        println!();
+    }
 }
 
 /// Ends the reading when there is news, from a thread of its own.

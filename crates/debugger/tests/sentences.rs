@@ -146,6 +146,31 @@ fn a_linux_that_never_answers_is_halted_again_and_nothing_is_reserved() {
     assert!(prompt.root.lock().unwrap().halted);
 }
 
+/// Would catch a debuggee that was running and stays halted because its command failed.
+#[test]
+fn a_running_debuggee_runs_on_after_a_fetch_that_failed() {
+    let mut prompt = Prompt::new(Root { bank_free: 1, linux_gives: Some(0), ..Root::default() });
+    let printed = prompt.err("prealloc monitor 10");
+    let sentence = "err, linux could not give the 0x2f missing pages: 0x10 monitor asked, 0x1 pages free in the bank; nothing was reserved (c0001013)";
+    let expected = [
+        "the bank is short by 0x2f pages: the debuggee is paused and continued to fetch them",
+        "halted again on core 1: linux could not give them",
+        "the debuggee is running again",
+        sentence,
+    ];
+    assert_eq!(printed, expected);
+    assert!(!prompt.root.lock().unwrap().halted);
+}
+
+/// Would catch a prompt that fetches for ever, when what comes is never what is needed.
+#[test]
+fn fetches_that_never_suffice_have_an_end() {
+    let mut prompt = Prompt::new(Root { halted: true, bank_free: 1, fetched_is_lost: true, ..Root::default() });
+    let printed = prompt.err("prealloc monitor 10");
+    assert_eq!(printed.iter().filter(|line| line.starts_with("the bank is still short by 0x2f pages")).count(), 2);
+    assert!(printed.iter().any(|line| line.ends_with("(c0001012)")), "{printed:#?}");
+}
+
 /// Would catch a load that is refused without saying what is missing.
 #[test]
 fn a_refused_load_names_what_is_missing() {

@@ -78,37 +78,58 @@ fn request(session: &mut Session, op: u32, kind: Kind, count: u64) -> Result<(u3
 }
 
 fn reserve(session: &mut Session, kind: Kind, count: u64) -> Result<Answer, Error> {
-    let (mut code, mut answer) = request(session, op::PREALLOC, kind, count)?;
-    let mut fetches = 0;
-    while code == code::BANK_SHORT && session.mode() == Mode::Debugger && fetches < FETCHES_MAX {
-        fetches += 1;
+    let (code, answer) = request(session, op::PREALLOC, kind, count)?;
+    let mut done = Outcome { code, answer, fetches: 0 };
+    if code == code::BANK_SHORT && session.mode() == Mode::Debugger {
+        let short = answer.short;
         let ran = session.state() == State::Running;
-        let again = match fetch(session, ran, answer.short)? {
-            true => request(session, op::PREALLOC, kind, count),
-            false => Ok((code::KERNEL_OUT_OF_MEMORY, answer)),
-        };
+        let how =
+            if ran { "paused and continued to fetch them" } else { "continued to fetch them, so this context will change" };
+        session.note(format!("the bank is short by 0x{short:x} pages: the debuggee is {how}"));
         if ran {
+            session.pause()?;
+        }
+        let fetched = fetch_and_reserve(session, kind, count, answer);
+        if ran && matches!(session.state(), State::Halted(_)) {
             session.go()?;
             session.note("the debuggee is running again".to_owned());
         }
-        (code, answer) = again?;
+        done = fetched?;
     }
-    match code {
-        code::SUCCESS => Ok(Answer::of(&Reserved::new(kind, &answer, fetches))),
-        code => Err(Error::Refused(Refusal::Prealloc { code, answer, release: false })),
+    match done {
+        Outcome { code: code::SUCCESS, answer, fetches } => Ok(Answer::of(&Reserved::new(kind, &answer, fetches))),
+        Outcome { code, answer, fetches: _ } => Err(Error::Refused(Refusal::Prealloc { code, answer, release: false })),
     }
 }
 
-/// Lets the debuggee run until Linux has handed over `short` frames; false if it could not. Afterwards it is halted.
-fn fetch(session: &mut Session, ran: bool, short: u64) -> Result<bool, Error> {
-    if ran {
-        session.note(format!("the bank is short by 0x{short:x} pages: the debuggee is paused and continued to fetch them"));
-        session.pause()?;
-    } else {
-        session.note(format!(
-            "the bank is short by 0x{short:x} pages: the debuggee is continued to fetch them, so this context will change"
-        ));
+/// What became of a reservation.
+struct Outcome {
+    code: u32,
+    answer: PreallocAnswer,
+    fetches: usize,
+}
+
+/// Has Linux fill the bank of a halted debuggee and asks again. The pages that come need not lie together as some types
+/// want them, and others may take them: hence several fetches, and an end to them.
+fn fetch_and_reserve(session: &mut Session, kind: Kind, count: u64, answer: PreallocAnswer) -> Result<Outcome, Error> {
+    let mut done = Outcome { code: code::BANK_SHORT, answer, fetches: 0 };
+    while done.code == code::BANK_SHORT && done.fetches < FETCHES_MAX {
+        let short = done.answer.short;
+        if done.fetches > 0 {
+            session.note(format!("the bank is still short by 0x{short:x} pages: the debuggee is continued once more"));
+        }
+        done.fetches += 1;
+        if fetch(session, short)? {
+            (done.code, done.answer) = request(session, op::PREALLOC, kind, count)?;
+        } else {
+            done.code = code::KERNEL_OUT_OF_MEMORY;
+        }
     }
+    Ok(done)
+}
+
+/// Lets the debuggee run until Linux has handed over `short` frames; false if it could not. Afterwards it is halted.
+fn fetch(session: &mut Session, short: u64) -> Result<bool, Error> {
     session.order(op::FETCH, Number { value: short }.as_bytes())?;
     session.runs();
     match session.wait_for_fetch()? {
@@ -121,9 +142,6 @@ fn fetch(session: &mut Session, ran: bool, short: u64) -> Result<bool, Error> {
         Err(limit) => {
             let halted = session.pause()?;
             session.note(format!("halted again on core {:x}", halted.core));
-            if ran {
-                session.go()?;
-            }
             Err(Error::FetchSilent { seconds: limit.as_secs(), short })
         }
     }

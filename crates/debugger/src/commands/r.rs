@@ -85,7 +85,7 @@ impl Report for Shown {
         let Self { core: _, registers } = self;
         let one = |(name, value): &(String, u64)| {
             let width = if SELECTORS.contains(&name.as_str()) { 4 } else { 16 };
-            format!("{name}={value:0width$x}")
+            format!("{name:>3}={value:0width$x}")
         };
         let line = |row: &Vec<(String, u64)>| row.iter().map(one).collect::<Vec<_>>().join(" ");
         registers.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -45,6 +45,8 @@ pub struct Root {
     pub bank_free: u64,
     /// Frames that Linux would hand over when asked; `None`: it never answers.
     pub linux_gives: Option<u64>,
+    /// What a fetch brings goes elsewhere before it can be used.
+    pub fetched_is_lost: bool,
     /// By kind.
     pub rows: [LedgerRow; Kind::COUNT],
     /// Registers of the core 0; others have their number in `rax`.
@@ -79,6 +81,7 @@ impl Default for Root {
             ram_frames: 0x2_0000,
             bank_free: 0x100,
             linux_gives: Some(0x1_0000),
+            fetched_is_lost: false,
             rows,
             registers,
             notices: VecDeque::new(),
@@ -245,7 +248,9 @@ impl Root {
             Some(gives) if gives >= frames => (reason::FETCHED, frames),
             Some(_) => (reason::FETCH_FAILED, 0),
         };
-        self.bank_free += fetched;
+        if !self.fetched_is_lost {
+            self.bank_free += fetched;
+        }
         self.halted = true;
         self.core = 1;
         let context = self.context(reason, fetched);
