@@ -1,0 +1,272 @@
+//! Pages of docs/ that are made of source text: commands, codes, limits. `UPDATE=1` writes them anew.
+
+use std::{collections::BTreeSet, fmt::Write};
+use tidy::{File, read, stale};
+
+const MADE: &str = "<!-- Made by crates/tidy/tests/pages.rs; edit the source and run: UPDATE=1 cargo test -p tidy -->\n";
+
+/// A number that is promised somewhere: its name, its value as it is written, and the comment above it.
+struct Limit {
+    name: String,
+    value: String,
+    about: String,
+}
+
+/// Where limits stand: a heading, a file, and the names; none for all public ones.
+const SOURCES: [(&str, &str, &[&str]); 13] = [
+    (
+        "Module and image",
+        "crates/abi/src/boot.rs",
+        &["DIRECT_BYTES_MAX", "CORE_STRIDE", "CORES_MAX", "BLOCK_ORDER_MIN", "BLOCK_ORDER_MAX", "BLOCKS_MAX"],
+    ),
+    ("Requests", "crates/abi/src/request.rs", &["MESSAGE_BYTES_MAX", "CORES_SHOWN_MAX", "EXIT_ROWS_MAX"]),
+    ("Link", "crates/link/src/limits.rs", &[]),
+    ("Reserve", "crates/reserve/src/limits.rs", &[]),
+    ("Root", "crates/hypervisor/src/limits.rs", &[]),
+    ("Root: its share of memory", "crates/hypervisor/src/bank.rs", &["RAM_1024THS"]),
+    ("Root: the UART", "crates/hypervisor/src/arch/x86/uart.rs", &["WRITE_TICKS_MAX"]),
+    ("Root: what it tells", "crates/hypervisor/src/serve.rs", &["NOTICE_AGAIN_MS"]),
+    ("Root: farewells", "crates/hypervisor/src/hypercall.rs", &["GOODBYE_TRIES", "GOODBYE_WAIT_MS"]),
+    ("Module: memory", "module/memory.c", &["BANK_SHARE", "BANK_FRAMES_MIN", "KEEP_SHARE"]),
+    ("Module: the device", "module/device.c", &["TRIES_MAX"]),
+    ("Module: time", "module/time.c", &["LOST_NS_MIN"]),
+    ("Prompt", "crates/debugger/src/session.rs", &["FETCH_LIMIT"]),
+];
+
+/// What fails when a limit is broken: a test by its file and name. The rest is asserted while compiling, or not tested.
+const PROOFS: [(&str, &str, &str); 12] = [
+    ("MESSAGE_BYTES_MAX", "crates/abi/src/request.rs", "a_message_that_does_not_fit_is_not_written"),
+    (
+        "PAYLOAD_BYTES_MAX",
+        "crates/link/tests/conversation.rs",
+        "a_payload_a_byte_too_long_is_refused_and_the_next_goes_through",
+    ),
+    ("FRAME_BYTES_MAX", "crates/link/src/frame.rs", "the_longest_payload_fits_the_stated_bytes_whatever_is_in_it"),
+    ("RAW_BYTES_MAX", "crates/link/src/frame.rs", "overlong_bytes_are_one_fault_and_the_next_frame_is_read"),
+    ("VERSION", "crates/link/tests/conversation.rs", "another_version_is_told_at_both_ends"),
+    ("HEAD_BYTES", "crates/link/src/frame.rs", "the_bytes_of_a_frame_are_those_of_the_picture"),
+    ("CRC_BYTES", "crates/link/src/frame.rs", "the_bytes_of_a_frame_are_those_of_the_picture"),
+    ("RESEND_MS", "crates/link/tests/conversation.rs", "a_request_is_repeated_at_its_times_and_given_up_at_its_end"),
+    ("TRIES_MAX", "crates/link/tests/conversation.rs", "a_request_is_repeated_at_its_times_and_given_up_at_its_end"),
+    ("SILENT_MS", "crates/link/tests/conversation.rs", "a_request_is_repeated_at_its_times_and_given_up_at_its_end"),
+    ("SLAB_FRAMES_USUAL", "crates/reserve/src/plan.rs", "the_documented_objects_waste_an_eighth_at_most"),
+    ("BLOCK_ORDER_MAX", "crates/reserve/tests/bank.rs", "a_block_of_a_wrong_shape_is_refused"),
+];
+
+fn comment(line: &str) -> Option<&str> {
+    let line = line.trim();
+    let text = line.strip_prefix("///").or_else(|| line.strip_prefix("/*").map(|text| text.trim_end_matches("*/")));
+    text.map(str::trim)
+}
+
+fn definition(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim();
+    if let Some(define) = line.strip_prefix("#define ") {
+        return define.split_once(' ');
+    }
+    let constant = line.strip_prefix("pub const ").or_else(|| line.strip_prefix("const "))?;
+    let (name, rest) = constant.split_once(':')?;
+    let (_, value) = rest.split_once('=')?;
+    Some((name, value.trim().trim_end_matches(';')))
+}
+
+/// Constants of a file with the comments above them. A value that goes on in the next line is not a limit.
+fn limits(text: &str) -> Vec<Limit> {
+    let mut found: Vec<Limit> = Vec::new();
+    let mut about: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        if let Some(text) = comment(line) {
+            about.push(text);
+        } else if let Some((name, value)) = definition(line) {
+            // Several in a row under one comment share it.
+            let shared = about.is_empty().then(|| found.last().map(|last| last.about.clone())).flatten();
+            let about = shared.unwrap_or_else(|| std::mem::take(&mut about).join(" "));
+            found.push(Limit { name: name.to_owned(), value: value.to_owned(), about });
+        } else if !line.trim_start().starts_with("#[") {
+            about.clear();
+        }
+    }
+    found
+}
+
+fn chosen(path: &str, names: &[&str]) -> Vec<Limit> {
+    let text = read(path);
+    let all = limits(&text);
+    if names.is_empty() {
+        let public: BTreeSet<String> = text
+            .lines()
+            .filter(|line| line.starts_with("pub const "))
+            .filter_map(definition)
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let mut seen = BTreeSet::new();
+        // A constant for another configuration stands below the one that is built.
+        return all.into_iter().filter(|limit| public.contains(&limit.name) && seen.insert(limit.name.clone())).collect();
+    }
+    all.into_iter().filter(|limit| names.contains(&limit.name.as_str())).collect()
+}
+
+/// The test for a limit; where there is none, whether its own file asserts something about it while it is compiled.
+fn proof(path: &str, name: &str) -> String {
+    let room = path.split("/src/").next().unwrap_or(path);
+    let of_room = |test: &str| test.starts_with(room);
+    if let Some((_, file, test)) = PROOFS.iter().find(|(limit, file, _)| *limit == name && of_room(file)) {
+        return format!("`{test}` in {file}");
+    }
+    let asserts = |line: &str| line.trim_start().starts_with("const _: () = assert!") && line.contains(name);
+    if read(path).lines().any(asserts) { "asserted while compiling".to_owned() } else { "not tested".to_owned() }
+}
+
+/// A comment as a cell of a table: without what only rustdoc understands.
+fn cell(text: &str) -> String {
+    text.replace("[`", "`").replace("`]", "`").replace('|', "\\|").replace("\\[", "[").replace("\\]", "]")
+}
+
+fn specification() -> String {
+    let mut page = format!(
+        "{MADE}# Limits\n\n\
+         Every maximum and every time of the project, with its reason and with what fails when it is broken. \"Asserted while \
+         compiling\"\nmeans that its own file compares it with what depends on it; \"not tested\" means what it says.\n"
+    );
+    for (heading, path, names) in SOURCES {
+        let _ = write!(
+            page,
+            "\n## {heading}\n\nFrom [{path}](../{path}).\n\n| limit | value | reason | proof |\n|---|---|---|---|\n"
+        );
+        for Limit { name, value, about } in chosen(path, names) {
+            let _ = writeln!(page, "| `{name}` | `{}` | {} | {} |", cell(&value), cell(&about), proof(path, &name));
+        }
+    }
+    page
+}
+
+/// Would catch a limit that moved while the promise stayed.
+#[test]
+fn the_page_of_limits_is_what_the_sources_say() {
+    for (_, path, names) in SOURCES {
+        let found = chosen(path, names);
+        assert!(found.len() >= names.len().max(1), "{path}: only {} of {names:?}", found.len());
+        for limit in found {
+            assert!(!limit.about.is_empty(), "{path}: {} has no reason", limit.name);
+        }
+    }
+    assert_eq!(stale("docs/SPECIFICATION.md", &specification()), None);
+}
+
+/// Would catch a proof that was renamed or thrown away.
+#[test]
+fn every_test_that_is_named_as_a_proof_is_there() {
+    for (limit, file, test) in PROOFS {
+        assert!(read(file).contains(&format!("fn {test}(")), "{limit}: no test {test} in {file}");
+    }
+}
+
+fn codes() -> String {
+    let mut page = format!(
+        "{MADE}# Status codes\n\n\
+         What comes back in `KernelStatus` of the ioctl, in the head of every answer, and in brackets at the end of a refusal.\n\
+         `0xffffffff` is success; numbers below `0xc0001000` are the documentation's, those above are ours.\n\n\
+         | code | name | meaning |\n|---|---|---|\n"
+    );
+    let text = read("crates/abi/src/code.rs");
+    let (codes, lacks) = text.split_once("pub mod lack").unwrap_or((&text, ""));
+    for Limit { name, value, about } in limits(codes) {
+        let _ = writeln!(page, "| `{}` | `{name}` | {} |", value.replace('_', ""), cell(&about));
+    }
+    page.push_str("\n## Detail of `CPU_LACKS` and `KERNEL_UNSUPPORTED`\n\n| bit | name | meaning |\n|---|---|---|\n");
+    for Limit { name, value, about } in limits(lacks) {
+        let _ = writeln!(page, "| `{value}` | `{name}` | {} |", cell(&about));
+    }
+    page
+}
+
+/// Would catch a code that programs get and no page explains.
+#[test]
+fn the_page_of_codes_is_what_abi_says() {
+    let page = codes();
+    assert!(page.lines().count() > 30, "{page}");
+    assert_eq!(stale("docs/reference/codes.md", &page), None);
+}
+
+/// A file's name for a command's: signs have none.
+fn page_name(command: &str) -> &str {
+    match command.trim_start_matches(['.', '!']) {
+        "~" => "core",
+        "?" => "evaluate",
+        name => name,
+    }
+}
+
+fn command(names: &[&str], manual: &str) -> String {
+    let mut page = format!("{MADE}# `{}`\n\n", names.join("`, `"));
+    let mut indented = false;
+    for line in manual.lines() {
+        let code = line.starts_with("    ");
+        if code != indented {
+            page.push('\n');
+        }
+        indented = code;
+        page.push_str(match line {
+            "```kd" => "\n```text",
+            _ => line,
+        });
+        page.push('\n');
+    }
+    page
+}
+
+/// Would catch a manual that says one thing at the prompt and another in docs/.
+#[test]
+fn the_pages_of_commands_are_the_commands_own_manuals() {
+    let mut wrong = Vec::new();
+    let mut expected = BTreeSet::new();
+    let mut index = format!(
+        "{MADE}# Commands\n\nEach page is the doc comment of the command's own file; `.help NAME` prints the same, and a test types \
+         its examples.\n`{{hex}}` and `{{any}}` stand for what differs from one machine to the next.\n\n| command | |\n|---|---|\n"
+    );
+    for (known, manual) in debugger::commands::all() {
+        let name = page_name(known.names[0]);
+        let heading = manual.lines().next().unwrap_or_default();
+        let _ = writeln!(index, "| [`{}`]({name}.md) | {heading} |", known.names.join("`, `"));
+        expected.insert(format!("docs/commands/{name}.md"));
+        wrong.extend(stale(&format!("docs/commands/{name}.md"), &command(known.names, &manual)));
+    }
+    expected.insert("docs/commands/README.md".to_owned());
+    wrong.extend(stale("docs/commands/README.md", &index));
+    let orphans = tidy::files().into_iter().map(|file| file.path).filter(|path| path.starts_with("docs/commands/"));
+    wrong.extend(orphans.filter(|path| !expected.contains(path)).map(|path| format!("{path}: there is no such command")));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The targets of a page's links that point into the project.
+fn links(page: &File) -> Vec<String> {
+    let mut targets = Vec::new();
+    let mut code = false;
+    for line in page.text.lines() {
+        code ^= line.starts_with("```");
+        if code {
+            continue;
+        }
+        let ends = line.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        targets.extend(ends.filter(|target| !target.is_empty() && !target.contains("://")).map(str::to_owned));
+    }
+    targets
+}
+
+/// Would catch a link to a page that moved.
+#[test]
+fn every_link_between_pages_leads_somewhere() {
+    let mut wrong = Vec::new();
+    let mut followed = 0;
+    for page in tidy::files().iter().filter(|file| file.is(&["md"])) {
+        let folder = page.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for target in links(page) {
+            followed += 1;
+            if !tidy::root().join(folder).join(&target).exists() {
+                wrong.push(format!("{}: {target}", page.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(followed > 20, "only {followed} links were found");
+}
