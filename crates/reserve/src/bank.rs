@@ -82,9 +82,12 @@ impl Bank {
             return Err(BadBlock::Shape { block });
         }
         let changing = Status { state: BlockState::Changing, order: block.order, keep: block.keep, used: block.used };
-        let vacant =
-            |(_, table): &(u32, Table<'_>)| table.order_most() >= block.order && table.change_status(Status::VACANT, changing);
-        let (slot, table) = tables.all().find(vacant).ok_or(BadBlock::NoTable { words: table_words(block.order) })?;
+        // The smallest vacant table that fits, so that a small block does not stand in a large one's way.
+        let vacant = |fit: u32| {
+            tables.all().find(|(_, table)| table.order_most() == fit && table.change_status(Status::VACANT, changing))
+        };
+        let (slot, table) =
+            (block.order..=BLOCK_ORDER_MAX).find_map(vacant).ok_or(BadBlock::NoTable { words: table_words(block.order) })?;
         table.set_pfn(block.pfn);
         // Two cores that donate the same frames at once: each has told its own block before it looks for the other's,
         // so one of them sees the other.
@@ -110,12 +113,8 @@ impl Bank {
             if status.state != BlockState::Live || status.keep || !spared || !whole(table, status) {
                 return None;
             }
-            let changing = Status { state: BlockState::Changing, ..status };
-            if !table.change_status(status, changing) {
-                return None;
-            }
+            // Who has cleared every bit has the block, so nobody else changes its words 0 and 1 (B2).
             if !self.empty(table, status) {
-                table.set_status(status);
                 return None;
             }
             let block = Block { pfn: table.pfn(), order: status.order, used: status.used, keep: false };

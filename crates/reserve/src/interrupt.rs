@@ -7,8 +7,8 @@
 #[inline(always)]
 pub(crate) fn here() {}
 
-#[cfg(test)]
-pub(crate) use armed::at;
+#[cfg(any(test, loom))]
+pub use armed::at;
 #[cfg(any(test, loom))]
 pub(crate) use armed::here;
 
@@ -20,9 +20,15 @@ mod armed {
 
     type Handler = Box<dyn FnOnce()>;
 
-    std::thread_local! {
+    // Loom's threads share one thread of the machine, so it has locals of its own.
+    #[cfg(loom)]
+    use loom::thread_local;
+    #[cfg(not(loom))]
+    use std::thread_local;
+
+    thread_local! {
         /// Places to pass before it strikes, and what it does.
-        static ARMED: RefCell<Option<(u32, Handler)>> = const { RefCell::new(None) };
+        static ARMED: RefCell<Option<(u32, Handler)>> = RefCell::new(None);
     }
 
     /// The place: runs what is armed, once, when its turn has come.

@@ -17,6 +17,50 @@
 //! | `supply` | units out of frames, and back: prealloc, release, refill, shrink, reclaim |
 //! | `ticket` | all that a command needs, taken at once, spent or given back |
 //! | `ledger` | the numbers, and the audit that proves them |
+//!
+//! # In another hypervisor
+//! It has two kinds of its own, a block of 512 frames, and a command that needs a page table and two descriptors.
+//! ```
+//! use reserve::{Block, Core, Cost, KindPlan, Owner, Plan, Refusal, Reserve, Shape, Slot, table_words};
+//! use std::sync::atomic::AtomicU64;
+//!
+//! const TABLE: usize = 0;
+//! const DESCRIPTOR: usize = 1;
+//!
+//! // Room for the descriptions of one block, in memory that stays: here a static, elsewhere a kept block.
+//! static SLOTS: [Slot<'static>; 1] = [const { Slot::new() }; 1];
+//! static WORDS: [AtomicU64; table_words(9)] = [const { AtomicU64::new(0) }; table_words(9)];
+//!
+//! let table = KindPlan { shape: Shape { frames: 1, bytes: 0 }, low: 4, target: 8, high: 32, ram_1024ths: 64 };
+//! let descriptor = KindPlan { shape: Shape { frames: 0, bytes: 1000 }, ..table };
+//! let plan = Plan { kinds: [table, descriptor], ram_frames: 1 << 18, bank_target: 256 };
+//! let reserve = Reserve::new(&plan, &SLOTS).unwrap();
+//!
+//! // What the kernel gives: frames 0x1000 to 0x11ff, of which the first two hold something of ours.
+//! reserve.add_table(&WORDS).unwrap();
+//! reserve.donate(Block { pfn: 0x1000, order: 9, used: 2, keep: false }).unwrap();
+//! assert_eq!(reserve.refill().units, 16);
+//!
+//! // The cost first, all of it or nothing; then the command cannot run out half way.
+//! let cost = Cost::NONE.and(TABLE, 1)?.and(DESCRIPTOR, 2)?;
+//! let (this_core, this_hook) = (Core(0), Owner(7));
+//! let mut ticket = reserve.reserve(this_core, &cost)?;
+//! let page = ticket.spend(TABLE, this_hook).unwrap();
+//! let note = ticket.spend(DESCRIPTOR, this_hook).unwrap();
+//! drop(ticket); // the second descriptor was the worst case, and goes back
+//! assert_eq!(reserve.extent(page).unwrap().frames, 1);
+//! assert_eq!(reserve.ledger().kinds[DESCRIPTOR].used, 1);
+//!
+//! // A request that cannot be met says why, in numbers.
+//! let no = reserve.prealloc(TABLE, 1000).unwrap_err();
+//! assert!(matches!(no, Refusal::TooMany { asked: 1000, most: 504, .. }));
+//!
+//! // The hook is cleared: its units are free at once, and their handles are stale.
+//! assert_eq!(reserve.give_all(this_core, this_hook), 2);
+//! assert!(reserve.give(this_core, note).is_err());
+//! reserve.audit().unwrap();
+//! # Ok::<(), Refusal>(())
+//! ```
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -40,6 +84,8 @@ use core::array;
 use sync::{AtomicBool, AtomicU64};
 
 pub use bank::{BadBlock, Block};
+#[cfg(loom)]
+pub use interrupt::at as interrupt_at;
 pub use ledger::{Census, Imbalance, Ledger, Row};
 pub use limits::FRAME_BYTES;
 pub use plan::{BadPlan, KindPlan, Plan, Shape, Slab};

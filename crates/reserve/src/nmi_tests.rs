@@ -3,7 +3,7 @@
 
 extern crate std;
 use crate::sync::AtomicU64;
-use crate::{Block, KindPlan, Plan, Reserve, Shape, Slot, interrupt, table_words};
+use crate::{Block, Core, Cost, KindPlan, Owner, Plan, Reserve, Shape, Slot, interrupt, table_words};
 use core::cell::Cell;
 use std::boxed::Box;
 use std::rc::Rc;
@@ -19,23 +19,26 @@ fn small() -> &'static Small {
     Box::leak(Box::new(reserve))
 }
 
-/// Interrupts `work` by `handler` at each place that it passes, one run for each.
-fn at_every_place(work: fn(&'static Small), handler: fn(&'static Small)) {
+/// Who keeps what a handler took.
+const NMI: Owner = Owner(99);
+
+/// Interrupts `work` by `handler` at each place that it passes, one run for each. The handler says how many units it
+/// keeps as [`NMI`].
+fn at_every_place(work: fn(&'static Small), handler: fn(&'static Small) -> u64) {
     let mut skip = 0;
     loop {
         let reserve = small();
         reserve.prealloc(0, 8).unwrap();
-        let struck = Rc::new(Cell::new(false));
+        let struck = Rc::new(Cell::new(None));
         let flag = struck.clone();
         interrupt::at(skip, move || {
-            handler(reserve);
-            flag.set(true);
+            flag.set(Some(handler(reserve)));
         });
         work(reserve);
         reserve.audit().unwrap();
-        if !struck.get() {
-            break;
-        }
+        let Some(kept) = struck.get() else { break };
+        assert_eq!(reserve.give_all(Core(0), NMI), kept, "nobody else got what the NMI keeps");
+        reserve.audit().unwrap();
         skip += 1;
     }
     assert!(skip > 0, "no place was passed");
@@ -52,6 +55,47 @@ fn supply_interrupted_by_supply_at_any_place_keeps_every_unit() {
         |reserve| {
             reserve.release(0, 1).unwrap();
             reserve.prealloc(0, 2).unwrap();
+            0
+        },
+    );
+}
+
+/// Would catch a unit that an NMI takes from under a request of its own core, or gives back onto a stale top.
+#[test]
+fn tickets_interrupted_by_tickets_at_any_place_keep_every_unit() {
+    fn command(reserve: &'static Small, core: u32, units: u64) {
+        let mut ticket = reserve.reserve(Core(core), &Cost::NONE.and(0, units).unwrap()).unwrap();
+        let first = ticket.spend(0, Owner(core)).unwrap();
+        let _second = ticket.spend(0, Owner(core)).unwrap();
+        reserve.give(Core(core), first).unwrap();
+        drop(ticket);
+        assert_eq!(reserve.give_all(Core(core), Owner(core)), 1);
+    }
+    fn nested(reserve: &'static Small, core: u32, units: u64) -> u64 {
+        command(reserve, core, units);
+        0
+    }
+    // On the lane of the interrupted request, and on another one so that both gather.
+    at_every_place(|reserve| command(reserve, 0, 4), |reserve| nested(reserve, 4, 3));
+    at_every_place(|reserve| command(reserve, 1, 3), |reserve| nested(reserve, 2, 4));
+}
+
+/// Would catch a tag that does not move: the top is the same again, but what was below it is gone (L1, "ABA").
+#[test]
+fn an_nmi_that_puts_the_same_top_back_and_keeps_the_next_one_is_noticed() {
+    at_every_place(
+        |reserve| {
+            let mut ticket = reserve.reserve(Core(0), &Cost::NONE.and(0, 1).unwrap()).unwrap();
+            assert!(ticket.spend(0, Owner(1)).is_some());
+            let mut ticket = reserve.reserve(Core(0), &Cost::NONE.and(0, 1).unwrap()).unwrap();
+            assert!(ticket.spend(0, Owner(1)).is_some());
+            assert_eq!(reserve.give_all(Core(0), Owner(1)), 2);
+        },
+        |reserve| {
+            let mut ticket = reserve.reserve(Core(0), &Cost::NONE.and(0, 2).unwrap()).unwrap();
+            let (top, next) = (ticket.spend(0, NMI).unwrap(), ticket.spend(0, NMI));
+            reserve.give(Core(0), top).unwrap();
+            u64::from(next.is_some())
         },
     );
 }

@@ -10,7 +10,8 @@
 //! ```
 //! **Holds always**
 //! - B1: a table is never taken away, so a unit's number may be looked up at any time, however old it is.
-//! - B2: who moved word 0 to `Changing` alone changes words 0 and 1; every other word changes by exchange or by U1.
+//! - B2: words 0 and 1 are changed by one core alone: who moved word 0 from `Vacant` to `Changing`, or who took every
+//!   frame of the block out of the bank. Every other word changes by exchange or by U1.
 //!
 //! **Cost**: a look-up is two loads and two bounds checks.
 
@@ -53,7 +54,7 @@ impl Default for Slot<'_> {
 pub(crate) enum BlockState {
     /// No block is here.
     Vacant = 0,
-    /// One comes or goes.
+    /// One comes.
     Changing = 1,
     /// Its frames are in the bank or in slabs.
     Live = 2,

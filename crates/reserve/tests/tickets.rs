@@ -236,11 +236,13 @@ fn the_high_water_mark_is_the_most_units_ever_used_at_once() {
     reserve.prealloc(FRAME, 100).unwrap();
     let one = Cost::NONE.and(FRAME, 1).unwrap();
     let (mut held, mut most, mut random) = (Vec::new(), 0, 1u64);
-    for step in 0..20_000 {
+    // Miri takes a thousand times as long for a step, and looks for other things.
+    let steps = if cfg!(miri) { 300 } else { 20_000 };
+    for step in 0..steps {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let core = Core(u32::from(random.to_be_bytes()[0] >> 4));
         // Tides of different height, so that old records stand for long.
-        let tide = [10, 40, 25, 90, 60][step / 1000 % 5];
+        let tide = [10, 40, 25, 90, 60][step * 20 / steps % 5];
         if held.len() < tide && random >> 33 & 3 > 0 {
             held.push(reserve.reserve(core, &one).unwrap().spend(FRAME, ME).unwrap());
         } else if !held.is_empty() {
@@ -249,10 +251,10 @@ fn the_high_water_mark_is_the_most_units_ever_used_at_once() {
         }
         most = most.max(held.len() as u64);
         assert_eq!(reserve.ledger().kinds[FRAME].high_water, most, "step {step}");
-        if step % 3000 == 2999 {
+        if step % (steps / 6) == 1 {
             reserve.prealloc(FRAME, 5).unwrap();
             reserve.release(FRAME, 5).unwrap();
         }
     }
-    assert!(most >= 85, "{most}");
+    assert!(cfg!(miri) || most >= 85, "{most}");
 }
