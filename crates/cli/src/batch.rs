@@ -3,8 +3,14 @@
 use debugger::session::{Session, Verdict};
 use std::io::{self, BufRead};
 
-/// Runs the commands, then the script; without either, standard input.
-pub fn run(session: &mut Session, commands: &[String], script: Option<&str>) -> Verdict {
+/// Runs the commands, then the script; without either, standard input. With `pause` the debuggee is halted first.
+pub fn run(session: &mut Session, pause: bool, commands: &[String], script: Option<&str>) -> Verdict {
+    if pause {
+        let verdict = session.run("pause");
+        if verdict != Verdict::Done {
+            return verdict;
+        }
+    }
     for (number, command) in (1..).zip(commands) {
         match session.run(command) {
             Verdict::Done => {}

@@ -8,8 +8,9 @@
 mod helper;
 mod history;
 
+use crate::terminal::Terminal;
 use debugger::news::Inbox;
-use debugger::session::{Look, Session, State, Verdict};
+use debugger::session::{Console, Look, Session, State, Verdict};
 use debugger::target::Mode;
 use helper::Helper;
 use rustyline::error::ReadlineError;
@@ -21,8 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Reads and does lines until the end.
-pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look) -> Verdict {
+/// Reads and does lines until the end. With `pause` the debuggee is halted first.
+pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look, pause: bool) -> Verdict {
     let config = Config::builder().completion_type(CompletionType::List).auto_add_history(false).build();
     let mut editor = match Editor::<Helper, FileHistory>::with_config(config) {
         Ok(editor) => editor,
@@ -44,8 +45,12 @@ pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look) -> Verdict {
     let _printer = editor.create_external_printer();
     watch(Arc::clone(inbox), Arc::clone(&redraw));
     if !look.json {
-        println!("hyperdbg {}: {}", env!("CARGO_PKG_VERSION"), session.banner());
-        println!("`.help` lists the commands, CTRL+D ends");
+        Terminal.print(&format!("hyperdbg {}: {}", env!("CARGO_PKG_VERSION"), session.banner()));
+        Terminal.print("`.help` lists the commands, CTRL+D ends");
+    }
+    if pause {
+        session.run("pause");
+        part(look);
     }
     let mut before = (String::new(), String::new());
     loop {
@@ -71,6 +76,8 @@ pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look) -> Verdict {
             Err(ReadlineError::Interrupted) if redraw.load(Ordering::Relaxed) => {
                 before = newer.unwrap_or(left);
                 erase(&prompt, &before);
+                session.attend();
+                part(look);
             }
             Err(ReadlineError::Interrupted) if session.mode() == Mode::Debugger && session.state() == State::Running => {
                 session.run("pause");
@@ -87,7 +94,7 @@ pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look) -> Verdict {
 /// An empty line between an answer and the next prompt, as in the sessions of the documentation.
 fn part(look: Look) {
     if !look.json {
-        println!();
+        Terminal.print("");
     }
 }
 

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         eprintln!("hyperdbg: CTRL+C cannot be caught: {why}");
     }
     let mut session = Session::new(Box::new(terminal::Terminal), look, Arc::clone(&inbox), cancel);
-    let mut verdict = match arguments.remote {
+    let connected = match arguments.remote {
         Some(address) => {
             if interactive {
                 eprintln!("hyperdbg: waiting for a debuggee at {address}; CTRL+C ends that");
@@ -37,14 +37,14 @@ fn main() -> ExitCode {
         }
         None => Verdict::Done,
     };
-    if verdict == Verdict::Done && arguments.pause {
-        verdict = session.run("pause");
-    }
-    if interactive {
-        verdict = interactive::run(&mut session, &inbox, look);
-    } else if verdict == Verdict::Done {
-        verdict = batch::run(&mut session, &arguments.commands, arguments.script.as_deref());
-    }
+    let pause = arguments.pause && connected == Verdict::Done;
+    let verdict = if interactive {
+        interactive::run(&mut session, &inbox, look, pause)
+    } else if connected == Verdict::Done {
+        batch::run(&mut session, pause, &arguments.commands, arguments.script.as_deref())
+    } else {
+        connected
+    };
     session.leave();
     match verdict {
         Verdict::Done | Verdict::Exit => ExitCode::SUCCESS,

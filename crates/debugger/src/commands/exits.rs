@@ -77,7 +77,8 @@ impl Report for Shown {
                 *sum = sum.saturating_add(count);
             }
         }
-        let mut sums: Vec<(&str, u64)> = sums.into_iter().collect();
+        // What never happened is in the JSON; here it would only be in the way.
+        let mut sums: Vec<(&str, u64)> = sums.into_iter().filter(|(_, sum)| *sum > 0).collect();
         sums.sort_by_key(|(name, sum)| (std::cmp::Reverse(*sum), *name));
         let heads = cores.iter().map(|core| format!("core {:x}", core.core));
         let mut rows: Vec<Vec<String>> =
