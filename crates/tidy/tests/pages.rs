@@ -12,6 +12,14 @@ struct Limit {
     about: String,
 }
 
+const ABI_REQUEST: &str = "crates/abi/src/request.rs";
+const LINK: &str = "crates/link/src/limits.rs";
+const FRAME: &str = "crates/link/src/frame.rs";
+const CONVERSATION: &str = "crates/link/tests/conversation.rs";
+const RESERVE: &str = "crates/reserve/src/limits.rs";
+const BANK: &str = "crates/hypervisor/src/bank.rs";
+const SESSION: &str = "crates/debugger/src/session.rs";
+
 /// Where limits stand: a heading, a file, and the names; none for all public ones.
 const SOURCES: [(&str, &str, &[&str]); 13] = [
     (
@@ -19,38 +27,42 @@ const SOURCES: [(&str, &str, &[&str]); 13] = [
         "crates/abi/src/boot.rs",
         &["DIRECT_BYTES_MAX", "CORE_STRIDE", "CORES_MAX", "BLOCK_ORDER_MIN", "BLOCK_ORDER_MAX", "BLOCKS_MAX"],
     ),
-    ("Requests", "crates/abi/src/request.rs", &["MESSAGE_BYTES_MAX", "CORES_SHOWN_MAX", "EXIT_ROWS_MAX"]),
-    ("Link", "crates/link/src/limits.rs", &[]),
-    ("Reserve", "crates/reserve/src/limits.rs", &[]),
+    ("Requests", ABI_REQUEST, &["MESSAGE_BYTES_MAX", "CORES_SHOWN_MAX", "EXIT_ROWS_MAX"]),
+    ("Link", LINK, &[]),
+    ("Reserve", RESERVE, &[]),
     ("Root", "crates/hypervisor/src/limits.rs", &[]),
-    ("Root: its share of memory", "crates/hypervisor/src/bank.rs", &["RAM_1024THS"]),
+    ("Root: its share of memory", BANK, &["RAM_1024THS"]),
     ("Root: the UART", "crates/hypervisor/src/arch/x86/uart.rs", &["WRITE_TICKS_MAX"]),
     ("Root: what it tells", "crates/hypervisor/src/serve.rs", &["NOTICE_AGAIN_MS"]),
     ("Root: farewells", "crates/hypervisor/src/hypercall.rs", &["GOODBYE_TRIES", "GOODBYE_WAIT_MS"]),
     ("Module: memory", "module/memory.c", &["BANK_SHARE", "BANK_FRAMES_MIN", "KEEP_SHARE"]),
     ("Module: the device", "module/device.c", &["TRIES_MAX"]),
     ("Module: time", "module/time.c", &["LOST_NS_MIN"]),
-    ("Prompt", "crates/debugger/src/session.rs", &["FETCH_LIMIT"]),
+    ("Prompt", SESSION, &["FETCH_LIMIT"]),
 ];
 
-/// What fails when a limit is broken: a test by its file and name. The rest is asserted while compiling, or not tested.
-const PROOFS: [(&str, &str, &str); 12] = [
-    ("MESSAGE_BYTES_MAX", "crates/abi/src/request.rs", "a_message_that_does_not_fit_is_not_written"),
+/// What fails when a limit is broken: the limit by its file and name, a test likewise. The rest is asserted while compiling,
+/// or not tested.
+const PROOFS: [(&str, &str, &str, &str); 14] = [
+    (ABI_REQUEST, "MESSAGE_BYTES_MAX", ABI_REQUEST, "a_message_that_does_not_fit_is_not_written"),
+    (LINK, "VERSION", CONVERSATION, "another_version_is_told_at_both_ends"),
+    (LINK, "HEAD_BYTES", FRAME, "the_bytes_of_a_frame_are_those_of_the_picture"),
+    (LINK, "CRC_BYTES", FRAME, "the_bytes_of_a_frame_are_those_of_the_picture"),
+    (LINK, "PAYLOAD_BYTES_MAX", CONVERSATION, "a_payload_a_byte_too_long_is_refused_and_the_next_goes_through"),
+    (LINK, "RAW_BYTES_MAX", FRAME, "overlong_bytes_are_one_fault_and_the_next_frame_is_read"),
+    (LINK, "FRAME_BYTES_MAX", FRAME, "the_longest_payload_fits_the_stated_bytes_whatever_is_in_it"),
+    (LINK, "RESEND_MS", CONVERSATION, "a_request_is_repeated_at_its_times_and_given_up_at_its_end"),
+    (LINK, "TRIES_MAX", CONVERSATION, "a_request_is_repeated_at_its_times_and_given_up_at_its_end"),
+    (LINK, "SILENT_MS", CONVERSATION, "a_request_is_repeated_at_its_times_and_given_up_at_its_end"),
+    (RESERVE, "SLAB_FRAMES_USUAL", "crates/reserve/src/plan.rs", "the_documented_objects_waste_an_eighth_at_most"),
+    (RESERVE, "BLOCK_ORDER_MAX", "crates/reserve/tests/bank.rs", "a_block_of_a_wrong_shape_is_refused"),
+    (BANK, "RAM_1024THS", "crates/reserve/tests/supply.rs", "a_kind_takes_no_more_than_its_share_of_ram"),
     (
-        "PAYLOAD_BYTES_MAX",
-        "crates/link/tests/conversation.rs",
-        "a_payload_a_byte_too_long_is_refused_and_the_next_goes_through",
+        SESSION,
+        "FETCH_LIMIT",
+        "crates/debugger/tests/sentences.rs",
+        "a_linux_that_never_answers_is_halted_again_and_nothing_is_reserved",
     ),
-    ("FRAME_BYTES_MAX", "crates/link/src/frame.rs", "the_longest_payload_fits_the_stated_bytes_whatever_is_in_it"),
-    ("RAW_BYTES_MAX", "crates/link/src/frame.rs", "overlong_bytes_are_one_fault_and_the_next_frame_is_read"),
-    ("VERSION", "crates/link/tests/conversation.rs", "another_version_is_told_at_both_ends"),
-    ("HEAD_BYTES", "crates/link/src/frame.rs", "the_bytes_of_a_frame_are_those_of_the_picture"),
-    ("CRC_BYTES", "crates/link/src/frame.rs", "the_bytes_of_a_frame_are_those_of_the_picture"),
-    ("RESEND_MS", "crates/link/tests/conversation.rs", "a_request_is_repeated_at_its_times_and_given_up_at_its_end"),
-    ("TRIES_MAX", "crates/link/tests/conversation.rs", "a_request_is_repeated_at_its_times_and_given_up_at_its_end"),
-    ("SILENT_MS", "crates/link/tests/conversation.rs", "a_request_is_repeated_at_its_times_and_given_up_at_its_end"),
-    ("SLAB_FRAMES_USUAL", "crates/reserve/src/plan.rs", "the_documented_objects_waste_an_eighth_at_most"),
-    ("BLOCK_ORDER_MAX", "crates/reserve/tests/bank.rs", "a_block_of_a_wrong_shape_is_refused"),
 ];
 
 fn comment(line: &str) -> Option<&str> {
@@ -108,13 +120,33 @@ fn chosen(path: &str, names: &[&str]) -> Vec<Limit> {
 
 /// The test for a limit; where there is none, whether its own file asserts something about it while it is compiled.
 fn proof(path: &str, name: &str) -> String {
-    let room = path.split("/src/").next().unwrap_or(path);
-    let of_room = |test: &str| test.starts_with(room);
-    if let Some((_, file, test)) = PROOFS.iter().find(|(limit, file, _)| *limit == name && of_room(file)) {
+    if let Some((.., file, test)) = PROOFS.iter().find(|(at, limit, ..)| *at == path && *limit == name) {
         return format!("`{test}` in {file}");
     }
     let asserts = |line: &str| line.trim_start().starts_with("const _: () = assert!") && line.contains(name);
     if read(path).lines().any(asserts) { "asserted while compiling".to_owned() } else { "not tested".to_owned() }
+}
+
+/// What an expression of numbers, names of the same file and one kind of sign comes to.
+fn evaluated(expression: &str, all: &[Limit]) -> Option<u128> {
+    for (sign, act) in [(" << ", (|a, b| a << b) as fn(u128, u128) -> u128), (" + ", |a, b| a + b), (" * ", |a, b| a * b)] {
+        if expression.contains(sign) {
+            return expression.split(sign).map(|part| evaluated(part, all)).reduce(|a, b| Some(act(a?, b?)))?;
+        }
+    }
+    let plain = expression.replace('_', "");
+    let number = plain.strip_prefix("0x").map_or_else(|| plain.parse().ok(), |hex| u128::from_str_radix(hex, 16).ok());
+    number.or_else(|| all.iter().find(|limit| limit.name == expression).and_then(|limit| evaluated(&limit.value, all)))
+}
+
+/// A value as it is written and, where that says more, what it comes to.
+fn value(expression: &str, all: &[Limit]) -> String {
+    match evaluated(expression, all) {
+        Some(number) if expression.contains(|c: char| c.is_ascii_uppercase() || c == ' ') => {
+            format!("{number} = `{expression}`")
+        }
+        _ => format!("`{expression}`"),
+    }
 }
 
 /// A comment as a cell of a table: without what only rustdoc understands.
@@ -133,8 +165,10 @@ fn specification() -> String {
             page,
             "\n## {heading}\n\nFrom [{path}](../{path}).\n\n| limit | value | reason | proof |\n|---|---|---|---|\n"
         );
-        for Limit { name, value, about } in chosen(path, names) {
-            let _ = writeln!(page, "| `{name}` | `{}` | {} | {} |", cell(&value), cell(&about), proof(path, &name));
+        let all = limits(&read(path));
+        for Limit { name, value: expression, about } in chosen(path, names) {
+            let value = cell(&value(&expression, &all));
+            let _ = writeln!(page, "| `{name}` | {value} | {} | {} |", cell(&about), proof(path, &name));
         }
     }
     page
@@ -156,8 +190,9 @@ fn the_page_of_limits_is_what_the_sources_say() {
 /// Would catch a proof that was renamed or thrown away.
 #[test]
 fn every_test_that_is_named_as_a_proof_is_there() {
-    for (limit, file, test) in PROOFS {
+    for (path, limit, file, test) in PROOFS {
         assert!(read(file).contains(&format!("fn {test}(")), "{limit}: no test {test} in {file}");
+        assert!(limits(&read(path)).iter().any(|known| known.name == limit), "no {limit} in {path}");
     }
 }
 
@@ -198,19 +233,22 @@ fn page_name(command: &str) -> &str {
 }
 
 fn command(names: &[&str], manual: &str) -> String {
-    let mut page = format!("{MADE}# `{}`\n\n", names.join("`, `"));
-    let mut indented = false;
+    let mut page = format!("{MADE}# `{}`\n", names.join("`, `"));
+    let (mut indented, mut fenced) = (false, false);
+    let mut last = "#";
     for line in manual.lines() {
-        let code = line.starts_with("    ");
-        if code != indented {
+        let fence = line.starts_with("```");
+        let code = !fenced && line.starts_with("    ");
+        // Markdown wants a blank line around code; where there is one already, one is enough.
+        let border = code != indented || fence && !fenced || last == "#";
+        if border && !last.is_empty() && !line.is_empty() {
             page.push('\n');
         }
-        indented = code;
-        page.push_str(match line {
-            "```kd" => "\n```text",
-            _ => line,
-        });
+        page.push_str(if line == "```kd" { "```text" } else { line });
         page.push('\n');
+        indented = code;
+        fenced ^= fence;
+        last = line;
     }
     page
 }
