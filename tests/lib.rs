@@ -1,1 +1,12 @@
-//! Helpers of the end-to-end tests.
+//! Helpers of the end-to-end tests: the ledger as it is shown, the guest's programs and memory, typing at a prompt.
+#![forbid(unsafe_code)]
+
+pub mod at_prompt;
+mod failure;
+pub mod guest;
+pub mod ledger;
+
+pub use failure::Failure;
+
+/// What a test ends with; any error ends it.
+pub type Result<T = ()> = std::result::Result<T, Failure>;

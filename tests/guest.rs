@@ -1,0 +1,89 @@
+//! The guest as the tests see it: their programs and modules in it, and its memory.
+
+use crate::Result;
+use lab::{Job, Machine};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The source of a guest program: `tests/guest/NAME.c`.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("guest").join(format!("{name}.c"))
+}
+
+/// The sources of a guest's kernel module: `tests/guest/modules/NAME`.
+#[must_use]
+pub fn module(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("guest/modules").join(name)
+}
+
+/// KiB of memory that the guest could give to a program, after its caches were dropped.
+///
+/// # Errors
+/// As [`Machine::ok`].
+pub fn available_kib(machine: &mut Machine) -> Result<i64> {
+    let text = machine.ok("sync; echo 3 >/proc/sys/vm/drop_caches; grep MemAvailable /proc/meminfo")?;
+    Ok(text.split_whitespace().nth(1).ok_or("no MemAvailable")?.parse()?)
+}
+
+/// Waits until the guest has given back memory: at least `expected` KiB are available again, but for `noise` KiB.
+///
+/// # Errors
+/// With the numbers, if they are not after a minute.
+pub fn memory_comes_back(machine: &mut Machine, expected: i64, noise: i64) -> Result {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let now = available_kib(machine)?;
+        if now + noise >= expected {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(format!("{now} KiB available, {expected} before, {noise} are noise").into());
+        }
+    }
+}
+
+/// Runs a command in the guest again and again until it succeeds; what it wrote.
+///
+/// # Errors
+/// With the last answer, if it does not within a minute.
+pub fn until_ok(machine: &mut Machine, command: &str) -> Result<String> {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let output = machine.sh(command)?;
+        if output.ok() {
+            return Ok(output.text());
+        }
+        if Instant::now() >= until {
+            return Err(format!("`{command}` fails still: {}", output.text()).into());
+        }
+    }
+}
+
+/// Keeps every core busy with forks, page faults, switches, and memory that comes and goes, until
+/// [`Machine::kill_job`]. The guest needs stress-ng ([`lab::Builder::with_stress_ng`]).
+///
+/// # Errors
+/// If it does not start.
+pub fn keep_busy(machine: &mut Machine) -> Result<Job> {
+    let job = machine.spawn("exec stress-ng --quiet --fork 2 --fault 2 --switch 1 --vm 1 --vm-bytes 32M --timeout 0")?;
+    until_ok(machine, "[ $(ls -d /proc/[0-9]*/exe | while read exe; do readlink $exe; done | grep -c stress-ng) -ge 7 ]")?;
+    Ok(job)
+}
+
+/// Waits until QEMU says that the machine is in this state, such as `suspended`.
+///
+/// # Errors
+/// If it is not after a minute.
+pub fn until_status(machine: &mut Machine, status: &str) -> Result {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let answer = machine.qmp("query-status", &serde_json::json!({}))?;
+        if answer["status"] == status {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(format!("the machine is {answer}, not {status}").into());
+        }
+    }
+}
