@@ -1,8 +1,8 @@
 //! The guest's kernel: Debian's of the cloud flavour, and headers of exactly the same version.
 //!
 //! The headers are installed by apt, because their makefiles hold absolute paths. The image is unpacked into the cache
-//! and never installed: nothing on the host boots it. While a version has both, apt is not asked; when Debian's
-//! current version moves on, the old pair is used until its headers are gone.
+//! and never installed: nothing on the host boots it. One that is installed all the same serves too. While a version has
+//! both, apt is not asked; when Debian's current version moves on, the old pair is used until its headers are gone.
 
 use crate::{
     cache::Cache,
@@ -21,6 +21,8 @@ const HEADERS: &str = "linux-headers-";
 const IMAGE: &str = "linux-image-";
 const FLAVOUR: &str = "-cloud-amd64";
 const SOURCES: &str = "/usr/src";
+/// Where installed images are.
+const BOOT: &str = "/boot";
 
 /// A kernel that can be booted and built against.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +137,9 @@ fn ordered(version: &str) -> Vec<u64> {
 pub fn set_up(cache: &Cache, progress: Progress) -> Result<Kernel, Error> {
     let images = cache.path("kernel");
     fs::create_dir_all(&images).at("make", &images)?;
-    let version = match plan(&versions(Path::new(SOURCES), HEADERS)?, &versions(&images, "")?) {
+    let mut known = versions(&images, "")?;
+    known.extend(versions(Path::new(BOOT), "vmlinuz-")?);
+    let version = match plan(&versions(Path::new(SOURCES), HEADERS)?, &known) {
         Plan::Use(version) => version,
         Plan::Fetch(version) => match fetch(&version, &images, progress) {
             Ok(()) => version,
@@ -143,7 +147,9 @@ pub fn set_up(cache: &Cache, progress: Progress) -> Result<Kernel, Error> {
         },
         Plan::Current => current(&images, progress)?,
     };
-    Ok(Kernel { unpacked: images.join(&version), version })
+    let unpacked = images.join(&version);
+    let unpacked = if unpacked.exists() { unpacked } else { PathBuf::from("/") };
+    Ok(Kernel { version, unpacked })
 }
 
 /// Versions of the cloud flavour among the names in a folder.
@@ -169,8 +175,9 @@ fn current(images: &Path, progress: Progress) -> Result<String, Error> {
         Some(version) => version,
         None => {
             let apt = Apt::find().ok_or_else(|| refuse("apt-get cannot be used here".into()))?;
-            apt.update(progress).map_err(refuse)?;
-            candidate().ok_or_else(|| refuse(format!("apt knows no linux-headers{FLAVOUR}")))?
+            let updated = apt.update(progress);
+            candidate()
+                .ok_or_else(|| refuse(updated.err().unwrap_or_else(|| format!("apt knows no linux-headers{FLAVOUR}"))))?
         }
     };
     if !images.join(&version).exists() {

@@ -100,10 +100,11 @@ impl Apt {
         run(&mut command).map(drop).map_err(|error| short(&error))
     }
 
-    /// Fetches the lists of what there is.
+    /// Fetches the lists of what there is. An error may concern one source of many: what was wanted may be known now all
+    /// the same, so it is tried, and this error is the reason if it fails.
     pub(crate) fn update(&self, progress: Progress) -> Result<(), String> {
         let _step = progress.step("fetching apt's package lists");
-        self.get(&["update"])
+        self.get(&["update", "-o", "APT::Update::Error-Mode=any"])
     }
 
     fn install(&self, names: &[String], progress: Progress) -> Result<(), String> {
@@ -112,8 +113,8 @@ impl Apt {
         if self.get(&arguments).is_ok() {
             return Ok(());
         }
-        self.update(progress)?;
-        self.get(&arguments)
+        let updated = self.update(progress);
+        self.get(&arguments).map_err(|why| updated.err().unwrap_or(why))
     }
 }
 
@@ -132,7 +133,8 @@ pub fn fetch(name: &str, place: &Path, progress: Progress) -> Result<(), Error> 
         let _step = progress.step(format!("fetching and unpacking {name}"));
         if download(name, &scratch).is_err() {
             let apt = Apt::find().ok_or_else(|| refuse("apt does not have it, and its lists cannot be fetched here".into()))?;
-            apt.update(progress).and_then(|()| download(name, &scratch)).map_err(refuse)?;
+            let updated = apt.update(progress);
+            download(name, &scratch).map_err(|why| refuse(updated.err().unwrap_or(why)))?;
         }
         for entry in fs::read_dir(&scratch).at("list", &scratch)? {
             let deb = entry.at("list", &scratch)?.path();

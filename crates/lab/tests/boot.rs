@@ -45,3 +45,35 @@ fn a_panic_is_told_at_once_with_the_console() -> Result<(), Error> {
     std::fs::remove_dir_all(guest.run).expect("they are ours");
     Ok(())
 }
+
+/// Would catch a guest that lacks what a test brings: programs of the host's and of ours, modules of Debian's and of ours;
+/// and a second boot that nobody notices.
+#[test]
+fn a_guest_has_what_it_is_given_and_has_it_again_after_a_reboot() -> Result<(), Error> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest");
+    let mut machine = Machine::builder()
+        .without_hypervisor()
+        .cpus(1)
+        .reboots()
+        .with_stress_ng()
+        .with_kernel_module("kvm_amd")
+        .with_guest_program(&here.join("hello.c"))
+        .with_guest_module(&here.join("answer"))
+        .with_file(&here.join("hello.c"), "/tmp/hello.c", 0o600)
+        .boot()?;
+    let first = machine.ok("cat /proc/sys/kernel/random/boot_id")?;
+    for boot in 0..2 {
+        assert_eq!(machine.ok("hello")?, format!("protocol {}\n", abi::PROTOCOL));
+        assert_eq!(machine.ok("stat -c %a /tmp/hello.c")?, "600\n");
+        assert!(machine.ok("stress-ng --cpu 1 --cpu-ops 1 2>&1")?.contains("successful run"));
+        machine.ok("insmod /answer.ko")?;
+        machine.modprobe("kvm_amd")?;
+        assert!(machine.ok("lsmod")?.contains("kvm_amd"));
+        if boot == 0 {
+            machine.wait_reboot(|machine| machine.spawn("reboot -f").map(drop))?;
+        }
+    }
+    assert_ne!(machine.ok("cat /proc/sys/kernel/random/boot_id")?, first);
+    machine.wait_console("answer: 42", Duration::from_secs(10))?;
+    machine.console_is_healthy()
+}
