@@ -91,7 +91,7 @@ static void leave_all(void)
 
 static u64 enter_all(void)
 {
-	u64 result = HYPERKD_SUCCESS;
+	u64 result = HYPERKD_SUCCESS, none = 0, zero = 0;
 	unsigned int cpu;
 
 	/* Before: a core that comes online meanwhile enters by itself. */
@@ -106,7 +106,9 @@ static u64 enter_all(void)
 			result = cores[cpu]->result;
 	}
 	cpus_read_unlock();
-	if ((u32)result != HYPERKD_SUCCESS) {
+	if ((u32)result == HYPERKD_SUCCESS) {
+		hyperkd_hypercall(HYPERKD_HYPERCALL_ENTERED, &none, &zero);
+	} else {
 		leave_all();
 		hyperkd.state = HYPERKD_OUT;
 	}

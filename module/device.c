@@ -51,12 +51,15 @@ static long call(struct hyperkd_call __user *user)
 
 	if (copy_from_user(&call, user, sizeof(call)))
 		return -EFAULT;
-	if (call.request_bytes > HYPERKD_MESSAGE_BYTES_MAX)
+	if (call.request_bytes > HYPERKD_MESSAGE_BYTES_MAX || call.answer_bytes < HYPERKD_MESSAGE_BYTES_MAX)
 		return -EMSGSIZE;
 	page = (u32 *)get_zeroed_page(GFP_KERNEL);
 	if (!page)
 		return -ENOMEM;
 	if (copy_from_user(page, u64_to_user_ptr(call.request), call.request_bytes))
+		goto out;
+	/* What root does cannot be undone because the answer finds no room: the room is looked at first. */
+	if (clear_user(u64_to_user_ptr(call.answer), HYPERKD_MESSAGE_BYTES_MAX) || put_user(0, &user->answer_bytes))
 		goto out;
 	mutex_lock(&hyperkd.lock);
 	if (hyperkd.state == HYPERKD_IN) {
@@ -70,9 +73,6 @@ static long call(struct hyperkd_call __user *user)
 	}
 	mutex_unlock(&hyperkd.lock);
 	if (err)
-		goto out;
-	err = -EMSGSIZE;
-	if (call.request_bytes > call.answer_bytes)
 		goto out;
 	call.answer_bytes = call.request_bytes;
 	err = 0;

@@ -174,6 +174,8 @@ pub mod hypercall {
     pub const FETCH_ENDED: u64 = BASE + 2;
     /// This core leaves root. Result: a code; on success Linux runs on bare metal when it sees it.
     pub const LEAVE: u64 = BASE + 3;
+    /// Every core has entered: told on the link.
+    pub const ENTERED: u64 = BASE + 4;
     /// Linux is about to reboot, to sleep or to unload (`rbx` = one of [`crate::request::goodbye`]): told on the link.
     pub const GOODBYE: u64 = BASE + 5;
     /// A breakpoint written into kernel code: halts every core when the link is there, else does nothing.

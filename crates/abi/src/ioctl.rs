@@ -37,7 +37,7 @@ pub struct Call {
     pub answer: u64,
     /// Bytes of the request, at most [`crate::request::MESSAGE_BYTES_MAX`].
     pub request_bytes: u32,
-    /// Room for the answer coming in, bytes of it going out.
+    /// Room for the answer coming in, at least [`crate::request::MESSAGE_BYTES_MAX`]; bytes of it going out.
     pub answer_bytes: u32,
 }
 const _: () = assert!(size_of::<Call>() == 24);

@@ -4,12 +4,11 @@
 use crate::arch::x86::{direct, tables, uart};
 use crate::arch::{CannotEnter, Machine};
 use crate::root::ROOT;
-use crate::{bank, life, line, serve, words};
+use crate::{bank, life, line, words};
 use abi::boot::{self, BOOT_LINK, Boot, FRAME_BYTES};
 use abi::code;
-use abi::request::notice;
 use core::sync::atomic::Ordering::SeqCst;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::FromBytes;
 
 /// What goes back to the module: the code, and its detail in the upper half.
 fn refusal(why: CannotEnter) -> u64 {
@@ -81,7 +80,6 @@ unsafe fn stay<M: Machine>(core: u32, core_pa: u64, boot: &Boot) -> Result<(), C
             // SAFETY: core 0 enters together with all others, inside `stop_machine`: none of them is in Linux' code for
             // the I/O APIC.
             unsafe { line::ring() };
-            line::datagram(notice::UP, serve::hello().as_bytes());
             line::arm();
         }
     }

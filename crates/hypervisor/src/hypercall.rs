@@ -26,6 +26,10 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32) {
         hypercall::CALL_AGAIN => call(rbx, rcx, true),
         hypercall::DONATE => donate::<M>(core, rbx, rcx),
         hypercall::LEAVE => leave(cpu, core),
+        hypercall::ENTERED => {
+            line::datagram(notice::UP, serve::hello().as_bytes());
+            (code::SUCCESS.into(), rbx, rcx)
+        }
         hypercall::GOODBYE => {
             farewell(rbx);
             (code::SUCCESS.into(), rbx, rcx)
