@@ -123,3 +123,24 @@ fn programs_that_ask_at_once_get_exactly_what_they_were_granted() -> Result {
     ledger(&mut machine)?.assert_types(&before.with("regular-safe-buffer", 2 * TIMES), "both have ended");
     Ok(machine.console_is_healthy()?)
 }
+
+/// Would catch units that are lost, given twice or refused without need when a program asks through the device while a
+/// prompt over the link halts the machine in the midst of it, reserves, and has pages fetched.
+#[test]
+fn a_program_and_a_prompt_over_the_link_share_one_reserve() -> Result {
+    const TIMES: u64 = 300;
+    const HALTS: u64 = 5;
+    let mut machine = boot()?;
+    machine.hyperdbg_ok(&["load link bank 40"])?;
+    let before = ledger(&mut machine)?;
+    let asking = machine.spawn(&format!("ioctl_prealloc many 6 {TIMES}"))?;
+    for _ in 0..HALTS {
+        let halted = ["-x", "pause", "-x", "prealloc regular-safe-buffer 80", "-x", "g"];
+        let output = machine.debugger_command()?.args(halted).output()?;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    assert_eq!(machine.wait_job(asking, LIMIT)?.text(), format!("granted {TIMES}\n"));
+    let expected = before.with("regular-safe-buffer", TIMES + HALTS * 0x80);
+    ledger(&mut machine)?.assert_types(&expected, "both have ended");
+    Ok(machine.console_is_healthy()?)
+}
