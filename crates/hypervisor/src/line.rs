@@ -13,6 +13,7 @@ use abi::request::{self, MESSAGE_BYTES_MAX};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use link::{Received, Server};
 use spin::Mutex;
+use zerocopy::IntoBytes;
 
 const _: () = assert!(MESSAGE_BYTES_MAX <= link::PAYLOAD_BYTES_MAX, "a message fits a frame");
 
@@ -96,11 +97,24 @@ pub fn poll() -> Option<Message> {
                 message.bytes.get_mut(..message.len)?.copy_from_slice(line.request());
                 return Some(message);
             }
+            Some(Received::OtherVersion { .. }) => introduce(&mut line),
             Some(_) => drain(&mut line),
             None => {}
         }
     }
     None
+}
+
+/// Says who is here to a client of another version: it understands nothing but the version that every frame of ours has.
+/// One of our own knows this load already.
+fn introduce(line: &mut Server) {
+    let mut room = [0; 128];
+    let hello = crate::serve::hello();
+    if let Some(bytes) = request::write(&mut room, request::notice::UP, hello.as_bytes()).and_then(|n| room.get(..n))
+        && line.datagram(bytes).is_ok()
+    {
+        drain(line);
+    }
 }
 
 /// Whether bytes wait.
