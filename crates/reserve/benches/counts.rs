@@ -20,13 +20,16 @@ fn main() {
 }
 
 fn run(pool: &str, size: usize, busy: usize, calls: u32) {
-    if pool == "ours" {
-        let (ours, cost) = (Ours::new(size, busy), one(DEEPEST));
-        (0..calls).for_each(|_| ours.cycle(Core(0), &cost, DEEPEST));
-    } else {
-        let textbook = Textbook::new(size, busy);
-        (0..calls).for_each(|_| textbook.cycle(DEEPEST));
+    let (ours, textbook) = (|| Ours::new(size, busy), || Textbook::new(size, busy));
+    match pool {
+        "ticket" => repeat(calls, &ours(), |ours| ours.ticket(Core(0), &one(DEEPEST))),
+        "owned" => repeat(calls, &ours(), |ours| ours.cycle(Core(0), &one(DEEPEST), DEEPEST)),
+        _ => repeat(calls, &textbook(), |textbook| textbook.cycle(DEEPEST)),
     }
+}
+
+fn repeat<T>(calls: u32, pool: &T, work: impl Fn(&T)) {
+    (0..calls).for_each(|_| work(pool));
 }
 
 /// Instructions of the whole program; none if there is no valgrind.
@@ -43,16 +46,18 @@ fn instructions(pool: &str, size: usize, busy: usize, calls: u32) -> Option<u64>
 }
 
 fn table() {
-    println!("instructions of one request and return, deepest kind");
-    println!("{:>9} {:>6} {:>9} {:>12}", "units", "busy", "ours", "textbook");
+    println!("instructions of one request and return, deepest kind (columns as in `ratios`)");
+    println!("{:>9} {:>5} {:>8} {:>8} {:>12}", "units", "busy", "ticket", "owned", "list");
     for busy in BUSY_PERCENTS {
         for size in SIZES.into_iter().filter(|size| *size <= 100_000) {
             let count = |pool, calls: u32| {
                 let difference = instructions(pool, size, busy, 2 * calls)? - instructions(pool, size, busy, calls)?;
                 Some(difference / u64::from(calls))
             };
-            match (count("ours", 1000), count("textbook", 10)) {
-                (Some(ours), Some(textbook)) => println!("{size:>9} {busy:>5}% {ours:>9} {textbook:>12}"),
+            match (count("ticket", 1000), count("owned", 1000), count("list", 10)) {
+                (Some(ticket), Some(owned), Some(list)) => {
+                    println!("{size:>9} {busy:>4}% {ticket:>8} {owned:>8} {list:>12}");
+                }
                 _ => return println!("no valgrind here: apt-get install valgrind"),
             }
         }

@@ -78,7 +78,6 @@ impl Shelf {
     }
 
     /// Takes `units` (at least one) or says how many are free.
-    #[inline]
     pub fn take<'m>(&self, tables: &Tables<'m>, core: Core, units: u32) -> Result<Popped<'m>, u64> {
         let Bay { lane, floor } = &self.bays[core.lane()].0;
         match lane.pop(tables, units) {
@@ -95,6 +94,17 @@ impl Shelf {
                 self.gather(tables, core, units)
             }
         }
+    }
+
+    /// Takes one unit, if the core's own lane has one.
+    #[inline(always)]
+    pub fn take_one<'m>(&self, tables: &Tables<'m>, core: Core) -> Option<(Unit, &'m Words)> {
+        let Bay { lane, floor } = &self.bays[core.lane()].0;
+        let (unit, words, left) = lane.pop_one(tables)?;
+        if left < floor.load(Ordering::SeqCst) {
+            self.record(tables);
+        }
+        Some((unit, words))
     }
 
     /// Puts one unit back whose state is `Free` already; `words` are its own.
@@ -165,6 +175,7 @@ impl Shelf {
     }
 
     /// Notes how many units are off the lanes, and sets the floors (S2).
+    #[cold]
     pub fn record(&self, tables: &Tables<'_>) {
         for _ in 0..LOOKS_MAX {
             let depths: [u32; LANES] = core::array::from_fn(|lane| self.bays[lane].0.lane.depth(tables));

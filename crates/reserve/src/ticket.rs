@@ -120,27 +120,12 @@ impl<'m, const KINDS: usize> Ticket<'_, 'm, KINDS> {
         None
     }
 
-    /// Hangs what a lane gave before what there is.
-    #[inline]
-    fn hang(&mut self, Popped { chain, last, words, .. }: Popped<'m>) {
-        let tables = &self.reserve.tables;
-        let [link, _] = words;
-        let mut next = Unit::NONE;
-        if chain.len > 1 {
-            next = Link::of(link.load(Ordering::Relaxed)).next;
-            tables.set_next(last, Unit::NONE);
-        }
-        link.store(Link { next, depth: self.first.0 }.word(), Ordering::Relaxed);
-        (self.first, self.words) = (chain.first, Some(words));
-    }
-
-    /// Gives back what is left.
+    /// Gives back what is left, kind by kind.
     #[cold]
     fn give_back(&mut self) {
         let tables = &self.reserve.tables;
         while self.first != Unit::NONE {
             let [link, state] = tables.words(self.first);
-            let kind = State(state.load(Ordering::Relaxed)).kind();
             let Link { mut next, depth: other } = Link::of(link.load(Ordering::Relaxed));
             let mut chain = Chain::one(self.first);
             while next != Unit::NONE {
@@ -148,9 +133,21 @@ impl<'m, const KINDS: usize> Ticket<'_, 'm, KINDS> {
                 next = tables.next(next);
             }
             self.first = Unit(other);
+            let kind = State(state.load(Ordering::Relaxed)).kind();
             self.reserve.shelves[kind].give(tables, self.core, chain);
         }
     }
+}
+
+/// Hangs what a lane gave before the first unit of another kind.
+fn hang(tables: &Tables<'_>, popped: &Popped<'_>, other: Unit) {
+    let [link, _] = popped.words;
+    let mut next = Unit::NONE;
+    if popped.chain.len > 1 {
+        next = Link::of(link.load(Ordering::Relaxed)).next;
+        tables.set_next(popped.last, Unit::NONE);
+    }
+    link.store(Link { next, depth: other.0 }.word(), Ordering::Relaxed);
 }
 
 /// Lets the first unit of a kind know the first of the next kind.
@@ -163,8 +160,15 @@ fn set_other(tables: &Tables<'_>, unit: Unit, other: Unit) {
 impl<const KINDS: usize> Drop for Ticket<'_, '_, KINDS> {
     #[inline]
     fn drop(&mut self) {
-        if self.first != Unit::NONE {
-            self.give_back();
+        const ALONE: u64 = Link { next: Unit::NONE, depth: Unit::NONE.0 }.word();
+        match self.words {
+            _ if self.first == Unit::NONE => {}
+            // One unit and no other, as most tickets are.
+            Some(words) if words[0].load(Ordering::Relaxed) == ALONE => {
+                let shelf = &self.reserve.shelves[State(words[1].load(Ordering::Relaxed)).kind()];
+                shelf.give_one(&self.reserve.tables, self.core, self.first, words);
+            }
+            _ => self.give_back(),
         }
     }
 }
@@ -174,24 +178,45 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
     ///
     /// # Errors
     /// [`Refusal::Short`] for the first kind that has too few free units; [`Refusal::Injected`].
-    #[inline]
+    #[inline(always)]
     pub fn reserve(&self, core: Core, cost: &Cost<KINDS>) -> Result<Ticket<'_, 'm, KINDS>, Refusal> {
-        let mut ticket = Ticket { reserve: self, first: Unit::NONE, words: None, core, this_core: PhantomData };
+        // The ticket is made where the caller is, of what comes back in registers: copying it costs more than taking.
+        let mut why = None;
+        let (first, words) = self.take_all(core, cost, &mut why);
+        match why {
+            None => Ok(Ticket { reserve: self, first, words, core, this_core: PhantomData }),
+            Some(refusal) => Err(refusal),
+        }
+    }
+
+    /// What hangs on the ticket: its first unit and that one's words; none if it is refused, and why.
+    fn take_all(&self, core: Core, cost: &Cost<KINDS>, why: &mut Option<Refusal>) -> (Unit, Option<&'m Words>) {
+        let (mut first, mut words) = (Unit::NONE, None);
         for kind in bits(cost.kinds) {
             let (shelf, units) = (&self.shelves[kind], cost.units[kind]);
-            // Returning drops the ticket, and with it what it has so far.
-            if shelf.fails_now() {
-                return Err(refused(shelf, Refusal::Injected { kind, asked: u64::from(units) }));
+            let fails = shelf.fails_now();
+            if units == 1
+                && !fails
+                && let Some((unit, its)) = shelf.take_one(&self.tables, core)
+            {
+                its[0].store(Link { next: Unit::NONE, depth: first.0 }.word(), Ordering::Relaxed);
+                (first, words) = (unit, Some(its));
+                continue;
             }
-            match shelf.take(&self.tables, core, units) {
-                Ok(popped) => ticket.hang(popped),
+            let taken = if fails { Err(None) } else { shelf.take(&self.tables, core, units).map_err(Some) };
+            match taken {
+                Ok(popped) => {
+                    hang(&self.tables, &popped, first);
+                    (first, words) = (popped.chain.first, Some(popped.words));
+                }
                 Err(free) => {
-                    let reserved = shelf.reserved.load(Ordering::SeqCst);
-                    return Err(refused(shelf, Refusal::Short { kind, asked: u64::from(units), free, reserved }));
+                    *why = Some(refused(shelf, kind, units, free));
+                    drop(Ticket { reserve: self, first, words, core, this_core: PhantomData });
+                    return (Unit::NONE, None);
                 }
             }
         }
-        Ok(ticket)
+        (first, words)
     }
 
     /// Takes a unit back from its owner; it is free at once, also for who asks next while everything is halted.
@@ -293,8 +318,10 @@ fn owner_in(words: &Words) -> Owner {
     Owner(Link::of(words[0].load(Ordering::Acquire)).depth)
 }
 
+/// Counts a refusal and says why: `free` units are too few, or a test wants it.
 #[cold]
-fn refused(shelf: &Shelf, refusal: Refusal) -> Refusal {
+fn refused(shelf: &Shelf, kind: usize, units: u32, free: Option<u64>) -> Refusal {
     shelf.refused.fetch_add(1, Ordering::SeqCst);
-    refusal
+    let (asked, reserved) = (u64::from(units), shelf.reserved.load(Ordering::SeqCst));
+    free.map_or(Refusal::Injected { kind, asked }, |free| Refusal::Short { kind, asked, free, reserved })
 }
