@@ -147,6 +147,10 @@ pub(crate) fn said(run: &Run) -> String {
 pub fn check_kvm() -> Result<(), Error> {
     let device = Path::new("/dev/kvm");
     File::options().read(true).write(true).open(device).map_err(|error| Error::NoKvm(format!("/dev/kvm: {error}")))?;
+    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    if !processor.split_ascii_whitespace().any(|word| matches!(word, "svm" | "vmx")) {
+        return Err(Error::NoKvm("this processor shows neither SVM nor VT-x".into()));
+    }
     let nested = |module: &str| std::fs::read_to_string(format!("/sys/module/{module}/parameters/nested"));
     match nested("kvm_amd").or_else(|_| nested("kvm_intel")) {
         Ok(text) if matches!(text.trim(), "1" | "Y") => Ok(()),
