@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use lab::{Accel, Error, Lab, Machine, Mode, foreground, packages};
-use std::{path::PathBuf, process::ExitCode};
+use std::{env, path::PathBuf, process::ExitCode};
 
 /// Exit code when the lab itself fails, as with env(1); any other is hyperdbg's.
 const LAB_FAILED: u8 = 125;
@@ -99,14 +99,14 @@ fn set_up() -> Result<u8, Error> {
 }
 
 fn shell(guest: &Guest, without_hypervisor: bool) -> Result<u8, Error> {
-    let builder = builder(guest).without_insmod();
+    let builder = builder(guest)?.without_insmod();
     let mut machine = if without_hypervisor { builder.without_hypervisor() } else { builder }.boot()?;
     eprintln!("lab: the guest's shell; `exit` ends the guest. Console: {}/console.log", machine.folder().display());
     foreground::in_guest(&mut machine, "PS1='debuggee \\w # ' sh -i")
 }
 
 fn prompt(arguments: &Arguments) -> Result<u8, Error> {
-    let mut machine = builder(&arguments.guest).boot()?;
+    let mut machine = builder(&arguments.guest)?.boot()?;
     {
         let _step = Lab::shared()?.progress().step("putting the hypervisor under the guest's kernel");
         machine.load(arguments.mode)?;
@@ -125,13 +125,19 @@ fn prompt(arguments: &Arguments) -> Result<u8, Error> {
     Ok(code)
 }
 
-fn builder(guest: &Guest) -> lab::Builder {
+fn builder(guest: &Guest) -> Result<lab::Builder, Error> {
     let mut builder = Machine::builder().cpus(guest.cpus).memory_mib(guest.memory).accel(guest.accel);
     if let Some(qemu) = &guest.qemu {
+        // Told before minutes of building, not after.
+        let path =
+            env::split_paths(&env::var_os("PATH").unwrap_or_default()).map(|folder| folder.join(qemu)).collect::<Vec<_>>();
+        if !qemu.is_file() && (qemu.components().count() > 1 || !path.iter().any(|file| file.is_file())) {
+            return Err(Error::Missing { path: qemu.clone(), needed_for: "--qemu" });
+        }
         builder = builder.qemu(qemu);
     }
     if let Some(words) = &guest.kernel_args {
         builder = builder.kernel_argument(words);
     }
-    builder
+    Ok(builder)
 }
