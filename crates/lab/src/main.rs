@@ -132,7 +132,7 @@ fn builder(guest: &Guest) -> Result<lab::Builder, Error> {
         let path =
             env::split_paths(&env::var_os("PATH").unwrap_or_default()).map(|folder| folder.join(qemu)).collect::<Vec<_>>();
         if !qemu.is_file() && (qemu.components().count() > 1 || !path.iter().any(|file| file.is_file())) {
-            return Err(Error::Missing { path: qemu.clone(), needed_for: "--qemu" });
+            return Err(Error::Missing { path: qemu.clone(), needed_for: "the QEMU that --qemu names" });
         }
         builder = builder.qemu(qemu);
     }
