@@ -21,6 +21,8 @@ static LINE: Mutex<Server> = Mutex::new(Server::new(0));
 /// The core whose NMI the UART raises.
 static CORE: AtomicU32 = AtomicU32::new(u32::MAX);
 static RANG: AtomicBool = AtomicBool::new(false);
+/// Conversations began in this load. After a sleep they go on where they were, and so do the counts of what is told.
+static BEGUN: AtomicBool = AtomicBool::new(false);
 
 /// A message for the caller to work on, copied out of the link.
 pub struct Message {
@@ -41,7 +43,9 @@ pub fn open(core: u32, epoch: u32) {
     if ROOT.linked.load(SeqCst) {
         return;
     }
-    LINE.lock().restart(epoch);
+    if !BEGUN.swap(true, SeqCst) {
+        LINE.lock().restart(epoch);
+    }
     if uart::start() {
         CORE.store(core, SeqCst);
         ROOT.linked.store(true, SeqCst);
@@ -98,10 +102,11 @@ pub fn poll() -> Option<Message> {
                 return Some(message);
             }
             Some(Received::OtherVersion { .. }) => introduce(&mut line),
-            Some(_) => drain(&mut line),
-            None => {}
+            Some(_) | None => {}
         }
     }
+    // What the server queued by itself: an answer once more, or word to a stranger that its session is not known.
+    drain(&mut line);
     None
 }
 
@@ -110,10 +115,8 @@ pub fn poll() -> Option<Message> {
 fn introduce(line: &mut Server) {
     let mut room = [0; 128];
     let hello = crate::serve::hello();
-    if let Some(bytes) = request::write(&mut room, request::notice::UP, hello.as_bytes()).and_then(|n| room.get(..n))
-        && line.datagram(bytes).is_ok()
-    {
-        drain(line);
+    if let Some(bytes) = request::write(&mut room, request::notice::UP, hello.as_bytes()).and_then(|n| room.get(..n)) {
+        let _longer_than_a_frame = line.datagram(bytes);
     }
 }
 
