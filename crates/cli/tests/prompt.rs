@@ -34,7 +34,7 @@ fn tab_completes_commands_and_types() {
     terminal.expect("0: kHyperDbg> ").unwrap();
     terminal.send(".sta\t\n").unwrap();
     terminal.expect("halted, core 0 selected").unwrap();
-    terminal.send("prealloc regular-e\t").unwrap();
+    terminal.send("pre\tregular-e\t").unwrap();
     terminal.expect("regular-event ").unwrap();
     terminal.send("10\n").unwrap();
     terminal.expect("the requested pools are allocated and reserved").unwrap();

@@ -61,6 +61,11 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     ENTRIES.iter().flat_map(|entry| entry.command.names.iter().copied())
 }
 
+/// The usual name of every command.
+pub fn usual_names() -> impl Iterator<Item = &'static str> {
+    ENTRIES.iter().filter_map(|entry| entry.command.names.first().copied())
+}
+
 /// Every command with its manual.
 pub fn all() -> impl Iterator<Item = (&'static Command, String)> {
     ENTRIES.iter().map(|entry| (entry.command, manual::text(entry.source)))

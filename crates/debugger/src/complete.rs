@@ -1,4 +1,5 @@
-//! Completion: which words may stand where the cursor is.
+//! Completion: which words may stand where the cursor is. Of a command's names the usual one is offered; the others only
+//! to whoever has begun to type one of them and nothing else, or `pre` would be stuck before three spellings of one.
 
 use crate::commands::{self, Takes};
 use abi::kind::Kind;
@@ -30,7 +31,11 @@ pub fn complete(before: &str) -> Completion {
         Completion::Words { start, candidates }
     };
     let none = Completion::Words { start, candidates: Vec::new() };
-    let Some((name, rest)) = words.split_first() else { return among(&mut commands::names()) };
+    let command = || match among(&mut commands::usual_names()) {
+        Completion::Words { candidates, .. } if candidates.is_empty() => among(&mut commands::names()),
+        usual => usual,
+    };
+    let Some((name, rest)) = words.split_first() else { return command() };
     let Some(takes) = commands::find(name).and_then(|command| command.takes.get(rest.len())) else { return none };
     let after = |word: &str| rest.last().is_some_and(|last| last.eq_ignore_ascii_case(word));
     // Whoever types the exclamation mark gets the types that may have one.
@@ -52,7 +57,7 @@ pub fn complete(before: &str) -> Completion {
         Takes::File => Completion::File,
         Takes::FileAfter(word) if after(word) => Completion::File,
         Takes::TypeAfter(_) | Takes::FileAfter(_) => none,
-        Takes::Command => among(&mut commands::names()),
+        Takes::Command => command(),
     }
 }
 
@@ -70,7 +75,7 @@ mod tests {
     /// Would catch a position whose words are those of another.
     #[test]
     fn each_position_offers_what_may_stand_there() {
-        assert_eq!(words("pre"), ["prealloc", "preallocate", "preallocation"]);
+        assert_eq!(words("ex"), ["exit", "exits"]);
         assert_eq!(words("PREALLOC reg"), ["regular-event", "regular-safe-buffer"]);
         assert_eq!(words("prealloc !mo"), ["!monitor"]);
         assert_eq!(words("prealloc release mo"), ["monitor"]);
@@ -80,6 +85,15 @@ mod tests {
         assert_eq!(words(".script "), ["(file)"]);
         assert_eq!(words(".help .sc"), [".script"]);
         assert!(words("nonsense ").is_empty());
+    }
+
+    /// Would catch `pre` that stops before three spellings of one command, or a spelling that cannot be completed.
+    #[test]
+    fn other_names_are_offered_only_where_no_usual_name_fits() {
+        assert_eq!(words("pre"), ["prealloc"]);
+        assert_eq!(words(".help pre"), ["prealloc"]);
+        assert_eq!(words("prealloca"), ["preallocate", "preallocation"]);
+        assert_eq!(words("cle"), ["clear"]);
     }
 
     /// Would catch a start in the middle of a character.

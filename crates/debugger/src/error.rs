@@ -30,6 +30,13 @@ pub enum Error {
         /// The words that may.
         choices: Vec<&'static str>,
     },
+    /// A count where the type belongs, and the type where the count does.
+    Swapped {
+        /// Where the count was typed.
+        count: Range<usize>,
+        /// Where the type was.
+        kind: Range<usize>,
+    },
     /// A number or expression that has no value.
     Expression {
         /// What is wrong; its span is that of the line.
@@ -63,6 +70,8 @@ pub enum Error {
     ScriptDepth(usize),
     /// An address for the link that cannot be one.
     Address(String),
+    /// A link was asked for, and this many cores run under a load that has none.
+    LoadedWithoutLink(u32),
     /// Another place of load's link than this has no back end.
     OnlyCom2,
     /// There is no link to close.

@@ -103,6 +103,13 @@ pub fn error(error: &Error, typed: &Line) -> Said {
                 None => said,
             }
         }
+        Error::Swapped { count, kind } => {
+            let part = |span: &Range<usize>| typed.text().get(span.clone()).unwrap_or("").to_owned();
+            // From behind, so that the first span still holds.
+            let swapped = Line::new(&typed.with(kind, &part(count))).with(count, &part(kind));
+            let said = Said::new("unknown-word", format!("couldn't resolve error at '{}'", part(count))).at(count);
+            said.help("the type comes before the count").try_line(swapped)
+        }
         Error::Expression { error, count, whole } => expression(error, *count, whole, typed),
         Error::Refused(Refusal::Prealloc { code, answer, release }) => prealloc(*code, answer, *release),
         Error::Refused(Refusal::Load { code, detail, holders }) => load(*code, *detail, holders),
@@ -113,6 +120,10 @@ pub fn error(error: &Error, typed: &Line) -> Said {
         Error::ScriptDepth(most) => Said::new("script", format!("scripts call each other more than {most} deep")),
         Error::Address(address) => Said::new("address", format!("'{address}' is no address of a debuggee"))
             .help("unix:PATH, tcp:HOST:PORT or /dev/ttyS0,115200"),
+        Error::LoadedWithoutLink(number) => {
+            let cores = cores(*number);
+            Said::new("loaded", format!("the hypervisor is loaded already, on {cores}, and without a link")).try_line("unload")
+        }
         Error::OnlyCom2 => Said::new("address", "the debuggee's end of the link can only be COM2")
             .try_line(".debug prepare serial 115200 com2"),
         Error::NoLink => Said::new("no-link", "there is no link to close: this is VMI mode"),
@@ -190,7 +201,11 @@ fn prealloc(code: u32, answer: &PreallocAnswer, release: bool) -> Said {
         }
         code::COUNT_TOO_LARGE => {
             let message = format!("too many {word}: 0x{asked:x} asked, 0x{most:x} possible on this machine");
-            some(Said::of_root(code, message), most)
+            match most {
+                // Its share of RAM is taken, and by itself: what is free of that can go back to the bank.
+                0 if free > 0 => Said::of_root(code, message).try_line(format!("prealloc release {word}")),
+                most => some(Said::of_root(code, message), most),
+            }
         }
         code::BANK_SHORT => {
             let message =
@@ -363,7 +378,7 @@ pub fn news(news: &News) -> (&'static str, String) {
     match news {
         News::Met { hello, how } => {
             let halted = if hello.halted == 0 { "running" } else { "halted" };
-            let who = format!("{}, {} cores, {halted}", ascii(&hello.backend), hello.cores);
+            let who = format!("{}, {}, {halted}", ascii(&hello.backend), cores(hello.cores));
             match how {
                 Met::First => ("connected", format!("connected: {who}")),
                 Met::Again => ("line-back", format!("the line is back: {who}")),
@@ -389,6 +404,12 @@ pub fn news(news: &News) -> (&'static str, String) {
         }
         News::OtherVersion(theirs) => ("protocol", reach(&Reach::Protocol { theirs: *theirs }).message),
     }
+}
+
+/// How many cores.
+#[must_use]
+pub fn cores(number: u32) -> String {
+    if number == 1 { "1 core".to_owned() } else { format!("{number} cores") }
 }
 
 /// ASCII out of a field that is filled up with zeros.

@@ -375,7 +375,7 @@ impl Session {
             (Mode::Vmi, _) => format!("VMI mode on this machine ({name})"),
             (Mode::Debugger, Some(hello)) => {
                 let state = if matches!(self.state, State::Halted(_)) { "halted" } else { "running" };
-                format!("debugger mode over {name}: {}, {} cores, {state}", say::ascii(&hello.backend), hello.cores)
+                format!("debugger mode over {name}: {}, {}, {state}", say::ascii(&hello.backend), say::cores(hello.cores))
             }
             (Mode::Debugger, None) => format!("debugger mode over {name}: nobody has answered yet"),
         }

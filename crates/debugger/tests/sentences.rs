@@ -73,6 +73,9 @@ fn every_try_line_works() {
         "prealloc monitor 100000001",
         "prealloc monitor 0n1f",
         "prealloc monitor n",
+        "prealloc 10 monitor",
+        "prealloc  0n10  !epthook",
+        "prealloc release 2 monitor",
         "prealloc release monitor 99",
         "prealloc release monitor 0",
         "prealocc monitor 1",
@@ -243,4 +246,63 @@ fn the_ledger_is_an_aligned_table() {
         "pages: 0x180 from linux = 0xd0 in the bank + 0x30 of types + 0x80 of root itself",
     ];
     assert_eq!(printed, expected);
+}
+
+/// Would catch cores that are counted through instead of asked for: numbers have gaps, and a count may be any.
+#[test]
+fn exits_asks_the_cores_that_are_there_and_no_more_than_an_answer_names() {
+    let mut prompt = Prompt::new(Root { offline: Some(0), ..Root::default() });
+    let printed = prompt.ok("exits");
+    assert_eq!(printed[0], "reason  core 1  core 2  all");
+    assert!(!printed.iter().any(|line| line.contains("hlt")), "what never happened on any core is left out: {printed:#?}");
+    let mut prompt = Prompt::new(Root { cores: u32::MAX, ..Root::default() });
+    let printed = prompt.ok("exits");
+    let asked = prompt.root.lock().unwrap().asked.iter().filter(|op| **op == abi::request::op::EXITS).count();
+    assert_eq!(asked, abi::request::CORES_SHOWN_MAX);
+    assert_eq!(printed.last().unwrap(), "and 0xffffffbf more cores: `exits core CORE`");
+}
+
+/// Would catch an answer that sounds as if it had just been done, or a second load that changes what the first one made.
+#[test]
+fn a_second_load_says_that_it_is_loaded_already_and_changes_nothing() {
+    let mut prompt = Prompt::new(Root { loaded: false, link: false, cores: 1, ..Root::default() });
+    assert_eq!(prompt.ok("load bank 200"), ["the hypervisor is loaded on 1 core"]);
+    assert_eq!(prompt.ok("load bank 300"), ["the hypervisor is loaded already, on 1 core"]);
+    assert_eq!(prompt.root.lock().unwrap().bank_free, 0x200);
+    let printed = prompt.err("load link");
+    assert_eq!(printed[0], "err, the hypervisor is loaded already, on 1 core, and without a link");
+    assert!(prompt.root.lock().unwrap().loaded, "it was not unloaded for that");
+    let offer = try_line(&printed).unwrap().to_owned();
+    prompt.ok(&offer);
+    assert_eq!(prompt.ok(".debug prepare serial 115200 com2"), ["the hypervisor is loaded on 1 core; it listens on COM2"]);
+    assert_eq!(prompt.ok("load link"), ["the hypervisor is loaded already, on 1 core; it listens on COM2"]);
+}
+
+/// Would catch a link on a machine without a UART that is called a success, or a hypervisor that stays behind after it.
+#[test]
+fn a_link_without_a_uart_is_refused_and_nothing_stays_loaded() {
+    for line in ["load link", ".debug prepare serial 115200 com2"] {
+        let mut prompt = Prompt::new(Root { loaded: false, link: false, uart: false, ..Root::default() });
+        let printed = prompt.err(line);
+        assert_eq!(
+            printed,
+            ["err, no UART answers at COM2 (0x2f8), so there is no link; nothing was loaded (c0001037)", "     try: load"]
+        );
+        assert!(!prompt.root.lock().unwrap().loaded);
+        prompt.ok("load");
+    }
+}
+
+/// Would catch a type that has taken its whole share, and no word of how to make room.
+#[test]
+fn a_type_that_took_its_share_can_be_released() {
+    let mut prompt = Prompt::halted();
+    let printed = prompt.err("prealloc monitor ffffffff");
+    let most = try_line(&printed).unwrap().to_owned();
+    prompt.ok(&most);
+    let printed = prompt.err("prealloc monitor 1");
+    assert_eq!(printed[0], "err, too many monitor: 0x1 asked, 0x0 possible on this machine (c0001011)");
+    assert_eq!(try_line(&printed), Some("prealloc release monitor"));
+    prompt.ok("prealloc release monitor");
+    prompt.ok("prealloc monitor 1");
 }

@@ -17,13 +17,16 @@ use crate::error::Error;
 use crate::line::Line;
 use crate::say;
 use crate::session::Session;
-use abi::request::{ExitRow, Exits, Number, op};
+use abi::request::{CORES_SHOWN_MAX, Cores, ExitRow, Exits, Number, op};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use zerocopy::IntoBytes;
 
 /// The command.
 pub const COMMAND: Command = Command { names: &["exits"], takes: &[Takes::Words(&["core"])], run };
+
+/// [`abi::request::CoreState::state`] of a core that is offline: it has no exits to count.
+const NOT_UNDER_ROOT: u32 = 2;
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     let one = match line.words() {
@@ -32,11 +35,11 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         [_, word, _] => return Err(commands::unknown_word(word, "words", &["core"])),
         _ => return Err(commands::usage(line)),
     };
-    let cores: Vec<u64> = match one {
-        Some(core) => vec![core],
-        None => (0..u64::from(session.greet()?.cores)).collect(),
+    let (cores, not_shown) = match one {
+        Some(core) => (vec![core], 0),
+        None => under_root(session)?,
     };
-    let mut shown = Shown { cores: Vec::new() };
+    let mut shown = Shown { cores: Vec::new(), not_shown };
     for value in cores {
         let exits: Exits = session.ask(op::EXITS, Number { value }.as_bytes())?;
         shown.cores.push(Core::new(&exits));
@@ -44,9 +47,21 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
     Ok(Answer::of(&shown))
 }
 
+/// Numbers of the cores under root, as many as one answer names, and how many more there are. The numbers have gaps where
+/// a core is offline, so they cannot be had by counting; and how many there are is only what the other side says.
+fn under_root(session: &mut Session) -> Result<(Vec<u64>, usize), Error> {
+    let Cores { count, selected: _, cores } = session.ask(op::CORES, &[])?;
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let named = cores[..count.min(CORES_SHOWN_MAX)].iter();
+    let inside = named.filter(|core| core.state != NOT_UNDER_ROOT).map(|core| core.core.into()).collect();
+    Ok((inside, count.saturating_sub(CORES_SHOWN_MAX)))
+}
+
 #[derive(Serialize)]
 struct Shown {
     cores: Vec<Core>,
+    /// Cores that one answer of root's has no room to name; [`COMMAND`] with a number shows them.
+    not_shown: usize,
 }
 
 #[derive(Serialize)]
@@ -68,7 +83,7 @@ impl Core {
 
 impl Report for Shown {
     fn text(&self) -> String {
-        let Self { cores } = self;
+        let Self { cores, not_shown } = self;
         let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
         for Core { core: _, reasons, other } in cores {
             let other = (*other > 0).then_some(("(other)", *other));
@@ -88,6 +103,7 @@ impl Report for Shown {
             let counts = cores.iter().map(|core| format!("{:x}", of(core)));
             rows.push(std::iter::once(name.to_owned()).chain(counts).chain([format!("{sum:x}")]).collect());
         }
-        table(&rows)
+        let table = table(&rows);
+        if *not_shown == 0 { table } else { format!("{table}\nand 0x{not_shown:x} more cores: `exits core CORE`") }
     }
 }

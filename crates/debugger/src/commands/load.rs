@@ -4,8 +4,12 @@
 //! `bank` says how many pages of 4 KiB root shall own beyond what it needs for itself; without it, a share of RAM. With
 //! `link` root also takes COM2, hides it from Linux and speaks to a prompt on another machine there (debugger mode).
 //! ```kd
+//! HyperDbg> unload
+//! the hypervisor is unloaded
 //! HyperDbg> load bank 400
 //! the hypervisor is loaded on 2 cores
+//! HyperDbg> load
+//! the hypervisor is loaded already, on 2 cores
 //! HyperDbg> load vmx
 //! err, couldn't resolve error at 'vmx'
 //!      load vmx
@@ -18,7 +22,9 @@ use crate::answer::{Answer, Report};
 use crate::commands::{self, Command, Takes};
 use crate::error::{Error, Refusal};
 use crate::line::Line;
+use crate::say;
 use crate::session::Session;
+use crate::target::Mode;
 use abi::code;
 use abi::ioctl::{LOAD_LINK, Load};
 use serde::Serialize;
@@ -45,16 +51,26 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
     enter(session, bank_frames, flags)
 }
 
-/// Enters root, for `load` and `.debug prepare`.
+/// Enters root, for `load` and `.debug prepare`. The module takes a second load for done and changes nothing; so it is
+/// asked first who is there, and a link that an earlier load did without is not taken for one without a UART.
 pub fn enter(session: &mut Session, bank_frames: u64, flags: u32) -> Result<Answer, Error> {
+    let link = flags & LOAD_LINK != 0;
     session.forget();
+    if session.mode() == Mode::Vmi {
+        match session.greet() {
+            Ok(hello) if link && hello.linked == 0 => return Err(Error::LoadedWithoutLink(hello.cores)),
+            Ok(hello) => return Ok(Answer::of(&Entered { cores: hello.cores, link: hello.linked != 0, already: true })),
+            Err(Error::Refused(Refusal::Plain { code: code::NOT_LOADED, .. })) => {}
+            Err(error) => return Err(error),
+        }
+    }
     let loaded = checked(session.target().load(bank_frames, flags)?)?;
-    if flags & LOAD_LINK != 0 && session.greet()?.linked == 0 {
+    if link && session.greet()?.linked == 0 {
         session.forget();
         checked(session.target().unload()?)?;
         return Err(Error::Refused(Refusal::Load { code: code::NO_UART, detail: 0, holders: Vec::new() }));
     }
-    Ok(Answer::of(&Entered { cores: loaded.cores, link: flags & LOAD_LINK != 0 }))
+    Ok(Answer::of(&Entered { cores: loaded.cores, link, already: false }))
 }
 
 /// A refusal as an error, with whoever uses the extension already.
@@ -90,14 +106,16 @@ fn holders(modules: &str) -> Vec<String> {
 struct Entered {
     cores: u32,
     link: bool,
+    /// It was before, and stays as it is.
+    already: bool,
 }
 
 impl Report for Entered {
     fn text(&self) -> String {
-        let Self { cores, link } = self;
+        let Self { cores, link, already } = self;
         let link = if *link { "; it listens on COM2" } else { "" };
-        let cores = if *cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
-        format!("the hypervisor is loaded on {cores}{link}")
+        let how = if *already { "loaded already, on" } else { "loaded on" };
+        format!("the hypervisor is {how} {}{link}", say::cores(*cores))
     }
 }
 

@@ -16,6 +16,12 @@
 //! the requested pools are allocated and reserved
 //! 0: kHyperDbg> prealloc release monitor
 //! released: 0x10 monitor; 0x0 of 0x0 free
+//! 0: kHyperDbg> prealloc 10 monitor
+//! err, couldn't resolve error at '10'
+//!      prealloc 10 monitor
+//!               ^~
+//!      the type comes before the count
+//!      try: prealloc monitor 10
 //! 0: kHyperDbg> prealloc monitor 100000001
 //! err, too many monitor: 0x100000001 asked, 0x{hex} possible on this machine (c0001011)
 //!      try: prealloc monitor {hex}
@@ -24,7 +30,7 @@
 use crate::answer::{Answer, Report, table};
 use crate::commands::{self, Command, Takes};
 use crate::error::{Error, Reach, Refusal};
-use crate::line::Line;
+use crate::line::{Line, Word};
 use crate::session::{Session, State};
 use crate::target::Mode;
 use abi::code;
@@ -52,17 +58,27 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
             give_back(session, kind, ledger.kinds[kind.index()].free)
         }
         [_, release, kind, count] if release.text.eq_ignore_ascii_case("release") => {
-            let kind = commands::kind(kind)?;
-            let count = commands::count(session, count)?;
+            let (kind, count) = asked(session, kind, count)?;
             give_back(session, kind, count)
         }
         [_, kind, count] => {
-            let kind = commands::kind(kind)?;
-            let count = commands::count(session, count)?;
+            let (kind, count) = asked(session, kind, count)?;
             reserve(session, kind, count)
         }
         _ => Err(commands::usage(line)),
     }
+}
+
+fn asked(session: &mut Session, kind: &Word, count: &Word) -> Result<(Kind, u64), Error> {
+    let wrong = match commands::kind(kind) {
+        Ok(kind) => return Ok((kind, commands::count(session, count)?)),
+        Err(wrong) => wrong,
+    };
+    // The other way round it may make sense.
+    if commands::kind(count).is_ok() && commands::count(session, kind).is_ok() {
+        return Err(Error::Swapped { count: kind.span.clone(), kind: count.span.clone() });
+    }
+    Err(wrong)
 }
 
 fn request(session: &mut Session, op: u32, kind: Kind, count: u64) -> Result<(u32, PreallocAnswer), Error> {

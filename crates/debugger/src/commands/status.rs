@@ -79,8 +79,8 @@ impl Report for Status {
         let core = core.map_or(String::new(), |core| format!(", core {core:x} selected"));
         let mut text = format!("{mode} mode over {target}: {state}{core}");
         if let Some(Root { backend, cores, protocol, boot_id, ram_pages, break_in }) = root {
-            let boot_id = boot_id.trim_start_matches("0x");
-            text += &format!("\n{backend}, {cores} cores, protocol {protocol}, load {boot_id}, 0x{ram_pages:x} pages of RAM");
+            let (cores, boot_id) = (say::cores(*cores), boot_id.trim_start_matches("0x"));
+            text += &format!("\n{backend}, {cores}, protocol {protocol}, load {boot_id}, 0x{ram_pages:x} pages of RAM");
             if *mode == "debugger" {
                 let way = if *break_in == "nmi" { "by NMI, at once" } else { "when a core next exits" };
                 text += &format!("\nbreaking in: {way}");

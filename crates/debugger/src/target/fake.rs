@@ -6,7 +6,7 @@
 use super::{Cancel, Mode, Target};
 use crate::error::Reach;
 use crate::news::{Inbox, Met, News};
-use abi::ioctl::Load;
+use abi::ioctl::{LOAD_LINK, Load};
 use abi::kind::Kind;
 use abi::request::{self, goodbye, notice, op, reason, test};
 use abi::request::{
@@ -29,12 +29,18 @@ pub struct Root {
     pub loaded: bool,
     /// Whether requests come over the link.
     pub link: bool,
+    /// Whether a UART answers at COM2.
+    pub uart: bool,
+    /// Whether it was loaded to listen there, beside the device.
+    pub listens: bool,
     /// Whether every core is halted.
     pub halted: bool,
     /// The core that commands refer to.
     pub core: u32,
-    /// Cores.
+    /// Cores under root.
     pub cores: u32,
+    /// A core that is not: their numbers leave it out.
+    pub offline: Option<u32>,
     /// Differs with every load.
     pub boot_id: u64,
     /// Its revision.
@@ -76,6 +82,9 @@ impl Default for Root {
             halted: false,
             core: 0,
             cores: 2,
+            offline: None,
+            uart: true,
+            listens: false,
             boot_id: 1,
             protocol: PROTOCOL,
             ram_frames: 0x2_0000,
@@ -116,7 +125,7 @@ impl Root {
             ram_frames: self.ram_frames,
             backend,
             break_in_by_nmi: 1,
-            linked: 1,
+            linked: (self.link || self.listens).into(),
         }
     }
 
@@ -154,7 +163,7 @@ impl Root {
                 Ok(Vec::new())
             }
             op::CORES => Ok(self.all_cores().as_bytes().to_vec()),
-            op::EXITS if number()? >= u64::from(self.cores) => no(code::CORE_INVALID),
+            op::EXITS if !self.is_core(number()?) => no(code::CORE_INVALID),
             op::EXITS => Ok(self.exits(u32::try_from(number()?).unwrap_or(0)).as_bytes().to_vec()),
             op::TEST if !(test::FAULT_UD..=test::TRAP_PASS_OFF).contains(&number()?) => no(code::TEST_UNKNOWN),
             op::TEST => {
@@ -166,7 +175,7 @@ impl Root {
                 self.halted = false;
                 Ok(Vec::new())
             }
-            op::CORE_SELECT if number()? >= u64::from(self.cores) => no(code::CORE_INVALID),
+            op::CORE_SELECT if !self.is_core(number()?) => no(code::CORE_INVALID),
             op::CORE_SELECT => {
                 self.core = u32::try_from(number()?).unwrap_or(0);
                 Ok(self.context(reason::CORE_SELECTED, 0).as_bytes().to_vec())
@@ -183,7 +192,8 @@ impl Root {
     fn prealloc(&mut self, ask: PreallocAsk) -> (u32, PreallocAnswer) {
         let Some(kind) = Kind::from_number(ask.kind) else { return (code::PREALLOC_TYPE_UNKNOWN, PreallocAnswer::default()) };
         let frames = UNIT_FRAMES[kind.index()];
-        let most = self.ram_frames / 2 / frames;
+        // Half of RAM at most, and what is reserved counts.
+        let most = (self.ram_frames / 2 / frames).saturating_sub(self.rows[kind.index()].reserved);
         let need = ask.count.saturating_mul(frames);
         let mut short = 0;
         let code = if ask.count == 0 {
@@ -291,11 +301,20 @@ impl Root {
         registers
     }
 
+    fn core_numbers(&self) -> impl Iterator<Item = u32> {
+        let most = usize::try_from(self.cores).unwrap_or(usize::MAX);
+        (0..).filter(|number| Some(*number) != self.offline).take(most)
+    }
+
+    fn is_core(&self, number: u64) -> bool {
+        self.core_numbers().take_while(|core| u64::from(*core) <= number).any(|core| u64::from(core) == number)
+    }
+
     fn all_cores(&self) -> Cores {
         let mut all = Cores::new_zeroed();
         all.count = self.cores;
         all.selected = self.core;
-        for (number, core) in (0..self.cores).zip(&mut all.cores) {
+        for (number, core) in self.core_numbers().zip(&mut all.cores) {
             let rip = if self.halted { self.registers.rip } else { 0 };
             *core = CoreState { core: number, state: self.halted.into(), rip, exits: 0x100 };
         }
@@ -305,8 +324,9 @@ impl Root {
     fn exits(&self, core: u32) -> Exits {
         let mut exits = Exits::new_zeroed();
         exits.core = core;
-        exits.count = 2;
-        for (row, (name, count)) in exits.rows.iter_mut().zip([("cpuid", 12), ("msr", 34)]) {
+        let counted = [("cpuid", 12), ("msr", 34), ("hlt", 0)];
+        exits.count = 3;
+        for (row, (name, count)) in exits.rows.iter_mut().zip(counted) {
             let mut bytes = [0; 16];
             bytes[..name.len()].copy_from_slice(name.as_bytes());
             *row = ExitRow { name: bytes, count };
@@ -369,9 +389,13 @@ impl Target for Fake {
     fn load(&mut self, bank_frames: u64, flags: u32) -> Result<Load, Reach> {
         self.with(|root| {
             let (status, detail) = root.load;
-            root.loaded |= status == code::SUCCESS;
-            if bank_frames != 0 {
-                root.bank_free = bank_frames;
+            // As the module does: one that is loaded stays as it is.
+            if status == code::SUCCESS && !root.loaded {
+                root.loaded = true;
+                root.listens = flags & LOAD_LINK != 0 && root.uart;
+                if bank_frames != 0 {
+                    root.bank_free = bank_frames;
+                }
             }
             let cores = if status == code::SUCCESS { root.cores } else { 0 };
             Ok(Load { bank_frames, status, detail, cores, flags })
@@ -381,7 +405,7 @@ impl Target for Fake {
     fn unload(&mut self) -> Result<Load, Reach> {
         self.with(|root| {
             let status = if root.loaded { code::SUCCESS } else { code::NOT_LOADED };
-            root.loaded = false;
+            (root.loaded, root.listens) = (false, false);
             Ok(Load { status, ..Load::default() })
         })
     }
