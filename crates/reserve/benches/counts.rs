@@ -20,10 +20,11 @@ fn main() {
 }
 
 fn run(pool: &str, size: usize, busy: usize, calls: u32) {
+    let cost = one(DEEPEST);
     let (ours, textbook) = (|| Ours::new(size, busy), || Textbook::new(size, busy));
     match pool {
-        "ticket" => repeat(calls, &ours(), |ours| ours.ticket(Core(0), &one(DEEPEST))),
-        "owned" => repeat(calls, &ours(), |ours| ours.cycle(Core(0), &one(DEEPEST), DEEPEST)),
+        "ticket" => repeat(calls, &ours(), |ours| ours.ticket(Core(0), &cost)),
+        "owned" => repeat(calls, &ours(), |ours| ours.cycle(Core(0), &cost, DEEPEST)),
         _ => repeat(calls, &textbook(), |textbook| textbook.cycle(DEEPEST)),
     }
 }

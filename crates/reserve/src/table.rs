@@ -24,7 +24,7 @@ const HEAD_WORDS: usize = 16;
 const PFN: usize = 1;
 const GROUPS: usize = 8;
 
-/// Words that a table needs for blocks of up to 2^`order` frames: 8320 bytes for 16 frames … 32 896 bytes for 512.
+/// Words that a table needs for blocks of up to 2^`order` frames: 1152 bytes for 16 frames … 32 896 bytes for 512.
 #[must_use]
 pub const fn table_words(order: u32) -> usize {
     HEAD_WORDS + ((UNITS_PER_FRAME_MAX as usize) << order) * 2

@@ -4,6 +4,7 @@
 
 use reserve::sync::AtomicU64;
 use reserve::{Block, Core, Cost, Handle, KindPlan, Owner, Plan, Reserve, Shape, Slot, table_words};
+use std::hint::black_box;
 
 pub const KINDS: usize = 8;
 /// The kind whose units lie last in the textbook's list.
@@ -46,17 +47,15 @@ impl Ours {
     /// Request and return of one unit that no owner was found for: ticket, and dropped.
     #[inline]
     pub fn ticket(&self, core: Core, cost: &Cost<KINDS>) {
-        let ticket = self.reserve.reserve(core, cost).unwrap();
-        std::hint::black_box(cost);
-        drop(ticket);
+        drop(self.reserve.reserve(core, black_box(cost)).unwrap());
     }
 
     /// Request and return of one unit: cost, ticket, owner, handle, free again.
     #[inline]
     pub fn cycle(&self, core: Core, cost: &Cost<KINDS>, kind: usize) {
-        let mut ticket = self.reserve.reserve(core, cost).unwrap();
+        let mut ticket = self.reserve.reserve(core, black_box(cost)).unwrap();
         let handle = ticket.spend(kind, Owner(2)).unwrap();
-        self.reserve.give(core, std::hint::black_box(handle)).unwrap();
+        self.reserve.give(core, black_box(handle)).unwrap();
     }
 }
 
@@ -111,6 +110,7 @@ impl Textbook {
     }
 
     fn take(&self, kind: usize) -> (usize, u64) {
+        let kind = black_box(kind);
         let mut list = self.list.lock();
         let mut unit = 0;
         while list[unit].kind != kind || list[unit].busy {
@@ -124,7 +124,7 @@ impl Textbook {
     /// Request and return of one unit.
     #[inline]
     pub fn cycle(&self, kind: usize) {
-        let pfn = std::hint::black_box(self.take(kind).1);
+        let pfn = black_box(self.take(kind).1);
         let mut list = self.list.lock();
         let mut unit = 0;
         while list[unit].pfn != pfn {
@@ -136,7 +136,7 @@ impl Textbook {
     /// The same, if a return knew its node: what no such pool offers, for comparison.
     #[inline]
     pub fn cycle_by_node(&self, kind: usize) {
-        let unit = std::hint::black_box(self.take(kind).0);
+        let unit = black_box(self.take(kind).0);
         self.list.lock()[unit].busy = false;
     }
 }
