@@ -1,10 +1,13 @@
-//! Helpers of the end-to-end tests: the ledger as it is shown, the guest's programs and memory, typing at a prompt.
+//! Helpers of the end-to-end tests: the ledger as it is shown, the guest's programs and memory, typing at a prompt, a bare
+//! client of the link.
 #![forbid(unsafe_code)]
 
 pub mod at_prompt;
 mod failure;
 pub mod guest;
 pub mod ledger;
+pub mod noisy_line;
+pub mod wire;
 
 pub use failure::Failure;
 

@@ -1,0 +1,75 @@
+//! Machines under which root cannot slip: it says what is missing, and leaves Linux as it was.
+use lab::Machine;
+use tests::{Result, guest};
+
+/// Loads on a machine that cannot be loaded on; the refusal. Linux must be as before, and the module must still go.
+fn refused(machine: &mut Machine, load: &str) -> Result<String> {
+    let before = machine.ok("grep ^flags /proc/cpuinfo")?;
+    let output = machine.hyperdbg(&[load])?;
+    assert_eq!(output.status, 1, "{}", output.text());
+    assert_eq!(machine.ok("grep ^flags /proc/cpuinfo")?, before);
+    let status = machine.hyperdbg(&["prealloc monitor 1"])?;
+    assert!(status.text().contains("the hypervisor is not loaded on this machine"), "{}", status.text());
+    Ok(output.text())
+}
+
+/// Boots with this processor and wants a refusal that says `what`, in both modes.
+fn refuses(cpu: &str, what: &str) -> Result {
+    let mut machine = Machine::builder().cpu(cpu).boot()?;
+    for load in ["load", "load link"] {
+        let said = refused(&mut machine, load)?;
+        assert!(said.contains(what), "{what:?} is not in: {said}");
+    }
+    machine.ok("rmmod hyperkd")?;
+    Ok(machine.console_is_healthy()?)
+}
+
+/// Would catch a load that faults for want of the extension, or does not name it.
+#[test]
+fn a_processor_without_svm_is_told_so() -> Result {
+    refuses("EPYC,-svm", "this processor lacks SVM")
+}
+
+/// Would catch a guest that runs without root's memory being hidden.
+#[test]
+fn a_processor_without_nested_paging_is_told_so() -> Result {
+    refuses("EPYC,+svm,-npt", "this processor lacks nested paging")
+}
+
+/// Would catch root's tables on a processor that cannot walk them.
+#[test]
+fn a_processor_without_pages_of_a_gigabyte_is_told_so() -> Result {
+    refuses("EPYC,+svm,+npt,-pdpe1gb", "this processor lacks pages of 1 GiB")
+}
+
+/// Would catch another vendor's processor that is taken for one that lacks a feature.
+#[test]
+fn a_processor_of_another_vendor_is_told_so() -> Result {
+    refuses("Nehalem", "a back end for its vendor")
+}
+
+/// Would catch a hypervisor that takes the extension away from another one: KVM with a machine, by its name, and whoever
+/// set EFER.SVME without leaving one.
+#[test]
+fn an_extension_that_is_in_use_is_left_to_whom_uses_it() -> Result {
+    let mut machine = Machine::builder()
+        .with_kernel_module("kvm_amd")
+        .with_guest_program(&guest::program("kvm_machine"))
+        .with_guest_module(&guest::module("svme"))
+        .boot()?;
+    machine.ok("insmod /svme.ko")?;
+    let said = refused(&mut machine, "load")?;
+    assert!(said.contains("another hypervisor uses SVM already (EFER.SVME is set)"), "{said}");
+    machine.ok("rmmod svme")?;
+
+    machine.modprobe("kvm_amd")?;
+    let running = machine.spawn("kvm_machine")?;
+    guest::until_ok(&mut machine, "[ -e /run/kvm_machine ]")?;
+    let said = refused(&mut machine, "load")?;
+    assert!(said.contains("SVM is in use already, by kvm_amd") && said.contains("rmmod kvm_amd"), "{said}");
+    machine.kill_job(running)?;
+    // KVM with no machine does not use the extension.
+    assert!(guest::until_ok(&mut machine, "hyperdbg -x load")?.contains("loaded on 2 cores"));
+    machine.hyperdbg_ok(&["unload"])?;
+    Ok(machine.console_is_healthy()?)
+}
