@@ -1,6 +1,6 @@
 //! Standard output.
 
-use debugger::session::{Console, Look};
+use debugger::session::{COLUMNS, Console, Look};
 use std::env;
 use std::io::{self, IsTerminal, Write};
 
@@ -13,6 +13,12 @@ impl Console for Terminal {
         // Nobody reads any more: `head` has enough, or the terminal is gone. The commands that follow are done all the
         // same; above all a halted debuggee is still continued at the end.
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+
+    fn columns(&self) -> usize {
+        // No terminal, or one that does not know either and says 0.
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+        size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(COLUMNS)
     }
 
     fn clear(&mut self) {

@@ -124,3 +124,19 @@ fn a_slip_is_explained_and_the_history_is_kept() {
     terminal.expect("prealocc monitor 1").unwrap();
     fs::remove_dir_all(state).unwrap();
 }
+
+/// Would catch a list that a terminal cuts in the middle of a word, or one that is broken where there is room.
+#[test]
+fn lists_fit_the_terminal() {
+    let debuggee = Debuggee::new(Root { halted: true, ..Root::default() });
+    let mut terminal = over(&debuggee);
+    terminal.expect("0: kHyperDbg> ").unwrap();
+    terminal.get_process_mut().set_window_size(60, 40).unwrap();
+    terminal.send("prealloc monitr 1\n").unwrap();
+    terminal.expect("types: monitor, thread-interception, epthook, epthook2,\r\n").unwrap();
+    terminal.expect("try: prealloc monitor 1").unwrap();
+    terminal.expect("0: kHyperDbg> ").unwrap();
+    terminal.get_process_mut().set_window_size(200, 40).unwrap();
+    terminal.send("prealloc monitr 1\n").unwrap();
+    terminal.expect("regular-safe-buffer, big-safe-buffer\r\n").unwrap();
+}

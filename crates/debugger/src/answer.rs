@@ -20,6 +20,11 @@ use serde_json::{Value, json};
 pub trait Report: Serialize {
     /// Lines for people, without the last line's end; empty if there is nothing to say.
     fn text(&self) -> String;
+
+    /// Whether its lines are lists or prose, which may be broken at words to fit the screen.
+    fn wraps(&self) -> bool {
+        false
+    }
 }
 
 /// What a command answers.
@@ -27,6 +32,8 @@ pub trait Report: Serialize {
 pub struct Answer {
     /// For people.
     pub text: String,
+    /// Whether that may be broken at words.
+    pub wraps: bool,
     /// For programs.
     pub result: Value,
     /// Whether the program ends now.
@@ -39,7 +46,7 @@ impl Answer {
     pub fn of(report: &impl Report) -> Self {
         // Reports have string keys and no maps of their own, so there is nothing that JSON could not carry.
         let result = serde_json::to_value(report).unwrap_or(Value::Null);
-        Self { text: report.text(), result, exit: false }
+        Self { text: report.text(), wraps: report.wraps(), result, exit: false }
     }
 }
 

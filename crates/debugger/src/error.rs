@@ -1,6 +1,7 @@
 //! Why a command was not done: fields, no sentences. [`crate::say`] makes the sentences.
 
 use crate::expr;
+use crate::foreign::Foreign;
 use abi::request::PreallocAnswer;
 use std::{io, ops::Range};
 
@@ -13,6 +14,13 @@ pub enum Error {
         span: Range<usize>,
         /// The nearest name there is.
         nearest: Option<&'static str>,
+    },
+    /// A name that others use for what is done by another line here, or is not done yet.
+    Foreign {
+        /// Where it was typed.
+        span: Range<usize>,
+        /// What there is of it.
+        foreign: Foreign,
     },
     /// The wrong number of words.
     Usage {

@@ -14,6 +14,7 @@ pub mod commands;
 pub mod complete;
 pub mod error;
 pub mod expr;
+pub mod foreign;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod line;
@@ -24,3 +25,4 @@ pub mod registers;
 pub mod say;
 pub mod session;
 pub mod target;
+mod wrap;

@@ -49,7 +49,9 @@ pub(crate) fn shown(names: &[&str], manual: &str) -> String {
             // What differs from one machine to the next.
             body += &format!("\n    {}", line.replace("{hex}", "…").replace("{any}", "…"));
         } else if !line.starts_with("    ") {
-            body += &format!("\n{line}");
+            // Prose is one line a paragraph here; the screen has its own width.
+            let goes_on = !line.is_empty() && !body.is_empty() && !body.ends_with('\n');
+            body += &if goes_on { format!(" {line}") } else { format!("\n{line}") };
         }
     }
     let body = body.trim_matches('\n');

@@ -6,10 +6,12 @@
 
 use crate::error::{Error, Reach, Refusal};
 use crate::expr;
+use crate::foreign::Foreign;
 use crate::line::Line;
 use crate::nearest;
 use crate::news::{Met, News};
 use crate::registers;
+use crate::wrap;
 use abi::code::{self, lack};
 use abi::kind::Kind;
 use abi::request::{Halted, PreallocAnswer, goodbye, reason};
@@ -53,9 +55,11 @@ impl Said {
         Self { try_line: Some(line.into()), ..self }
     }
 
-    /// As lines for people. `typed` is the line that was refused.
+    /// As lines for people. `typed` is the line that was refused. What may stand there is broken at words to fit
+    /// `columns`; the sentence, the typed line and the line that works stay whole, to be searched for and copied.
     #[must_use]
-    pub fn text(&self, typed: &Line) -> String {
+    pub fn text(&self, typed: &Line, columns: usize) -> String {
+        const INDENT: &str = "     ";
         let mut text = match self.code.as_str() {
             "usage" => self.message.clone(),
             code if code.starts_with("c000") => format!("err, {} ({code})", self.message),
@@ -65,13 +69,14 @@ impl Said {
             let column = typed.column(span.start);
             let width = typed.column(span.end).saturating_sub(column).max(1);
             let shown = typed.text().replace('\t', " ");
-            text += &format!("\n     {shown}\n     {}^{}", " ".repeat(column), "~".repeat(width - 1));
+            text += &format!("\n{INDENT}{shown}\n{INDENT}{}^{}", " ".repeat(column), "~".repeat(width - 1));
         }
         for line in &self.help {
-            text += &format!("\n     {line}");
+            let line = wrap::lines(line, columns.saturating_sub(INDENT.len()));
+            text += &format!("\n{INDENT}{}", line.replace('\n', &format!("\n{INDENT}")));
         }
         if let Some(line) = &self.try_line {
-            text += &format!("\n     try: {line}");
+            text += &format!("\n{INDENT}try: {line}");
         }
         text
     }
@@ -87,6 +92,20 @@ pub fn error(error: &Error, typed: &Line) -> Said {
             match nearest {
                 Some(name) => said.try_line(typed.with(span, name)),
                 None => said.try_line(".help"),
+            }
+        }
+        Error::Foreign { span, foreign } => {
+            let typed = typed.text().get(span.clone()).unwrap_or("");
+            match foreign {
+                Foreign::Line(ours) => {
+                    Said::new("unknown-command", format!("there is no command '{typed}': here it is `{ours}`"))
+                        .at(span)
+                        .try_line(ours)
+                }
+                Foreign::NotYet => Said::new("not-yet", format!("'{typed}' is not there yet"))
+                    .at(span)
+                    .help("`.help` lists the commands that are")
+                    .try_line(".help"),
             }
         }
         Error::Usage { typed: name, syntax } => {

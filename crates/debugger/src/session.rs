@@ -10,11 +10,13 @@
 use crate::answer::{self, Answer};
 use crate::commands::{self, Command};
 use crate::error::{Error, Reach, Refusal};
+use crate::foreign;
 use crate::line::Line;
 use crate::news::{Inbox, Met, News};
 use crate::say;
 use crate::target::remote::{Address, Remote};
 use crate::target::{Cancel, Mode, Target, device::Device};
+use crate::wrap;
 use abi::request::{self, Halted, Hello, op, reason};
 use abi::{PROTOCOL, code};
 use std::sync::Arc;
@@ -23,6 +25,9 @@ use zerocopy::FromBytes;
 
 /// How long news is waited for before CTRL+C is looked at again.
 const TICK: Duration = Duration::from_millis(50);
+
+/// Characters on a line where nobody knows better.
+pub const COLUMNS: usize = 80;
 
 /// How long Linux may take to hand over pages.
 const FETCH_LIMIT: Duration = Duration::from_secs(30);
@@ -34,6 +39,11 @@ pub trait Console {
 
     /// Empties the screen.
     fn clear(&mut self) {}
+
+    /// Characters on a line; lists and long prose are broken at words to fit.
+    fn columns(&self) -> usize {
+        COLUMNS
+    }
 }
 
 /// How answers look.
@@ -102,7 +112,10 @@ impl Session {
     /// Does one line and prints what came of it.
     pub fn run(&mut self, text: &str) -> Verdict {
         let line = Line::new(text);
-        self.cancel.clear();
+        // One CTRL+C in a script counts for all of it: it may come between two lines.
+        if self.script_depth == 0 {
+            self.cancel.clear();
+        }
         self.attend();
         let outer_notes = std::mem::take(&mut self.notes);
         let done = self.dispatch(&line);
@@ -113,7 +126,8 @@ impl Session {
                 if self.look.json {
                     self.console.print(&answer::json_ok(&line, &notes, &answer));
                 } else if !answer.text.is_empty() {
-                    self.console.print(&answer.text);
+                    let columns = if answer.wraps { self.console.columns() } else { usize::MAX };
+                    self.console.print(&wrap::lines(&answer.text, columns));
                 }
                 if answer.exit { Verdict::Exit } else { Verdict::Done }
             }
@@ -126,6 +140,9 @@ impl Session {
     fn dispatch(&mut self, line: &Line) -> Result<Option<Answer>, Error> {
         let Some(name) = line.words().first() else { return Ok(None) };
         let Some(command) = commands::find(&name.text) else {
+            if let Some((span, foreign)) = foreign::of(line) {
+                return Err(Error::Foreign { span, foreign });
+            }
             let nearest = crate::nearest::of(&name.text, commands::names());
             return Err(Error::UnknownCommand { span: name.span.clone(), nearest });
         };
@@ -135,7 +152,8 @@ impl Session {
 
     fn print_error(&mut self, line: &Line, notes: &[String], error: &Error) -> Verdict {
         let said = say::error(error, line);
-        let text = if self.look.json { answer::json_error(line, notes, &said) } else { said.text(line) };
+        let text =
+            if self.look.json { answer::json_error(line, notes, &said) } else { said.text(line, self.console.columns()) };
         match text.strip_prefix("err,") {
             Some(rest) if self.look.colour => self.console.print(&format!("\x1b[31merr,\x1b[0m{rest}")),
             _ => self.console.print(&text),

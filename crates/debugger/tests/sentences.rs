@@ -4,7 +4,7 @@ mod common;
 
 use abi::code::{self, lack};
 use common::{Prompt, matches, try_line};
-use debugger::session::Verdict;
+use debugger::session::{Look, Verdict};
 use debugger::target::fake::Root;
 use std::time::Duration;
 
@@ -233,15 +233,15 @@ fn the_ledger_is_an_aligned_table() {
     prompt.ok("prealloc regular-event 10");
     let printed = prompt.ok("prealloc");
     let expected = [
-        "type                 unit bytes  reserved  free  in use  most in use  refused",
-        "monitor                  0x3000       0x0   0x0     0x0          0x0      0x0",
-        "thread-interception      0x5000       0x0   0x0     0x0          0x0      0x0",
-        "epthook                  0x3000       0x0   0x0     0x0          0x0      0x0",
-        "epthook2                 0x4000       0x0   0x0     0x0          0x0      0x0",
-        "regular-event            0x3000      0x10  0x10     0x0          0x0      0x0",
-        "big-event               0x16000       0x0   0x0     0x0          0x0      0x0",
-        "regular-safe-buffer      0x1000       0x0   0x0     0x0          0x0      0x0",
-        "big-safe-buffer         0x14000       0x0   0x0     0x0          0x0      0x0",
+        "type                 ~bytes each  reserved  free  in use  peak  refused",
+        "monitor                   0x3000       0x0   0x0     0x0   0x0      0x0",
+        "thread-interception       0x5000       0x0   0x0     0x0   0x0      0x0",
+        "epthook                   0x3000       0x0   0x0     0x0   0x0      0x0",
+        "epthook2                  0x4000       0x0   0x0     0x0   0x0      0x0",
+        "regular-event             0x3000      0x10  0x10     0x0   0x0      0x0",
+        "big-event                0x16000       0x0   0x0     0x0   0x0      0x0",
+        "regular-safe-buffer       0x1000       0x0   0x0     0x0   0x0      0x0",
+        "big-safe-buffer          0x14000       0x0   0x0     0x0   0x0      0x0",
         "",
         "pages: 0x180 from linux = 0xd0 in the bank + 0x30 of types + 0x80 of root itself",
     ];
@@ -305,4 +305,47 @@ fn a_type_that_took_its_share_can_be_released() {
     assert_eq!(try_line(&printed), Some("prealloc release monitor"));
     prompt.ok("prealloc release monitor");
     prompt.ok("prealloc monitor 1");
+}
+
+/// Would catch names that people bring along and that end in a slip's answer, or in an offer that does not work.
+#[test]
+fn what_people_bring_along_is_answered_with_what_does_it_here() {
+    let mut prompt = Prompt::halted();
+    for (line, offer) in [("info threads", "~"), ("info registers", "r"), ("PRINT 2 * 3", "? 2 * 3"), ("c", "g"), ("q", "exit")]
+    {
+        let printed = prompt.err(line);
+        assert!(printed[0].starts_with("err, there is no command '") && printed[0].ends_with(&format!("here it is `{offer}`")));
+        assert_eq!(try_line(&printed), Some(offer), "{printed:#?}");
+        assert_ne!(prompt.typed(offer).0, Verdict::Failed);
+    }
+    let printed = prompt.err("!monitor rw 1000 2000");
+    let expected = [
+        "err, '!monitor' is not there yet",
+        "     !monitor rw 1000 2000",
+        "     ^~~~~~~~",
+        "     `.help` lists the commands that are",
+        "     try: .help",
+    ];
+    assert_eq!(printed, expected);
+    assert_eq!(prompt.err("lm")[0], "err, 'lm' is not there yet");
+}
+
+/// Would catch words that are cut at the edge of a screen of 80 columns, or a ledger that does not fit it.
+#[test]
+fn lists_and_manuals_fit_eighty_columns() {
+    let mut prompt = Prompt::on(Root { halted: true, ..Root::default() }, Look::default(), 80);
+    prompt.root.lock().unwrap().rows[0].high_water = 0x19559;
+    prompt.root.lock().unwrap().linux_gives = Some(u64::MAX);
+    prompt.ok("prealloc big-event 2ee");
+    for line in [".help", "prealloc", "exits", "~"] {
+        let printed = prompt.ok(line);
+        assert!(printed.iter().all(|line| line.len() <= 80), "{line}: {printed:#?}");
+    }
+    assert_eq!(prompt.ok("prealloc").last().unwrap(), "       itself");
+    let printed = prompt.err("prealloc monitr 1");
+    let types = "     types: monitor, thread-interception, epthook, epthook2, regular-event,";
+    assert_eq!(printed[3..5], [types, "            big-event, regular-safe-buffer, big-safe-buffer"]);
+    let manual = prompt.ok(".help prealloc");
+    let prose = manual.iter().filter(|line| !line.starts_with("    "));
+    assert!(prose.clone().all(|line| line.len() <= 80) && prose.count() > 10, "{manual:#?}");
 }

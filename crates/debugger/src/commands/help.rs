@@ -63,11 +63,15 @@ impl Report for List {
     fn text(&self) -> String {
         let width = self.commands.iter().map(|Item { names, .. }| names[0].len()).max().unwrap_or(0);
         let line = |Item { names, about }: &Item| {
-            let others = if names.len() > 1 { format!("  (also {})", names[1..].join(", ")) } else { String::new() };
+            let others = if names.len() > 1 { format!(" (also {})", names[1..].join(", ")) } else { String::new() };
             format!("  {:<width$}  {about}{others}", names[0])
         };
         let lines: Vec<String> = self.commands.iter().map(line).collect();
         format!("{}\n\n`.help COMMAND` shows one with its examples", lines.join("\n"))
+    }
+
+    fn wraps(&self) -> bool {
+        true
     }
 }
 
@@ -82,5 +86,9 @@ impl Report for Manual {
     fn text(&self) -> String {
         let Self { names: _, syntax: _, manual } = self;
         manual.clone()
+    }
+
+    fn wraps(&self) -> bool {
+        true
     }
 }

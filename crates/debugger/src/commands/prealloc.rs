@@ -2,7 +2,8 @@
 //!
 //!     prealloc [TYPE COUNT] | prealloc release TYPE [COUNT]
 //! All of the request is reserved or none of it. COUNT is a number or an expression, in hex. Without words it shows the
-//! ledger: what is reserved, free and in use. `release` gives free units back, all of them without COUNT.
+//! ledger: about how many bytes a unit takes, what is reserved, free and in use, the most that was in use at once, and how
+//! many requests were refused. `release` gives free units back, all of them without COUNT.
 //!
 //! While the bank suffices nothing is continued and the context stays. If it does not, a halted debuggee is continued
 //! until Linux has handed over the missing pages; the prompt says so before, and where it halted again afterwards.
@@ -233,7 +234,8 @@ struct Shown {
 #[derive(Serialize)]
 struct Row {
     r#type: &'static str,
-    unit_bytes: u64,
+    /// A unit's share of its slab, rounded up: units of other types may share the pages with it.
+    unit_bytes_mean: u64,
     reserved: u64,
     free: u64,
     used: u64,
@@ -246,7 +248,7 @@ impl Shown {
         let Ledger { kinds, frames, frames_root, frames_free, frames_kinds } = *ledger;
         let row = |(kind, row): (Kind, LedgerRow)| {
             let LedgerRow { unit_bytes, reserved, free, used, high_water, refused } = row;
-            Row { r#type: kind.word(), unit_bytes, reserved, free, used, high_water, refused }
+            Row { r#type: kind.word(), unit_bytes_mean: unit_bytes, reserved, free, used, high_water, refused }
         };
         let types = Kind::ALL.into_iter().zip(kinds).map(row).collect();
         Self { types, pages: frames, pages_root: frames_root, pages_free: frames_free, pages_types: frames_kinds }
@@ -256,15 +258,19 @@ impl Shown {
 impl Report for Shown {
     fn text(&self) -> String {
         let Self { types, pages, pages_root, pages_free, pages_types } = self;
-        let head = ["type", "unit bytes", "reserved", "free", "in use", "most in use", "refused"];
+        let head = ["type", "~bytes each", "reserved", "free", "in use", "peak", "refused"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
-        for Row { r#type, unit_bytes, reserved, free, used, high_water, refused } in types {
-            let numbers = [unit_bytes, reserved, free, used, high_water, refused].map(|number| format!("0x{number:x}"));
+        for Row { r#type, unit_bytes_mean, reserved, free, used, high_water, refused } in types {
+            let numbers = [unit_bytes_mean, reserved, free, used, high_water, refused].map(|number| format!("0x{number:x}"));
             rows.push(std::iter::once((*r#type).to_owned()).chain(numbers).collect());
         }
         let table = table(&rows);
         format!(
             "{table}\n\npages: 0x{pages:x} from linux = 0x{pages_free:x} in the bank + 0x{pages_types:x} of types + 0x{pages_root:x} of root itself"
         )
+    }
+
+    fn wraps(&self) -> bool {
+        true
     }
 }

@@ -8,12 +8,19 @@ use debugger::target::fake::{Fake, Root};
 use std::sync::{Arc, Mutex};
 
 /// What was printed.
-#[derive(Clone, Default)]
-pub struct Page(Arc<Mutex<Vec<String>>>);
+#[derive(Clone)]
+pub struct Page {
+    lines: Arc<Mutex<Vec<String>>>,
+    columns: usize,
+}
 
 impl Console for Page {
     fn print(&mut self, text: &str) {
-        self.0.lock().unwrap().extend(text.lines().map(str::to_owned));
+        self.lines.lock().unwrap().extend(text.lines().map(str::to_owned));
+    }
+
+    fn columns(&self) -> usize {
+        self.columns
     }
 }
 
@@ -32,13 +39,19 @@ impl Prompt {
     }
 
     pub fn with_look(root: Root, look: Look) -> Self {
-        let (root, inbox, page, cancel) =
-            (Arc::new(Mutex::new(root)), Arc::new(Inbox::default()), Page::default(), Cancel::default());
+        // So wide that a list is one line.
+        Self::on(root, look, 1000)
+    }
+
+    /// On a screen of so many columns.
+    pub fn on(root: Root, look: Look, columns: usize) -> Self {
+        let page = Page { lines: Arc::default(), columns };
+        let (root, inbox, cancel) = (Arc::new(Mutex::new(root)), Arc::new(Inbox::default()), Cancel::default());
         let fake = Fake::new(Arc::clone(&root), Arc::clone(&inbox));
         let session = Session::over(Box::new(fake), Box::new(page.clone()), look, Arc::clone(&inbox), cancel.clone());
         let mut prompt = Self { session, root, inbox, cancel, page };
         prompt.session.attend();
-        prompt.page.0.lock().unwrap().clear();
+        prompt.page.lines.lock().unwrap().clear();
         prompt
     }
 
@@ -60,7 +73,7 @@ impl Prompt {
     /// Types one line and returns what was printed.
     pub fn typed(&mut self, line: &str) -> (Verdict, Vec<String>) {
         let verdict = self.session.run(line);
-        (verdict, std::mem::take(&mut *self.page.0.lock().unwrap()))
+        (verdict, std::mem::take(&mut *self.page.lines.lock().unwrap()))
     }
 
     /// Types a line that must be done.

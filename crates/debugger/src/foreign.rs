@@ -1,0 +1,148 @@
+//! What people type who know gdb, WinDbg or HyperDbg, and what there is of it here.
+//!
+//! Names of HyperDbg's that are not commands yet are told from slips: nobody is offered another command in their place.
+//! **Proof**: the tests below fail when a name here becomes a command, or when a line that is offered is none.
+
+use crate::line::Line;
+use std::ops::Range;
+
+/// What there is of it here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// This line does the same.
+    Line(String),
+    /// Nothing, so far.
+    NotYet,
+}
+
+/// A line of ours; with `Rest`, what was typed behind the name belongs behind it, too.
+#[derive(Clone, Copy)]
+enum Ours {
+    Line(&'static str),
+    Rest(&'static str),
+}
+use Ours::{Line as Whole, Rest};
+
+/// Others' names, the longer ones before what they begin with. The last word may be cut short, as gdb has it.
+const OURS: &[(&str, Ours)] = &[
+    ("c", Whole("g")),
+    ("cont", Whole("g")),
+    ("continue", Whole("g")),
+    ("q", Whole("exit")),
+    ("qq", Whole("exit")),
+    ("quit", Whole("exit")),
+    ("interrupt", Whole("pause")),
+    ("info registers", Whole("r")),
+    ("info all-registers", Whole("r")),
+    ("info threads", Whole("~")),
+    ("info", Whole(".status")),
+    ("vertarget", Whole(".status")),
+    ("version", Whole(".status")),
+    ("print", Rest("?")),
+    ("source", Rest(".script")),
+    ("man", Rest(".help")),
+    ("target remote", Whole(".help .debug")),
+    ("connect", Whole(".help .debug")),
+    (".connect", Whole(".help .debug")),
+    ("listen", Whole(".help .debug")),
+    (".listen", Whole(".help .debug")),
+    ("disconnect", Whole(".debug close")),
+    (".disconnect", Whole(".debug close")),
+];
+
+/// HyperDbg's commands that are still to come, and what gdb and WinDbg call the like of them.
+const NOT_YET: &str = "a asm assemble assembly bp bl bc bd be cpu db dc dd dq dl u u64 u2 u32 dt struct structure eb ed eq event events \
+     flush gu i ir k kd kq lm output p pr preactivate rdmsr wrmsr sb sd sq setting settings .setting .settings t tr \
+     cpuid ucpuid x .logopen .logclose pagein .pagein .pe process process2 .process .process2 thread thread2 .thread \
+     .thread2 attach .attach detach .detach start .start restart .restart switch .switch kill .kill sym .sym sympath \
+     .sympath dump .dump !a !asm !assemble !db !dc !dd !dq !dl !u !u64 !u2 !u32 !eb !ed !eq !sb !sd !sq !dt !dump \
+     !apic !lapic !localapic !ioapic !idt !pte !va2pa !pa2va !pcitree !pcietree !pcicam !smi !lbr !lbrdump !pt \
+     !measure !hide !unhide track !track rev !rev !monitor !epthook !epthook2 !syscall !syscall2 !sysret !sysret2 \
+     !cpuid !msrread !msread !msrwrite !tsc !pmc !xsetbv !crwrite !dr !ioin !ioout !iout !exception \
+     !interrupt !mode !trace \
+     b break tbreak hbreak watch ba bm bt backtrace where kb kp kv s si step stepi n ni next nexti finish disas \
+     disassemble uf da du";
+
+/// The like of two words.
+const NOT_YET_OF_TWO: &[&str] = &["info breakpoints"];
+
+/// What somebody may have meant whose first word is no command of ours, and which part of the line says so.
+#[must_use]
+pub fn of(line: &Line) -> Option<(Range<usize>, Foreign)> {
+    let not_yet = missing().filter_map(|name| Some((typed(line, name)?, name.len(), Foreign::NotYet)));
+    let ours = OURS.iter().filter_map(|(name, ours)| {
+        let (span, words) = typed(line, name)?;
+        Some(((span, words), name.len(), Foreign::Line(ours.line(line, words))))
+    });
+    // What two words say is said more exactly than what the first of them does.
+    let ((span, _), _, foreign) = not_yet.chain(ours).max_by_key(|((_, words), letters, _)| (*words, *letters))?;
+    Some((span, foreign))
+}
+
+fn missing() -> impl Iterator<Item = &'static str> {
+    NOT_YET.split_whitespace().chain(NOT_YET_OF_TWO.iter().copied())
+}
+
+impl Ours {
+    fn line(self, typed: &Line, words: usize) -> String {
+        let rest = typed.words().get(words).map_or("", |word| typed.text()[word.span.start..].trim_end());
+        match self {
+            Whole(ours) => ours.to_owned(),
+            Rest(ours) if rest.is_empty() => format!(".help {ours}"),
+            Rest(ours) => format!("{ours} {rest}"),
+        }
+    }
+}
+
+/// Where `name` was typed, and how many words it has: its second word may be cut short.
+fn typed(line: &Line, name: &str) -> Option<(Range<usize>, usize)> {
+    let (first, second) = name.split_once(' ').map_or((name, None), |(first, second)| (first, Some(second)));
+    let head = line.words().first().filter(|word| word.text.eq_ignore_ascii_case(first))?;
+    let Some(second) = second else { return Some((head.span.clone(), 1)) };
+    let tail = line.words().get(1).filter(|word| !word.text.is_empty() && second.starts_with(&word.text.to_lowercase()))?;
+    Some((head.span.start..tail.span.end, 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands;
+
+    fn first(line: &str) -> &str {
+        line.split(' ').next().unwrap_or(line)
+    }
+
+    /// Would catch a command that has come and is still said to be missing, and a name that is never asked about.
+    #[test]
+    fn no_name_here_is_a_command() {
+        let names = missing().chain(OURS.iter().map(|(name, _)| *name));
+        let taken: Vec<&str> = names.filter(|name| commands::find(first(name)).is_some()).collect();
+        assert!(taken.is_empty(), "{taken:?}");
+    }
+
+    /// Would catch a line that is offered and is none.
+    #[test]
+    fn every_line_of_ours_begins_with_a_command() {
+        for (name, Whole(ours) | Rest(ours)) in OURS {
+            assert!(commands::find(first(ours)).is_some(), "{name}: {ours}");
+        }
+    }
+
+    /// Would catch `info threads` that is taken for `info`, a rest that is lost, or one that is kept where it means nothing.
+    #[test]
+    fn two_words_say_more_than_one_and_a_rest_is_kept_where_it_belongs() {
+        let said = |text: &str| of(&Line::new(text)).map(|(span, foreign)| (text[span].to_owned(), foreign));
+        let ours = |typed: &str, ours: &str| Some((typed.to_owned(), Foreign::Line(ours.to_owned())));
+        assert_eq!(said("info thr"), ours("info thr", "~"));
+        assert_eq!(said("INFO reg rax"), ours("INFO reg", "r"));
+        assert_eq!(said("info"), ours("info", ".status"));
+        assert_eq!(said("info line 3"), ours("info", ".status"));
+        assert_eq!(said("info br"), Some(("info br".to_owned(), Foreign::NotYet)));
+        assert_eq!(said("print 1 + 2 "), ours("print", "? 1 + 2"));
+        assert_eq!(said("print"), ours("print", ".help ?"));
+        assert_eq!(said("c 5"), ours("c", "g"));
+        assert_eq!(said("!EptHook 1"), Some(("!EptHook".to_owned(), Foreign::NotYet)));
+        assert_eq!(said("nonsense"), None);
+        assert_eq!(said(""), None);
+    }
+}
