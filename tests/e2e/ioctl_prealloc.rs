@@ -137,7 +137,12 @@ fn a_program_and_a_prompt_over_the_link_share_one_reserve() -> Result {
     for _ in 0..HALTS {
         let halted = ["-x", "pause", "-x", "prealloc regular-safe-buffer 80", "-x", "g"];
         let output = machine.debugger_command()?.args(halted).output()?;
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        let said = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            let linux =
+                machine.sh("cat /proc/uptime /proc/interrupts; ps; hyperdbg -x prealloc -x '~' -x 'exits 0' -x 'exits 1'")?;
+            return Err(format!("{said}\nmeanwhile in the guest:\n{}", linux.text()).into());
+        }
     }
     assert_eq!(machine.wait_job(asking, LIMIT)?.text(), format!("granted {TIMES}\n"));
     let expected = before.with("regular-safe-buffer", TIMES + HALTS * 0x80);

@@ -136,6 +136,14 @@ fn a_running_debuggee_runs_on_after_a_fetch() -> Result {
     assert!(lines[0].ends_with(": the debuggee is paused and continued to fetch them"), "{text}");
     assert!(lines[1].starts_with("halted again on core ") && lines[1].ends_with(": the pages are there"), "{text}");
     assert_eq!(lines[2..], ["the debuggee is running again", SUCCESS], "{text}");
+
+    // For a program the same words stand beside the answer, on its one line.
+    let (after, _) = Ledger::parse(text.split_once(SUCCESS).ok_or("no answer")?.1.trim());
+    let line = format!("prealloc regular-safe-buffer {:x}", more_than_the_bank(&after, 0x800));
+    let out = machine.debugger_command()?.args(["--json", "-x", &line]).output()?;
+    let answer: serde_json::Value = serde_json::from_slice(&out.stdout)?;
+    assert_eq!((&answer["ok"], &answer["result"]["fetches"]), (&true.into(), &1.into()), "{answer}");
+    assert_eq!(answer["notes"].as_array().map(Vec::len), Some(3), "{answer}");
     let mut machine = machine;
     machine.ok("true")?;
     Ok(machine.console_is_healthy()?)

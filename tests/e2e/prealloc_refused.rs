@@ -12,7 +12,7 @@ const MISTYPED: [(&str, &str, Option<&str>); 19] = [
     ("prealloc monitors 10", "err, couldn't resolve error at 'monitors'", Some("prealloc monitor 10")),
     ("prealloc REGULAR-EVNT 10", "err, couldn't resolve error at 'REGULAR-EVNT'", Some("prealloc regular-event 10")),
     ("prealloc !regular-event 10", "err, couldn't resolve error at '!regular-event'", Some("prealloc regular-event 10")),
-    ("prealloc 10 monitor", "err, couldn't resolve error at '10'", None),
+    ("prealloc 10 monitor", "err, couldn't resolve error at '10'", Some("prealloc monitor 10")),
     ("prealloc monitor", "incorrect use of the 'prealloc'", None),
     ("prealloc monitor 10 10", "incorrect use of the 'prealloc'", None),
     ("preallocation 10", "incorrect use of the 'preallocation'", None),
@@ -119,8 +119,10 @@ fn the_most_is_possible(kd: &mut Prompt) -> Result {
         "err, too many big-safe-buffer: 0x1 asked, 0x0 possible on this machine (c0001011)",
         "no more than the most"
     );
-    assert_eq!(try_line(&answer), None, "there is no smaller count that would work");
     Ledger::read(kd)?.assert_types(&expected, "one more than the most");
+    assert_eq!(try_line(&answer), Some("prealloc release big-safe-buffer"), "no count would work, but this does");
+    assert!(first(&kd.type_line("prealloc release big-safe-buffer")?).starts_with("released: 0x"));
+    assert_eq!(kd.type_line("prealloc big-safe-buffer 1")?.text(), SUCCESS);
     Ok(())
 }
 

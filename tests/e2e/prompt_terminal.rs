@@ -38,7 +38,7 @@ fn completion(kd: &mut Prompt) -> Result {
     kd.wait_prompt()?;
     let row = kd.row();
     keys(kd, "prea\t", "prealloc")?;
-    keys(kd, " reg\t", "prealloc regular-")?;
+    keys(kd, "reg\t", "prealloc regular-")?;
     keys(kd, "E\t", "prealloc regular-event")?;
     kd.send(b"10\r")?;
     assert_eq!(kd.answer_after(row, "prealloc regular-event 10")?.text(), SUCCESS);
