@@ -17,6 +17,8 @@ const LINK: &str = "crates/link/src/limits.rs";
 const FRAME: &str = "crates/link/src/frame.rs";
 const CONVERSATION: &str = "crates/link/tests/conversation.rs";
 const RESERVE: &str = "crates/reserve/src/limits.rs";
+const ROOT: &str = "crates/hypervisor/src/limits.rs";
+const LAST_WORDS: &str = "tests/e2e/last_words.rs";
 const BANK: &str = "crates/hypervisor/src/bank.rs";
 const SESSION: &str = "crates/debugger/src/session.rs";
 
@@ -30,7 +32,7 @@ const SOURCES: [(&str, &str, &[&str]); 13] = [
     ("Requests", ABI_REQUEST, &["MESSAGE_BYTES_MAX", "CORES_SHOWN_MAX", "EXIT_ROWS_MAX"]),
     ("Link", LINK, &[]),
     ("Reserve", RESERVE, &[]),
-    ("Root", "crates/hypervisor/src/limits.rs", &[]),
+    ("Root", ROOT, &[]),
     ("Root: its share of memory", BANK, &["RAM_1024THS"]),
     ("Root: the UART", "crates/hypervisor/src/arch/x86/uart.rs", &["WRITE_TICKS_MAX"]),
     ("Root: what it tells", "crates/hypervisor/src/serve.rs", &["NOTICE_AGAIN_MS"]),
@@ -43,7 +45,7 @@ const SOURCES: [(&str, &str, &[&str]); 13] = [
 
 /// What fails when a limit is broken: the limit by its file and name, a test likewise. The rest is asserted while compiling,
 /// or not tested.
-const PROOFS: [(&str, &str, &str, &str); 14] = [
+const PROOFS: [(&str, &str, &str, &str); 16] = [
     (ABI_REQUEST, "MESSAGE_BYTES_MAX", ABI_REQUEST, "a_message_that_does_not_fit_is_not_written"),
     (LINK, "VERSION", CONVERSATION, "another_version_is_told_at_both_ends"),
     (LINK, "HEAD_BYTES", FRAME, "the_bytes_of_a_frame_are_those_of_the_picture"),
@@ -56,12 +58,72 @@ const PROOFS: [(&str, &str, &str, &str); 14] = [
     (LINK, "SILENT_MS", CONVERSATION, "a_request_is_repeated_at_its_times_and_given_up_at_its_end"),
     (RESERVE, "SLAB_FRAMES_USUAL", "crates/reserve/src/plan.rs", "the_documented_objects_waste_an_eighth_at_most"),
     (RESERVE, "BLOCK_ORDER_MAX", "crates/reserve/tests/bank.rs", "a_block_of_a_wrong_shape_is_refused"),
+    (ROOT, "LAST_EXITS", LAST_WORDS, "root_says_its_last_words_and_linux_runs_on"),
+    (ROOT, "LAST_WORDS_BYTES", LAST_WORDS, "root_says_its_last_words_and_linux_runs_on"),
     (BANK, "RAM_1024THS", "crates/reserve/tests/supply.rs", "a_kind_takes_no_more_than_its_share_of_ram"),
     (
         SESSION,
         "FETCH_LIMIT",
         "crates/debugger/tests/sentences.rs",
         "a_linux_that_never_answers_is_halted_again_and_nothing_is_reserved",
+    ),
+];
+
+/// What is promised of whole machines: in words, and the test that shows it.
+const PROMISES: [(&str, &str, &str); 14] = [
+    (
+        "loads and unloads 100 times in one boot with busy cores",
+        "tests/e2e/load_unload.rs",
+        "a_hundred_cycles_under_load_leave_nothing_behind",
+    ),
+    (
+        "halts 200 times, asked for from both cores at once",
+        "tests/e2e/halts.rs",
+        "two_hundred_halts_from_each_core_at_once_all_arrive",
+    ),
+    (
+        "pauses 200 times while the cores fault and fork",
+        "tests/e2e/halts.rs",
+        "two_hundred_pauses_of_busy_cores_disturb_nothing",
+    ),
+    (
+        "breaks in while both cores spin with interrupts off",
+        "tests/e2e/dead_user_space.rs",
+        "cores_that_take_no_interrupt_are_halted_where_they_spin",
+    ),
+    (
+        "stands still for 60 s and Linux does not notice",
+        "tests/e2e/long_pause.rs",
+        "a_pause_of_a_minute_and_the_unload_after_it_go_unnoticed",
+    ),
+    (
+        "does each command once on a line that spoils one frame in ten",
+        "tests/e2e/link_line.rs",
+        "fifty_commands_over_a_line_that_spoils_one_frame_in_ten_are_each_done_once",
+    ),
+    (
+        "outlives a reboot and a reset of the debuggee",
+        "tests/e2e/link_line.rs",
+        "a_prompt_outlives_a_reboot_and_a_reset_of_the_debuggee",
+    ),
+    (
+        "says last words after a fault of its own, and Linux runs on",
+        "tests/e2e/last_words.rs",
+        "root_says_its_last_words_and_linux_runs_on",
+    ),
+    ("keeps its memory from Linux, frame by frame", "tests/e2e/shield.rs", "linux_sees_nothing_of_root_and_cannot_strike_it"),
+    ("survives cores that go offline and come back", "tests/e2e/hotplug.rs", "a_core_goes_and_comes_twenty_times_under_load"),
+    ("sleeps and wakes with the machine", "tests/e2e/sleep.rs", "a_machine_sleeps_in_ram_and_wakes_with_root_under_it"),
+    ("leaves before the next kernel", "tests/e2e/sleep.rs", "the_next_kernel_finds_a_machine_without_root"),
+    (
+        "leaves programs' own breakpoints and steps as they are",
+        "tests/e2e/breakpoints.rs",
+        "breakpoints_steps_and_watches_of_programs_are_those_of_a_machine_without_root",
+    ),
+    (
+        "reserves all or nothing, and says success only for all",
+        "tests/e2e/prealloc_refused.rs",
+        "what_cannot_be_reserved_is_refused_whole_while_halted",
     ),
 ];
 
@@ -156,10 +218,14 @@ fn cell(text: &str) -> String {
 
 fn specification() -> String {
     let mut page = format!(
-        "{MADE}# Limits\n\n\
+        "{MADE}# What is promised, and its limits\n\n\
          Every maximum and every time of the project, with its reason and with what fails when it is broken. \"Asserted while \
-         compiling\"\nmeans that its own file compares it with what depends on it; \"not tested\" means what it says.\n"
+         compiling\"\nmeans that its own file compares it with what depends on it; \"not tested\" means what it says.\n\n\
+         ## Promises\n\n| it | shown by |\n|---|---|\n"
     );
+    for (promise, file, test) in PROMISES {
+        let _ = writeln!(page, "| {promise} | `{test}` in {file} |");
+    }
     for (heading, path, names) in SOURCES {
         let _ = write!(
             page,
@@ -190,6 +256,9 @@ fn the_page_of_limits_is_what_the_sources_say() {
 /// Would catch a proof that was renamed or thrown away.
 #[test]
 fn every_test_that_is_named_as_a_proof_is_there() {
+    for (promise, file, test) in PROMISES {
+        assert!(read(file).contains(&format!("fn {test}(")), "{promise}: no test {test} in {file}");
+    }
     for (path, limit, file, test) in PROOFS {
         assert!(read(file).contains(&format!("fn {test}(")), "{limit}: no test {test} in {file}");
         assert!(limits(&read(path)).iter().any(|known| known.name == limit), "no {limit} in {path}");
@@ -307,4 +376,21 @@ fn every_link_between_pages_leads_somewhere() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(followed > 20, "only {followed} links were found");
+}
+
+/// Would catch a fuzz target that nobody can start from the page, or that begins with nothing.
+#[test]
+fn every_fuzz_target_has_seeds_and_is_told_of() {
+    let page = read("CONTRIBUTING.md");
+    let told: BTreeSet<String> = tidy::table(&page, "## Fuzz").iter().map(|row| row[0].to_owned()).collect();
+    let files = tidy::files();
+    let name = |file: &File, folder: &str| file.path.strip_prefix(folder).map(str::to_owned);
+    let targets: BTreeSet<String> = files
+        .iter()
+        .filter_map(|file| name(file, "fuzz/fuzz_targets/"))
+        .filter_map(|file| file.strip_suffix(".rs").map(str::to_owned))
+        .collect();
+    let seeded = |target: &&String| tidy::root().join("fuzz/seeds").join(target).read_dir().is_ok_and(|all| all.count() > 0);
+    assert_eq!(told, targets, "told in CONTRIBUTING.md, and there");
+    assert_eq!(targets.iter().filter(seeded).count(), targets.len(), "a target without seeds");
 }
