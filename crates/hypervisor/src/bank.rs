@@ -43,6 +43,8 @@ struct Blocks {
 static BLOCKS: Mutex<Blocks> = Mutex::new(Blocks { all: [Block { pfn: 0, order: 0, used: 0 }; BLOCKS_MAX], count: 0 });
 static SLOTS: [Slot<'static>; BLOCKS_MAX] = [const { Slot::new() }; BLOCKS_MAX];
 static RESERVE: Once<Reserve> = Once::new();
+/// Requests of each kind that were told how many frames are missing and may come again: no refusals yet.
+static ASKED: [AtomicU64; Kind::COUNT] = [const { AtomicU64::new(0) }; Kind::COUNT];
 static CORE_FRAMES: [AtomicU64; CORES_MAX] = [const { AtomicU64::new(0) }; CORES_MAX];
 
 impl Blocks {
@@ -184,9 +186,22 @@ pub struct Outcome {
     pub run: u64,
 }
 
-/// `prealloc`: all of it or nothing.
-pub fn prealloc(kind: u32, count: u64) -> Outcome {
-    change(kind, count, |reserve, kind| reserve.prealloc(kind, count))
+/// `prealloc`: all of it or nothing. With `last`, a short bank is final: Linux has been asked already.
+pub fn prealloc(kind: u32, count: u64, last: bool) -> Outcome {
+    let mut outcome = change(kind, count, |reserve, kind| reserve.prealloc(kind, count));
+    if outcome.code == code::BANK_SHORT {
+        if last {
+            outcome.code = code::KERNEL_OUT_OF_MEMORY;
+        } else if let Some(kind) = Kind::from_number(kind) {
+            ASKED[kind.index()].fetch_add(1, SeqCst);
+        }
+    }
+    outcome
+}
+
+/// Linux could not give what the last request of this kind was short of: it is a refusal after all.
+pub fn count_refusal(kind: Kind) {
+    ASKED[kind.index()].fetch_sub(1, SeqCst);
 }
 
 /// `prealloc release`: all of it or nothing.
@@ -228,15 +243,20 @@ fn change(kind: u32, count: u64, change: impl FnOnce(&Reserve, usize) -> Result<
 pub fn ledger() -> Ledger {
     let Some(reserve) = RESERVE.get() else { return Ledger::default() };
     let from = reserve.ledger();
+    let shown = |(row, asked): (&reserve::Row, &AtomicU64)| LedgerRow {
+        unit_bytes: row.unit_bytes,
+        reserved: row.reserved,
+        free: row.free,
+        used: row.used,
+        high_water: row.high_water,
+        refused: row.refused.saturating_sub(asked.load(SeqCst)),
+    };
+    let mut kinds = [LedgerRow::default(); Kind::COUNT];
+    for (to, from) in kinds.iter_mut().zip(from.kinds.iter().zip(&ASKED).map(shown)) {
+        *to = from;
+    }
     Ledger {
-        kinds: from.kinds.map(|row| LedgerRow {
-            unit_bytes: row.unit_bytes,
-            reserved: row.reserved,
-            free: row.free,
-            used: row.used,
-            high_water: row.high_water,
-            refused: row.refused,
-        }),
+        kinds,
         frames: from.frames,
         frames_root: from.frames_embedder,
         frames_free: from.frames_bank,

@@ -7,6 +7,7 @@ use crate::line::{self, Message};
 use crate::root::{HALTED, ROOT, WATCH_BREAKPOINTS, WATCH_DEBUG};
 use abi::boot::Doorbell;
 use abi::code;
+use abi::kind::Kind;
 use abi::request::{
     self, CORES_SHOWN_MAX, CoreState, Cores, EXIT_ROWS_MAX, ExitRow, Exits, Halted, Hello, MESSAGE_BYTES_MAX, Number,
     PreallocAsk, notice, op, reason, test,
@@ -23,6 +24,8 @@ static REASON: AtomicU32 = AtomicU32::new(0);
 static FETCHED: AtomicU64 = AtomicU64::new(0);
 /// In runs of how many frames the bank was short last.
 static RUN: AtomicU64 = AtomicU64::new(1);
+/// ... and for which kind.
+static SHORT: AtomicU32 = AtomicU32::new(0);
 
 /// What an answer asks of the core that gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,14 +119,13 @@ fn answer(bytes: &[u8], answer: &mut Answer, on_link: bool, again: bool) -> Then
 }
 
 fn prealloc(ask: PreallocAsk, answer: &mut Answer, again: bool) -> Then {
-    let outcome = bank::prealloc(ask.kind, ask.count);
-    let short = outcome.code == code::BANK_SHORT;
-    let code = if again && short { code::KERNEL_OUT_OF_MEMORY } else { outcome.code };
-    answer.say(code, outcome.answer.as_bytes());
-    if !short || again {
+    let outcome = bank::prealloc(ask.kind, ask.count, again);
+    answer.say(outcome.code, outcome.answer.as_bytes());
+    if outcome.code != code::BANK_SHORT {
         return Then::Nothing;
     }
     RUN.store(outcome.run, SeqCst);
+    SHORT.store(ask.kind, SeqCst);
     Then::Short(outcome.answer.short, outcome.run)
 }
 
@@ -179,6 +181,9 @@ pub fn halt<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, fetched: u64) {
 pub fn fetch_ended<M: Machine>(cpu: &mut M::Core, core: u32, frames: u64) {
     ring_doorbell(offset_of!(Doorbell, frames_wanted), 0);
     if FETCHING.swap(false, SeqCst) {
+        if let Some(kind) = Kind::from_number(SHORT.load(SeqCst)).filter(|_| frames == 0) {
+            bank::count_refusal(kind);
+        }
         halt::<M>(cpu, core, if frames > 0 { reason::FETCHED } else { reason::FETCH_FAILED }, frames);
     }
 }

@@ -299,13 +299,16 @@ fn a_short_bank_is_filled_by_linux_and_the_machine_halts_again() {
     prompt.ok(op::FETCH, Number { value: answer.short }.as_bytes());
     prompt.worker(false);
     assert_eq!(prompt.halted().reason, reason::FETCH_FAILED);
+    let kind = Kind::BigSafeBuffer.index();
     assert_eq!(prompt.ledger().frames, before.frames);
+    assert_eq!(prompt.ledger().kinds[kind].refused, before.kinds[kind].refused + 1);
     prompt.ok(op::FETCH, Number { value: answer.short }.as_bytes());
     prompt.worker(true);
     let halted = prompt.halted();
     assert_eq!((halted.reason, halted.fetched, halted.core), (reason::FETCHED, BOOT_BLOCK, 1));
     assert_eq!(prompt.ledger().frames, before.frames + BOOT_BLOCK);
     assert_eq!(prompt.prealloc(Kind::BigSafeBuffer, too_many).0, code::SUCCESS);
+    assert_eq!(prompt.ledger().kinds[kind].refused, before.kinds[kind].refused + 1, "asking Linux is no refusal");
     let ask = PreallocAsk { kind: Kind::BigSafeBuffer as u32, zero: 0, count: too_many };
     prompt.ok(op::RELEASE, ask.as_bytes());
     prompt.ok(op::GO, &[]);

@@ -175,6 +175,20 @@ impl Bank {
         had
     }
 
+    /// How many runs of so many frames could be taken. Looks at every group, and changes nothing.
+    pub fn runs(&self, tables: &Tables<'_>, frames: u32) -> u64 {
+        let in_group = |table: Table<'_>, group| {
+            let (starts, _) = runs(table.bank(group).load(Ordering::SeqCst), frames, u64::MAX);
+            u64::from(starts.count_ones())
+        };
+        let in_block = |table: Table<'_>| {
+            let status = table.status();
+            let live = status.state == BlockState::Live;
+            (0..groups(status.order)).filter(|_| live).map(|group| in_group(table, group)).sum::<u64>()
+        };
+        tables.all().map(|(_, table)| in_block(table)).sum()
+    }
+
     /// Puts one run back; `first` is its first frame within the block.
     pub fn give(&self, table: Table<'_>, first: u32, frames: u32) {
         let mask = run_mask(first % GROUP_FRAMES, frames);

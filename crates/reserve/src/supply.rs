@@ -180,9 +180,9 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
         let (tables, slab) = (&self.tables, shelf.slab);
         let mut chain = shelf.spare.0.pop(tables, units).map_or(Chain::EMPTY, |popped| popped.chain);
         let need = u64::from((units - chain.len).div_ceil(slab.units));
-        // Most refusals end here, with nothing moved.
+        // Most refusals end here, with nothing moved; then the runs are counted, so that what is said to be missing is.
         let fit = self.bank.free.load(Ordering::SeqCst) / u64::from(slab.frames);
-        let mut missing = need.saturating_sub(fit);
+        let mut missing = if need > fit { need.saturating_sub(self.bank.runs(tables, slab.frames)) } else { 0 };
         if missing == 0 && need > 0 {
             let had = self.bank.take(tables, slab.frames, need, |runs| self.cut(shelf, &runs, &mut chain));
             shelf.slabs.fetch_add(had, Ordering::SeqCst);

@@ -3,7 +3,7 @@
 mod world;
 
 use reserve::{Plan, Refilled, Refusal, Row};
-use world::{BUNDLE, FRAME, KINDS, RUN, SMALL, TINY, kind, plan, with_blocks};
+use world::{BUNDLE, FRAME, KINDS, RUN, SMALL, TINY, block, empty, kind, plan, with_blocks};
 
 /// Would catch weakness B.1: success told for less than the whole request, or for nothing.
 #[test]
@@ -41,7 +41,8 @@ fn zero_too_many_and_unaffordable_are_told_apart_and_change_nothing() {
     }
     let short = Refusal::BankShort { kind: FRAME, asked: 500, frames_short: 2, run_frames: 1, bank_free: 498 };
     assert_eq!(reserve.prealloc(FRAME, 500), Err(short));
-    let short = Refusal::BankShort { kind: RUN, asked: 25, frames_short: 20, run_frames: 20, bank_free: 498 };
+    // The first group of 64 frames has lost 14 to a slab: two runs fit there and three in each of the seven others.
+    let short = Refusal::BankShort { kind: RUN, asked: 25, frames_short: 40, run_frames: 20, bank_free: 498 };
     assert_eq!(reserve.prealloc(RUN, 25), Err(short));
     assert_eq!(reserve.prealloc(KINDS, 1), Err(Refusal::UnknownKind { kind: KINDS }));
     let mut after = reserve.ledger();
@@ -51,6 +52,21 @@ fn zero_too_many_and_unaffordable_are_told_apart_and_change_nothing() {
     after.kinds[RUN].refused = 0;
     assert_eq!(after, before);
     reserve.audit().unwrap();
+}
+
+/// Would catch a shortage that is told too small because single frames were counted as runs: the prompt would continue
+/// the debuggee twice for one request.
+#[test]
+fn as_many_runs_as_were_missing_are_enough() {
+    let reserve = empty(&plan(), &[9, 7]);
+    reserve.donate(block(0, 9)).unwrap();
+    let Err(Refusal::BankShort { frames_short, run_frames, .. }) = reserve.prealloc(RUN, 30) else {
+        panic!("24 runs are all there is")
+    };
+    assert_eq!((frames_short, run_frames), (6 * 20, 20));
+    // Two groups of 64 frames, three runs each.
+    reserve.donate(block(1, 7)).unwrap();
+    assert_eq!(reserve.prealloc(RUN, 30), Ok(()));
 }
 
 /// Would catch a share of RAM that nobody looks at, or that overflows on a large machine.

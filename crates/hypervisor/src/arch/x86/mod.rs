@@ -107,6 +107,12 @@ pub unsafe fn write_dr7(value: u64) {
     unsafe { asm!("mov dr7, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
 }
 
+/// Has the local APIC look again at what is pending for this core: writes the task priority that it has already.
+pub fn renew_task_priority() {
+    // SAFETY: the register keeps its value, and interrupts are off in root; the stack is not used.
+    unsafe { asm!("mov {0}, cr8", "mov cr8, {0}", out(reg) _, options(nomem, nostack, preserves_flags)) };
+}
+
 /// Loads debug register 6.
 ///
 /// # Safety
