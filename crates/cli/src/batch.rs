@@ -1,12 +1,19 @@
 //! Commands without a terminal: each line in turn until the first that fails.
 
 use debugger::session::{Session, Verdict};
+use debugger::target::Cancel;
 use std::io::{self, BufRead};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+/// How long standard input is waited for before the end of the program is looked at.
+const TICK: Duration = Duration::from_millis(50);
 
 /// Runs the commands, then the script; without either, standard input. With `pause` the debuggee is halted first.
-pub fn run(session: &mut Session, pause: bool, commands: &[String], script: Option<&str>) -> Verdict {
+pub fn run(session: &mut Session, cancel: &Cancel, pause: bool, commands: &[String], script: Option<&str>) -> Verdict {
     if pause {
-        let verdict = session.run("pause");
+        let verdict = session.run_untyped("pause");
         if verdict != Verdict::Done {
             return verdict;
         }
@@ -23,14 +30,24 @@ pub fn run(session: &mut Session, pause: bool, commands: &[String], script: Opti
     }
     match script {
         // The command says itself at which line it stopped.
-        Some(path) => session.run(&format!(".script \"{path}\"")),
-        None if commands.is_empty() => lines(session),
+        Some(path) => session.run_untyped(&format!(".script \"{path}\"")),
+        None if commands.is_empty() => lines(session, cancel),
         None => Verdict::Done,
     }
 }
 
-fn lines(session: &mut Session) -> Verdict {
-    for (number, line) in (1..).zip(io::stdin().lock().lines()) {
+/// A thread of its own reads: nothing else would end a read that waits for a line which never comes.
+fn lines(session: &mut Session, cancel: &Cancel) -> Verdict {
+    let (read, lines) = sync_channel(0);
+    thread::spawn(move || io::stdin().lock().lines().try_for_each(|line| read.send(line)));
+    for number in 1.. {
+        let line = loop {
+            match lines.recv_timeout(TICK) {
+                Err(RecvTimeoutError::Timeout) if !cancel.is_ended() => {}
+                line => break line,
+            }
+        };
+        let Ok(line) = line else { break };
         let verdict = match &line {
             Ok(line) => session.run(line),
             Err(why) => {

@@ -1,6 +1,6 @@
 //! The prompt on a terminal: editing, completion, history, and news that do not tear what is being typed.
 //!
-//! A watcher thread waits for news while the prompt is open. It ends the reading as CTRL+C would; the unfinished line is
+//! A watcher thread waits for news, or the end of the program, while the prompt is open. It ends the reading as CTRL+C would; the unfinished line is
 //! taken off the screen, the news are shown, and the reading begins again with the prompt that now holds and with what
 //! had been typed. (rustyline's external printer could show the news above the line, but the prompt would stay what it
 //! was, and it blocks once the reading has ended.)
@@ -11,7 +11,7 @@ mod history;
 use crate::terminal::Terminal;
 use debugger::news::Inbox;
 use debugger::session::{Console, Look, Session, State, Verdict};
-use debugger::target::Mode;
+use debugger::target::{Cancel, Mode};
 use helper::Helper;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
@@ -23,7 +23,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Reads and does lines until the end. With `pause` the debuggee is halted first.
-pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look, pause: bool) -> Verdict {
+pub fn run(session: &mut Session, inbox: &Arc<Inbox>, cancel: &Cancel, look: Look, pause: bool) -> Verdict {
     let config = Config::builder().completion_type(CompletionType::List).auto_add_history(false).build();
     let mut editor = match Editor::<Helper, FileHistory>::with_config(config) {
         Ok(editor) => editor,
@@ -49,11 +49,11 @@ pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look, pause: bool) -
         Terminal.print("`.help` lists the commands, CTRL+D ends");
     }
     if pause {
-        session.run("pause");
+        session.run_untyped("pause");
         part(look);
     }
     let mut before = (String::new(), String::new());
-    loop {
+    while !cancel.is_ended() {
         session.attend();
         let prompt = session.prompt();
         redraw.store(false, Ordering::Relaxed);
@@ -80,7 +80,7 @@ pub fn run(session: &mut Session, inbox: &Arc<Inbox>, look: Look, pause: bool) -
                 part(look);
             }
             Err(ReadlineError::Interrupted) if session.mode() == Mode::Debugger && session.state() == State::Running => {
-                session.run("pause");
+                session.run_untyped("pause");
                 part(look);
             }
             Err(ReadlineError::Interrupted) => {}

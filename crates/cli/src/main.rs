@@ -1,11 +1,12 @@
 //! The program `hyperdbg`: a terminal around a [`debugger::session::Session`].
 //!
 //! **Ends with** 0 if every command was done, 1 if one was not, 2 if it was called wrongly, 3 if the target cannot be
-//! reached. Commands given by `-x`, by `--script` or on a standard input that is no terminal end at the first failure.
+//! reached; 128 and its number if it was ended by a signal, after a halted debuggee was continued. Commands given by `-x`, by `--script` or on a standard input that is no terminal end at the first failure.
 
 mod arguments;
 mod batch;
 mod interactive;
+mod signals;
 mod terminal;
 
 use arguments::Arguments;
@@ -13,8 +14,7 @@ use clap::Parser;
 use debugger::news::Inbox;
 use debugger::session::{Session, Verdict};
 use debugger::target::Cancel;
-use signal_hook::consts::{SIGHUP, SIGINT};
-use signal_hook::flag;
+use signals::Ending;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,10 +24,11 @@ fn main() -> ExitCode {
     let interactive = arguments.commands.is_empty() && arguments.script.is_none() && io::stdin().is_terminal();
     let look = terminal::look(arguments.json);
     let (inbox, cancel) = (Arc::new(Inbox::default()), Cancel::default());
-    if let Err(why) = catch_signals(&cancel, interactive) {
-        eprintln!("hyperdbg: CTRL+C cannot be caught: {why}");
-    }
-    let mut session = Session::new(Box::new(terminal::Terminal), look, Arc::clone(&inbox), cancel);
+    let ending = signals::catch(&cancel, &inbox, interactive).unwrap_or_else(|why| {
+        eprintln!("hyperdbg: signals cannot be caught: {why}");
+        Ending::default()
+    });
+    let mut session = Session::new(Box::new(terminal::Terminal), look, Arc::clone(&inbox), cancel.clone());
     let connected = match arguments.remote {
         Some(address) => {
             if interactive {
@@ -39,27 +40,19 @@ fn main() -> ExitCode {
     };
     let pause = arguments.pause && connected == Verdict::Done;
     let verdict = if interactive {
-        interactive::run(&mut session, &inbox, look, pause)
+        interactive::run(&mut session, &inbox, &cancel, look, pause)
     } else if connected == Verdict::Done {
-        batch::run(&mut session, pause, &arguments.commands, arguments.script.as_deref())
+        batch::run(&mut session, &cancel, pause, &arguments.commands, arguments.script.as_deref())
     } else {
         connected
     };
     session.leave();
+    if let Some(code) = ending.code() {
+        return ExitCode::from(code);
+    }
     match verdict {
         Verdict::Done | Verdict::Exit => ExitCode::SUCCESS,
         Verdict::Failed => ExitCode::from(1),
         Verdict::Unreachable => ExitCode::from(3),
     }
-}
-
-/// CTRL+C ends a wait, and so does a terminal that is closed, so that a halted debuggee is continued before the end. A
-/// second CTRL+C ends a program that reads its commands from elsewhere: the first may have found no wait to end.
-fn catch_signals(cancel: &Cancel, interactive: bool) -> io::Result<()> {
-    if !interactive {
-        flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, cancel.flag())?;
-    }
-    flag::register(SIGINT, cancel.flag())?;
-    flag::register(SIGHUP, cancel.flag())?;
-    Ok(())
 }

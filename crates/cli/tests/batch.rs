@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{Debuggee, hyperdbg, printed, scratch};
+use common::{Debuggee, hyperdbg, printed, scratch, until};
 use debugger::target::fake::Root;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
@@ -77,6 +78,10 @@ fn json_is_one_object_a_line() {
     assert_eq!(lines[2]["result"]["types"][0]["reserved"], 16);
     assert_eq!((&lines[3]["error"]["code"], &lines[3]["error"]["try"]), (&"c0001010".into(), &"prealloc monitor 1".into()));
     assert_eq!(lines[4]["notice"], "continued");
+    let output = hyperdbg().arg("--json").arg("--remote").arg(&debuggee.path).args(["--pause", "-x", "g"]).output().unwrap();
+    let lines: Vec<Value> = printed(&output).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["command"], &lines[0]["typed"]), (&"pause".into(), &Value::from(false)), "nobody typed it");
+    assert_eq!(lines[1].get("typed"), None);
 }
 
 /// Would catch a reader that closes early and gets a panic for it.
@@ -87,4 +92,27 @@ fn a_closed_pipe_is_no_panic() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
+}
+
+/// Would catch a machine that stays frozen because somebody ended the prompt, or a prompt that does not end.
+#[test]
+fn a_signal_ends_the_program_and_the_debuggee_runs_on() {
+    // While it waits, and while nothing comes to be read.
+    for arguments in [&["-x", "pause", "-x", "sleep ffffffff", "-x", "prealloc monitor 1"][..], &["--pause"]] {
+        for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
+            let debuggee = Debuggee::new(Root::default());
+            let mut command = hyperdbg();
+            command.arg("--remote").arg(&debuggee.path).args(arguments);
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            let open = child.stdin.take();
+            until("the debuggee is halted", || debuggee.root().halted);
+            kill_process(Pid::from_child(&child), signal).unwrap();
+            let output = child.wait_with_output().unwrap();
+            drop(open);
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+            assert!(!debuggee.root().halted);
+            assert_eq!(debuggee.root().rows[0].reserved, 0);
+            assert!(printed(&output).last().unwrap().starts_with("the debuggee is continued"));
+        }
+    }
 }

@@ -6,6 +6,7 @@ use common::{Debuggee, Do, LIMIT, scratch, until};
 use debugger::target::fake::Root;
 use expectrl::session::OsSession;
 use expectrl::{ControlCode, Eof, Expect, Regex, Session};
+use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
@@ -139,4 +140,19 @@ fn lists_fit_the_terminal() {
     terminal.get_process_mut().set_window_size(200, 40).unwrap();
     terminal.send("prealloc monitr 1\n").unwrap();
     terminal.expect("regular-safe-buffer, big-safe-buffer\r\n").unwrap();
+}
+
+/// Would catch a frozen machine that is left behind by `kill`, or a prompt that a signal does not reach.
+#[test]
+fn a_signal_ends_an_open_prompt_and_the_debuggee_runs_on() {
+    let debuggee = Debuggee::new(Root { halted: true, ..Root::default() });
+    let mut terminal = over(&debuggee);
+    terminal.expect("0: kHyperDbg> ").unwrap();
+    terminal.send("prealloc mon").unwrap();
+    terminal.expect("prealloc mon").unwrap();
+    let program = Pid::from_raw(terminal.get_process().pid().as_raw()).unwrap();
+    kill_process(program, Signal::TERM).unwrap();
+    terminal.expect("the debuggee is continued").unwrap();
+    terminal.expect(Eof).unwrap();
+    assert!(!debuggee.root().halted);
 }

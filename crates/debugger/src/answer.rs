@@ -4,10 +4,12 @@
 //! ```json
 //! {"command":"prealloc monitor 10","ok":true,"notes":["…"],"result":{"type":"monitor","asked":16,…}}
 //! {"command":"prealloc monitor zz","ok":false,"error":{"code":"number","message":"…","column":17,"try":"prealloc monitor 10"}}
+//! {"command":"pause","typed":false,"ok":true,"result":{"core":0,"reason":"pause",…}}
 //! {"notice":"goodbye","message":"the debuggee is rebooting; waiting for it"}
 //! ```
 //! `error.code` is root's code in hex (`c0001011`) or a word for what the prompt refuses; `column` counts characters from
-//! 0; `help` and `try` are left out where there are none. Counts are JSON numbers, addresses and register values are
+//! 0; `help` and `try` are left out where there are none. `typed` is there, and false, only for what the program did by itself:
+//! the halt of `--pause` and of CTRL+C, the line that `--script` stands for. Counts are JSON numbers, addresses and register values are
 //! strings in hex with `0x`. The schema is `schema/answer.json`; `tests/json.rs` checks every command against it.
 
 use crate::line::Line;
@@ -55,15 +57,24 @@ pub(crate) fn hex(value: u64) -> String {
     format!("0x{value:x}")
 }
 
+/// Who made a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Somebody typed it, here or in a script.
+    Hand,
+    /// The program, for an option or a key.
+    Itself,
+}
+
 /// The line of a command that was done.
-pub(crate) fn json_ok(line: &Line, notes: &[String], answer: &Answer) -> String {
+pub(crate) fn json_ok(line: &Line, by: By, notes: &[String], answer: &Answer) -> String {
     let mut object = json!({ "command": line.text().trim(), "ok": true, "result": answer.result });
-    add_notes(&mut object, notes);
+    add_rest(&mut object, by, notes);
     object.to_string()
 }
 
 /// The line of a command that was not done.
-pub(crate) fn json_error(line: &Line, notes: &[String], said: &Said) -> String {
+pub(crate) fn json_error(line: &Line, by: By, notes: &[String], said: &Said) -> String {
     let Said { code, message, span, help, try_line } = said;
     let mut error = json!({ "code": code, "message": message });
     if let Some(span) = span {
@@ -76,7 +87,7 @@ pub(crate) fn json_error(line: &Line, notes: &[String], said: &Said) -> String {
         error["try"] = json!(line);
     }
     let mut object = json!({ "command": line.text().trim(), "ok": false, "error": error });
-    add_notes(&mut object, notes);
+    add_rest(&mut object, by, notes);
     object.to_string()
 }
 
@@ -85,7 +96,10 @@ pub(crate) fn json_notice(word: &str, message: &str) -> String {
     json!({ "notice": word, "message": message }).to_string()
 }
 
-fn add_notes(object: &mut Value, notes: &[String]) {
+fn add_rest(object: &mut Value, by: By, notes: &[String]) {
+    if by == By::Itself {
+        object["typed"] = json!(false);
+    }
     if !notes.is_empty() {
         object["notes"] = json!(notes);
     }

@@ -86,6 +86,8 @@ pub enum Error {
     NoLink,
     /// CTRL+C while waiting.
     Cancelled,
+    /// The program is to end, and this was not begun any more.
+    Ended,
     /// A fetch ended without Linux' answer in time; the machine was halted again.
     FetchSilent {
         /// Seconds waited.

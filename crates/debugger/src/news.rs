@@ -59,6 +59,8 @@ struct Queue {
     news: VecDeque<News>,
     /// A prompt is open.
     open: bool,
+    /// An open prompt is to be closed, news or not.
+    ending: bool,
     /// No prompt will be opened any more.
     closed: bool,
 }
@@ -89,17 +91,23 @@ impl Inbox {
         self.changed.notify_all();
     }
 
+    /// From now on any open prompt is knocked at, as if there were news: the program is to end.
+    pub fn end(&self) {
+        self.queue().ending = true;
+        self.changed.notify_all();
+    }
+
     /// Ends [`Inbox::knock`] for ever.
     pub fn close(&self) {
         self.queue().closed = true;
         self.changed.notify_all();
     }
 
-    /// Waits until there is news while a prompt is open, and knocks until it is closed: every `again`, since a knock
+    /// Waits until there is news, or the program is to end, while a prompt is open, and knocks until it is closed: every `again`, since a knock
     /// may come before anybody listens. Returns false once the inbox is closed.
     pub fn knock(&self, again: Duration, mut knock: impl FnMut()) -> bool {
         let mut queue = self.queue();
-        while !queue.closed && (queue.news.is_empty() || !queue.open) {
+        while !queue.closed && (queue.news.is_empty() && !queue.ending || !queue.open) {
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         while !queue.closed && queue.open {

@@ -147,6 +147,7 @@ pub fn error(error: &Error, typed: &Line) -> Said {
             .try_line(".debug prepare serial 115200 com2"),
         Error::NoLink => Said::new("no-link", "there is no link to close: this is VMI mode"),
         Error::Cancelled => Said::new("cancelled", "given up waiting; what was asked may still be done"),
+        Error::Ended => Said::new("ended", "the program was asked to end; this was not done"),
         Error::FetchSilent { seconds, short } => Said::of_root(
             code::BANK_SHORT,
             format!("linux did not hand over the 0x{short:x} missing pages within {seconds} s; nothing was reserved"),

@@ -7,7 +7,7 @@
 //!
 //! **Callers**: one thread. **Proof**: `tests/manuals.rs`, `tests/sentences.rs`, `cli/tests/remote.rs`.
 
-use crate::answer::{self, Answer};
+use crate::answer::{self, Answer, By};
 use crate::commands::{self, Command};
 use crate::error::{Error, Reach, Refusal};
 use crate::foreign;
@@ -111,27 +111,35 @@ impl Session {
 
     /// Does one line and prints what came of it.
     pub fn run(&mut self, text: &str) -> Verdict {
-        let line = Line::new(text);
+        self.run_line(&Line::new(text), By::Hand)
+    }
+
+    /// As [`Session::run`], for a line that nobody typed: what an option or a key stands for. Programs are told.
+    pub fn run_untyped(&mut self, text: &str) -> Verdict {
+        self.run_line(&Line::new(text), By::Itself)
+    }
+
+    fn run_line(&mut self, line: &Line, by: By) -> Verdict {
         // One CTRL+C in a script counts for all of it: it may come between two lines.
         if self.script_depth == 0 {
             self.cancel.clear();
         }
         self.attend();
         let outer_notes = std::mem::take(&mut self.notes);
-        let done = self.dispatch(&line);
+        let done = self.dispatch(line);
         let notes = std::mem::replace(&mut self.notes, outer_notes);
         let verdict = match done {
             Ok(None) => Verdict::Done,
             Ok(Some(answer)) => {
                 if self.look.json {
-                    self.console.print(&answer::json_ok(&line, &notes, &answer));
+                    self.console.print(&answer::json_ok(line, by, &notes, &answer));
                 } else if !answer.text.is_empty() {
                     let columns = if answer.wraps { self.console.columns() } else { usize::MAX };
                     self.console.print(&wrap::lines(&answer.text, columns));
                 }
                 if answer.exit { Verdict::Exit } else { Verdict::Done }
             }
-            Err(error) => self.print_error(&line, &notes, &error),
+            Err(error) => self.print_error(line, by, &notes, &error),
         };
         self.attend();
         verdict
@@ -139,6 +147,9 @@ impl Session {
 
     fn dispatch(&mut self, line: &Line) -> Result<Option<Answer>, Error> {
         let Some(name) = line.words().first() else { return Ok(None) };
+        if self.cancel.is_ended() {
+            return Err(Error::Ended);
+        }
         let Some(command) = commands::find(&name.text) else {
             if let Some((span, foreign)) = foreign::of(line) {
                 return Err(Error::Foreign { span, foreign });
@@ -150,10 +161,10 @@ impl Session {
         run(self, line, command).map(Some)
     }
 
-    fn print_error(&mut self, line: &Line, notes: &[String], error: &Error) -> Verdict {
+    fn print_error(&mut self, line: &Line, by: By, notes: &[String], error: &Error) -> Verdict {
         let said = say::error(error, line);
         let text =
-            if self.look.json { answer::json_error(line, notes, &said) } else { said.text(line, self.console.columns()) };
+            if self.look.json { answer::json_error(line, by, notes, &said) } else { said.text(line, self.console.columns()) };
         match text.strip_prefix("err,") {
             Some(rest) if self.look.colour => self.console.print(&format!("\x1b[31merr,\x1b[0m{rest}")),
             _ => self.console.print(&text),
@@ -373,7 +384,7 @@ impl Session {
     pub fn connect_at_start(&mut self, address: Address, limit: Duration) -> Verdict {
         match self.connect(address, limit, true) {
             Ok(()) => Verdict::Done,
-            Err(error) => self.print_error(&Line::new(""), &[], &error),
+            Err(error) => self.print_error(&Line::new(""), By::Itself, &[], &error),
         }
     }
 
@@ -403,6 +414,8 @@ impl Session {
     /// accident. `exit halted` has left no machine known as halted here.
     pub fn leave(&mut self) {
         self.attend();
+        // Whatever ended the lines before must not end this one.
+        self.cancel = self.cancel.for_the_last();
         if self.mode() != Mode::Debugger || !matches!(self.state, State::Halted(_)) {
             return;
         }

@@ -127,3 +127,16 @@ fn other_answers_are_in_the_schema_too() {
     let (_, printed) = prompt.typed("");
     assert_eq!(checked(&printed).len(), 9);
 }
+
+/// Would catch an answer that a program takes for that of its own line.
+#[test]
+fn what_nobody_typed_is_marked() {
+    let mut prompt = Prompt::with_look(Root::default(), JSON);
+    for (line, ok) in [("pause", true), ("pause twice", false)] {
+        prompt.session.run_untyped(line);
+        let values = checked(&prompt.typed("").1);
+        assert_eq!((&values[0]["command"], &values[0]["ok"], &values[0]["typed"]), (&line.into(), &ok.into(), &false.into()));
+        let values = checked(&prompt.typed(line).1);
+        assert_eq!(values[0].get("typed"), None);
+    }
+}

@@ -349,3 +349,14 @@ fn lists_and_manuals_fit_eighty_columns() {
     let prose = manual.iter().filter(|line| !line.starts_with("    "));
     assert!(prose.clone().all(|line| line.len() <= 80) && prose.count() > 10, "{manual:#?}");
 }
+
+/// Would catch a script that goes on although the program is to end, or a machine that stays halted behind it.
+#[test]
+fn after_the_end_nothing_is_begun_and_the_debuggee_is_still_continued() {
+    let mut prompt = Prompt::halted();
+    prompt.cancel.end();
+    assert_eq!(prompt.err("prealloc monitor 1"), ["err, the program was asked to end; this was not done"]);
+    assert_eq!(prompt.root.lock().unwrap().rows[0].reserved, 0);
+    prompt.session.leave();
+    assert!(!prompt.root.lock().unwrap().halted);
+}

@@ -2,7 +2,7 @@
 //!
 //!     exit [halted]
 //! A halted debuggee is continued first, so that nobody leaves a frozen machine behind by accident; `exit halted` leaves
-//! it as it is.
+//! it as it is. CTRL+D, SIGTERM and a terminal that is closed end it as `exit` does.
 //! ```kd
 //! 0: kHyperDbg> exit now
 //! err, couldn't resolve error at 'now'

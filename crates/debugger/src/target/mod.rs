@@ -21,26 +21,46 @@ pub enum Mode {
     Debugger,
 }
 
-/// CTRL+C: set by a signal handler, looked at by everything that waits.
+/// CTRL+C and the end of the program: set by signals, looked at by everything that waits.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    pressed: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
+}
 
 impl Cancel {
-    /// The flag itself, for a signal handler.
+    /// The flag of CTRL+C itself, for a signal handler.
     #[must_use]
     pub fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.pressed)
     }
 
-    /// Whether it was pressed since [`Cancel::clear`].
+    /// Whether it was pressed since [`Cancel::clear`], or the program is to end.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.pressed.load(Ordering::Relaxed) || self.is_ended()
     }
 
-    /// Forgets it.
+    /// Forgets CTRL+C.
     pub fn clear(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.pressed.store(false, Ordering::Relaxed);
+    }
+
+    /// The program is to end: no wait goes on and no further line is done.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// For what is done last of all: CTRL+C still ends it if it is pressed once more, the end of the program does not.
+    pub(crate) fn for_the_last(&self) -> Self {
+        self.clear();
+        Self { pressed: Arc::clone(&self.pressed), ended: Arc::default() }
     }
 }
 
