@@ -62,6 +62,8 @@ pub mod notice {
     pub const LAST_WORDS: u32 = 0x102;
     /// Linux reboots, powers off, sleeps or unloads. Body: [`super::Number`], one of [`super::goodbye`].
     pub const GOODBYE: u32 = 0x103;
+    /// The machine should have halted and did not: a core was silent. Body: [`super::Number`], the core.
+    pub const SILENT: u32 = 0x104;
 }
 
 /// Why the machine goes away.

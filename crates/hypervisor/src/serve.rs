@@ -3,6 +3,7 @@
 use crate::arch::{Exit, Machine, x86};
 use crate::bank;
 use crate::halt::{HALT, Silent};
+use crate::limits::HALT_TRIES;
 use crate::line::{self, Message};
 use crate::root::{HALTED, ROOT, WATCH_BREAKPOINTS, WATCH_DEBUG};
 use abi::boot::Doorbell;
@@ -168,9 +169,22 @@ pub fn from_link<M: Machine>(cpu: &mut M::Core, core: u32, message: &Message) {
 
 /// Halts because of something on this core, tells the prompt, and serves it until it says go.
 pub fn halt<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, fetched: u64) {
-    if !ROOT.linked.load(SeqCst) || HALT.stop(cpu, core).is_err() {
+    if !ROOT.linked.load(SeqCst) {
         return;
     }
+    for _ in 1..HALT_TRIES {
+        if HALT.stop(cpu, core).is_ok() {
+            return tell::<M>(cpu, core, why, fetched);
+        }
+    }
+    match HALT.stop(cpu, core) {
+        Ok(()) => tell::<M>(cpu, core, why, fetched),
+        // The halt was promised, so that it did not come is told.
+        Err(Silent { core }) => line::notice(notice::SILENT, Number { value: core.into() }.as_bytes()),
+    }
+}
+
+fn tell<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, fetched: u64) {
     REASON.store(why, SeqCst);
     FETCHED.store(fetched, SeqCst);
     line::notice(notice::HALTED, halted_at(why, fetched).as_bytes());
