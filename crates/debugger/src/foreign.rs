@@ -33,6 +33,7 @@ const OURS: &[(&str, Ours)] = &[
     ("quit", Whole("exit")),
     ("interrupt", Whole("pause")),
     ("info registers", Whole("r")),
+    ("info regs", Whole("r")),
     ("info all-registers", Whole("r")),
     ("info threads", Whole("~")),
     ("info", Whole(".status")),
@@ -135,6 +136,7 @@ mod tests {
         let ours = |typed: &str, ours: &str| Some((typed.to_owned(), Foreign::Line(ours.to_owned())));
         assert_eq!(said("info thr"), ours("info thr", "~"));
         assert_eq!(said("INFO reg rax"), ours("INFO reg", "r"));
+        assert_eq!(said("info regs"), ours("info regs", "r"));
         assert_eq!(said("info"), ours("info", ".status"));
         assert_eq!(said("info line 3"), ours("info", ".status"));
         assert_eq!(said("info br"), Some(("info br".to_owned(), Foreign::NotYet)));
