@@ -152,7 +152,7 @@ impl arch::Core for Svm {
         // SAFETY: by C1 nobody else refers to the control blocks; `enter` filled the guest's from this core's Linux, with
         // the intercepts, maps and nested tables that keep root's frames, ports and registers from it.
         unsafe { run::run(&mut self.gprs, self.vmcb_pa, self.host_pa) };
-        // QEMU's exit clears a bit among this core's pending interrupts without its lock (`do_vmexit`; mended after 10.1), so
+        // QEMU's exit clears a bit among this core's pending interrupts without its lock (7.2, `do_vmexit`), so
         // one that another thread sets at that moment is lost: the APIC has it, the core never takes it. On silicon this
         // is two moves.
         x86::renew_task_priority();
