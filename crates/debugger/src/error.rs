@@ -97,6 +97,8 @@ pub enum Error {
     },
     /// Linux was asked to unload the hypervisor and did not say within this many seconds that it did.
     UnloadSilent(u64),
+    /// After a fetch the machine could not be halted again: this core was silent.
+    FetchUnhalted(u64),
     /// A fetch was asked for, and the debuggee went away.
     FetchLost,
 }

@@ -28,6 +28,8 @@ pub enum News {
     Goodbye(u64),
     /// Every core is halted, and it was not the answer to a request.
     Halted(Halted),
+    /// It should have halted and did not: this core was silent.
+    Silent(u64),
     /// A fault of root's own, in its own words.
     LastWords(String),
     /// Somebody speaks another revision of the link or of the requests.
@@ -103,8 +105,8 @@ impl Inbox {
         self.changed.notify_all();
     }
 
-    /// Waits until there is news, or the program is to end, while a prompt is open, and knocks until it is closed: every `again`, since a knock
-    /// may come before anybody listens. Returns false once the inbox is closed.
+    /// Waits until there is news, or the program is to end, while a prompt is open, and knocks until it is closed: every
+    /// `again`, since a knock may come before anybody listens. Returns false once the inbox is closed.
     pub fn knock(&self, again: Duration, mut knock: impl FnMut()) -> bool {
         let mut queue = self.queue();
         while !queue.closed && (queue.news.is_empty() && !queue.ending || !queue.open) {

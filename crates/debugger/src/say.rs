@@ -156,6 +156,11 @@ pub fn error(error: &Error, typed: &Line) -> Said {
             Said::new("unload", format!("the debuggee did not say within {seconds} s that the hypervisor is unloaded"))
                 .try_line(".status")
         }
+        Error::FetchUnhalted(core) => Said::of_root(
+            code::CORE_SILENT,
+            format!("the pages are there, but core {core:x} did not halt again: the debuggee runs, and nothing was reserved"),
+        )
+        .try_line("pause"),
         Error::FetchLost => Said::new("away", "the debuggee went away while it fetched pages; nothing was reserved"),
     }
 }
@@ -418,6 +423,10 @@ pub fn news(news: &News) -> (&'static str, String) {
             },
         ),
         News::Halted(context) => ("halted", halted(context)),
+        News::Silent(core) => (
+            "silent",
+            format!("it should have halted, and core {core:x} did not within the limit: the debuggee runs on; try: pause"),
+        ),
         News::LastWords(words) => {
             let lines: Vec<String> = words.lines().map(|line| format!("  | {line}")).collect();
             ("last-words", format!("root's last words:\n{}", lines.join("\n")))

@@ -188,6 +188,7 @@ impl Session {
             }
             News::Lost | News::Goodbye(_) | News::LastWords(_) => self.state = State::Away,
             News::Halted(halted) => self.state = State::Halted(halted.core),
+            News::Silent(_) => self.state = State::Running,
             News::OtherVersion(_) => {}
         }
     }
@@ -302,6 +303,9 @@ impl Session {
                 && matches!(halted.reason, reason::FETCHED | reason::FETCH_FAILED)
             {
                 return Ok(Ok(halted));
+            }
+            if let News::Silent(core) = news {
+                return Err(Error::FetchUnhalted(core));
             }
             self.show(&news);
             if self.state == State::Away || matches!(news, News::Met { how: Met::Back | Met::Unannounced, .. }) {
