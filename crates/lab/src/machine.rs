@@ -34,7 +34,6 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A guest that runs.
 pub struct Machine {
     control: Control,
-    monitor: Monitor,
     terminal: UnixStream,
     pub(crate) feed: Option<Arc<Feed>>,
     pub(crate) program: Option<PathBuf>,
@@ -60,8 +59,8 @@ impl Machine {
         let control = Control::new(process.accept(control)?).map_err(|error| process.socket("control channel", &error))?;
         let terminal = process.accept(terminal)?;
         let monitor = Monitor::new(process.accept(monitor)?).map_err(|error| process.socket("monitor", &error))?;
-        let machine =
-            Self { control, monitor, terminal, feed: None, program: contents.program, inserts: contents.inserts, process };
+        process.adopt(monitor);
+        let machine = Self { control, terminal, feed: None, program: contents.program, inserts: contents.inserts, process };
         machine.ready(1, BOOT_LIMIT)?;
         Ok(machine)
     }
@@ -238,7 +237,7 @@ impl Machine {
     /// # Errors
     /// [`Fault::Monitor`] if it refuses.
     pub fn qmp(&mut self, command: &str, arguments: &serde_json::Value) -> Result<serde_json::Value, Error> {
-        let answer = self.monitor.execute(command, arguments).map_err(|error| self.process.socket("monitor", &error))?;
+        let answer = self.process.ask_monitor(command, arguments).map_err(|error| self.process.socket("monitor", &error))?;
         match answer.get("return") {
             Some(result) => Ok(result.clone()),
             None => Err(self.fault(Fault::Monitor { command: command.to_owned(), answer: answer.to_string() })),

@@ -10,6 +10,7 @@ use std::{
 /// The longest a command of ours takes to be answered.
 const LIMIT: Duration = Duration::from_secs(10);
 
+#[derive(Debug)]
 pub(crate) struct Monitor {
     writer: UnixStream,
     reader: BufReader<UnixStream>,

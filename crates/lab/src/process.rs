@@ -8,10 +8,12 @@ use crate::{
     control::NoAnswer,
     error::{Error, Fault, GuestError, tail},
     health,
+    monitor::Monitor,
     qemu::{self, file},
     run::Run,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::{Value, json};
 use std::{
     fs, io,
     os::unix::net::{UnixListener, UnixStream},
@@ -31,12 +33,13 @@ const COMPLAINTS_MAX: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Process {
     qemu: Mutex<Child>,
+    monitor: Mutex<Option<Monitor>>,
     run: Run,
 }
 
 impl Process {
     pub(crate) fn new(qemu: Child, run: Run) -> Self {
-        Self { qemu: Mutex::new(qemu), run }
+        Self { qemu: Mutex::new(qemu), monitor: Mutex::new(None), run }
     }
 
     pub(crate) fn run(&self) -> &Run {
@@ -45,6 +48,34 @@ impl Process {
 
     pub(crate) fn qemu(&self) -> MutexGuard<'_, Child> {
         self.qemu.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// QEMU's monitor, once it is connected.
+    pub(crate) fn adopt(&self, monitor: Monitor) {
+        *self.monitor.lock().unwrap_or_else(PoisonError::into_inner) = Some(monitor);
+    }
+
+    /// Has the monitor execute a command.
+    pub(crate) fn ask_monitor(&self, command: &str, arguments: &Value) -> io::Result<Value> {
+        let mut monitor = self.monitor.lock().unwrap_or_else(PoisonError::into_inner);
+        monitor.as_mut().ok_or(io::ErrorKind::NotConnected)?.execute(command, arguments)
+    }
+
+    /// A guest that is late may hang: where its processors are, twice, goes into its folder. What cannot be asked is not
+    /// written.
+    fn write_processors(&self) {
+        let mut text = String::new();
+        for look in 1..=2 {
+            for command in ["info registers -a", "info lapic 0", "info lapic 1", "info pic"] {
+                let Ok(answer) = self.ask_monitor("human-monitor-command", &json!({ "command-line": command })) else { break };
+                let shown = answer["return"].as_str().unwrap_or_default().replace('\r', "");
+                // Vector registers tell nothing here.
+                let shown: Vec<&str> = shown.lines().filter(|line| !line.starts_with(['X', 'Y'])).collect();
+                text += &format!("look {look}: {command}\n{}\n\n", shown.join("\n"));
+            }
+        }
+        // The error that is on its way tells more than this one could.
+        let _ = fs::write(self.run.path(file::PROCESSORS), text);
     }
 
     /// How QEMU ended, if it did.
@@ -80,6 +111,7 @@ impl Process {
     }
 
     pub(crate) fn late(&self, awaited: &str, limit: Duration) -> Error {
+        self.write_processors();
         self.fault(Fault::Late { awaited: awaited.to_owned(), limit, seen: String::new() })
     }
 

@@ -89,6 +89,8 @@ pub(crate) mod file {
     pub(crate) const MONITOR: &str = "monitor.sock";
     pub(crate) const INITRAMFS: &str = "initramfs.cpio";
     pub(crate) const QEMU_SAID: &str = "qemu.log";
+    /// Where the processors were when a wait ran out.
+    pub(crate) const PROCESSORS: &str = "processors.log";
 }
 
 impl Hardware {
