@@ -7,7 +7,10 @@
 #include <linux/workqueue.h>
 #include "internal.h"
 
+/* A fetch at the prompt waits for the next look: 50 ms, which no person notices and no idle core either. */
 #define LOOK_EVERY (HZ / 20)
+/* Every so many looks root is asked to look at its UART: half a second, as long as a prompt waits before it asks again. */
+#define UART_LOOKS 10
 
 static void look(struct work_struct *work);
 static void unload(struct work_struct *work);
@@ -59,6 +62,8 @@ static bool dying_now(void)
 
 static void look(struct work_struct *work)
 {
+	static unsigned int looks;
+	u64 none = 0, zero = 0;
 	bool over = false;
 
 	mutex_lock(&hyperkd.lock);
@@ -71,6 +76,8 @@ static void look(struct work_struct *work)
 			hyperkd_time_follow(true);
 			if (frames)
 				fetch(frames, READ_ONCE(hyperkd.doorbell->run_wanted));
+			if (hyperkd.linked && ++looks % UART_LOOKS == 0)
+				hyperkd_hypercall(HYPERKD_HYPERCALL_LOOK, &none, &zero);
 			if (READ_ONCE(hyperkd.doorbell->unload_wanted))
 				schedule_work(&unloading);
 		}

@@ -181,6 +181,9 @@ pub mod hypercall {
     /// A breakpoint written into kernel code: halts every core when the link is there, else does nothing.
     /// Result: a code.
     pub const BREAK: u64 = BASE + 6;
+    /// The worker's look now and then: if bytes wait on the UART and nobody was called for them, root calls.
+    /// Result: a code.
+    pub const LOOK: u64 = BASE + 8;
     /// As [`CALL`], when Linux could not give the frames it was asked for: the answer says so.
     pub const CALL_AGAIN: u64 = BASE + 7;
 }

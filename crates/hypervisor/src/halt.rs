@@ -9,7 +9,7 @@
 //! **Cost**: an NMI to each core; while halted every core spins. **Proof**: `tests/halt.rs`, 200 halts asked for from both cores.
 
 use crate::arch::{Core, Event, x86};
-use crate::limits::HALT_WAIT_MS;
+use crate::limits::{HALT_WAIT_MS, KICK_AGAIN_MS};
 use crate::root::{HALTED, OUT, ROOT, RUNNING};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 
@@ -76,6 +76,7 @@ impl Halt {
             }
         }
         let start = x86::tsc();
+        let mut kicked = start;
         for (number, record) in ROOT.cores_in() {
             while number != core && record.state.load(SeqCst) == RUNNING {
                 ROOT.acknowledge_flush(core);
@@ -83,6 +84,10 @@ impl Halt {
                     self.wanted.store(false, SeqCst);
                     self.owner.store(NOBODY, SeqCst);
                     return Err(Silent { core: number });
+                }
+                if x86::tsc().wrapping_sub(kicked) > ROOT.ticks(KICK_AGAIN_MS) {
+                    kicked = x86::tsc();
+                    record.kick_again();
                 }
                 x86::relax();
             }

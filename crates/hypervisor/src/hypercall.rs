@@ -34,6 +34,10 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32) {
             farewell(rbx);
             (code::SUCCESS.into(), rbx, rcx)
         }
+        hypercall::LOOK => {
+            line::ring_for_waiting();
+            (code::SUCCESS.into(), rbx, rcx)
+        }
         hypercall::FETCH_ENDED | hypercall::BREAK => (code::SUCCESS.into(), rbx, rcx),
         // Another hypervisor's call, or nobody's: as on a machine without one.
         _ => return cpu.inject(Event::UndefinedInstruction),

@@ -7,6 +7,8 @@ pub const LAST_EXITS: usize = 16;
 /// How long one core waits for the others to halt, in milliseconds: an NMI takes microseconds; a core that is silent for
 /// so long runs below us (system management mode) or is dead.
 pub const HALT_WAIT_MS: u64 = 1000;
+/// A core that has not come after so many milliseconds is kicked again.
+pub const KICK_AGAIN_MS: u64 = 50;
 /// How often a halt that nobody at the prompt waits for (a fetch, a breakpoint) is tried before it is told as not done.
 pub const HALT_TRIES: u32 = 5;
 /// Bytes of last words, on the fault stack.

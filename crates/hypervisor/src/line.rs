@@ -120,6 +120,13 @@ fn introduce(line: &mut Server) {
     }
 }
 
+/// Calls the link's core for bytes that wait: its own ring may have been lost (QEMU 7.2, see `arch/svm/core.rs`).
+pub fn ring_for_waiting() {
+    if waiting() {
+        ROOT.core(CORE.load(SeqCst)).kick();
+    }
+}
+
 /// Whether bytes wait.
 #[must_use]
 pub fn waiting() -> bool {

@@ -144,6 +144,15 @@ impl CoreRecord {
         }
     }
 
+    /// Sends the NMI once more to a core that has not taken it: QEMU 7.2 can lose one at an exit (see `arch/svm/core.rs`).
+    /// If it was only late, one more NMI comes than is asked for, and is swallowed.
+    pub fn kick_again(&self) {
+        if self.kicked() {
+            self.late.store(true, SeqCst);
+            x86::apic::send_nmi(self.apic.load(Relaxed));
+        }
+    }
+
     /// Whether somebody kicked this core. The NMI counts as arrived: the caller has just taken one.
     pub fn take_kick(&self) -> bool {
         // Between the two steps of `kick` its NMI may not have been sent yet; the sender is in root and about to, unless

@@ -139,9 +139,13 @@ impl Prompt {
     pub(crate) fn on_host(program: &Path, arguments: &[&str], home: &Path, guest: Option<Arc<Process>>) -> Result<Self, Error> {
         let unstarted = |source: io::Error| Error::Start { command: program.display().to_string(), source };
         let (master, terminal) = open_terminal().map_err(unstarted)?;
-        // setsid makes the terminal the session's own, then setpriv ties the process to ours; both become the next.
+        // setsid makes the terminal the session's own, env lets CTRL+C through even where ours is ignored (a job in the
+        // background), then setpriv ties the process to ours; each becomes the next.
         let mut command = Command::new("setsid");
-        command.args(["-c", "setpriv", "--pdeathsig", "KILL", "--"]).arg(program).args(arguments);
+        command
+            .args(["-c", "env", "--default-signal=INT", "setpriv", "--pdeathsig", "KILL", "--"])
+            .arg(program)
+            .args(arguments);
         command.env("HOME", home).env("TERM", "xterm").env_remove("NO_COLOR");
         for variable in ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"] {
             command.env_remove(variable);
