@@ -120,7 +120,7 @@ fn introduce(line: &mut Server) {
     }
 }
 
-/// Calls the link's core for bytes that wait: its own ring may have been lost (QEMU 7.2, see `arch/svm/core.rs`).
+/// Calls the link's core for bytes that wait: its own ring may have been lost (QEMU 7.2: see the floor's `run`).
 pub fn ring_for_waiting() {
     if waiting() {
         ROOT.core(CORE.load(SeqCst)).kick();

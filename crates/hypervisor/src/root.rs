@@ -144,7 +144,7 @@ impl CoreRecord {
         }
     }
 
-    /// Sends the NMI once more to a core that has not taken it: QEMU 7.2 can lose one at an exit (see `arch/svm/core.rs`).
+    /// Sends the NMI once more to a core that has not taken it: QEMU 7.2 can lose one at an exit (see the floor's `run`).
     /// If it was only late, one more NMI comes than is asked for, and is swallowed.
     pub fn kick_again(&self) {
         if self.kicked() {
