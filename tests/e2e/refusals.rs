@@ -52,7 +52,9 @@ fn a_processor_of_another_vendor_is_told_so() -> Result {
 /// set EFER.SVME without leaving one.
 #[test]
 fn an_extension_that_is_in_use_is_left_to_whom_uses_it() -> Result {
+    // One core: inserting KVM patches the kernel, which QEMU 7.2 (TCG) with several cores does not always survive.
     let mut machine = Machine::builder()
+        .cpus(1)
         .with_kernel_module("kvm_amd")
         .with_guest_program(&guest::program("kvm_machine"))
         .with_guest_module(&guest::module("svme"))
@@ -69,7 +71,7 @@ fn an_extension_that_is_in_use_is_left_to_whom_uses_it() -> Result {
     assert!(said.contains("SVM is in use already, by kvm_amd") && said.contains("rmmod kvm_amd"), "{said}");
     machine.kill_job(running)?;
     // KVM with no machine does not use the extension.
-    assert!(guest::until_ok(&mut machine, "hyperdbg -x load")?.contains("loaded on 2 cores"));
+    assert!(guest::until_ok(&mut machine, "hyperdbg -x load")?.contains("loaded on 1 core"));
     machine.hyperdbg_ok(&["unload"])?;
     Ok(machine.console_is_healthy()?)
 }
