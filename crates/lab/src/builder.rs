@@ -197,6 +197,8 @@ impl Builder {
 
     fn files(&self, lab: &Lab, contents: &mut Contents) -> Result<Files, Error> {
         let mut files = Files::base(&lab.busybox()?);
+        let polled = lab.guest_program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("guest/polled.c"))?;
+        files.host(&polled, "/lab/polled", 0o755);
         if self.hypervisor {
             let hypervisor = lab.hypervisor()?;
             files.host(&hypervisor.module, "/hyperkd.ko", 0o644);
