@@ -12,7 +12,7 @@ fn cargo(words: &[&str], environment: &[(&str, &str)]) -> bool {
 
 /// Would catch an interleaving of two or three cores, or of an NMI, that loses or doubles a unit (`tests/loom.rs`).
 #[test]
-#[ignore = "minutes"]
+#[ignore = "nightly: minutes"]
 fn every_interleaving_keeps_every_unit() {
     let words = ["test", "--release", "-p", "reserve", "--test", "loom", "--", "--nocapture"];
     assert!(cargo(&words, &[("RUSTFLAGS", "--cfg loom")]));
@@ -20,7 +20,7 @@ fn every_interleaving_keeps_every_unit() {
 
 /// Would catch the one sequence in a million that the few hundred of every day do not (`tests/model.rs`).
 #[test]
-#[ignore = "minutes"]
+#[ignore = "nightly: minutes"]
 fn a_million_sequences_do_what_the_model_does() {
     let words = ["test", "--release", "-p", "reserve", "--test", "model", "--", "--nocapture"];
     assert!(cargo(&words, &[("PROPTEST_CASES", "1000000")]));

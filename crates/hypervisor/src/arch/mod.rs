@@ -183,8 +183,6 @@ pub trait Machine: Sized {
     fn prepare(frames: &mut Frames) -> Result<(), NoFrame>;
     /// Accesses to these ports come to root from now on.
     fn own_ports(first: u16, count: u16);
-    /// Frames that [`Machine::hide`] would take for this block.
-    fn tables_to_hide(block: Block) -> u32;
     /// Takes a block out of the guest's sight: it reads zeros there and may not write. The caller flushes every core.
     ///
     /// # Errors

@@ -103,9 +103,6 @@ impl Machine for Model {
         Ok(())
     }
     fn own_ports(_: u16, _: u16) {}
-    fn tables_to_hide(_: Block) -> u32 {
-        0
-    }
     fn hide(_: Block, _: &mut Frames) -> Result<(), NoFrame> {
         Ok(())
     }

@@ -64,10 +64,6 @@ impl Machine for Amd {
         }
     }
 
-    fn tables_to_hide(block: Block) -> u32 {
-        SHARED.lock().npt.tables_to_hide(block)
-    }
-
     fn hide(block: Block, frames: &mut Frames) -> Result<(), NoFrame> {
         SHARED.lock().npt.hide(block, &mut || frames(1).map(claim))
     }

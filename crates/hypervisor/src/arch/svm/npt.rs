@@ -67,7 +67,7 @@ impl Npt {
     }
 
     /// Tables that the next [`Npt::hide`] of this block will need: 0, 1 or 2.
-    #[must_use]
+    #[cfg(test)]
     pub fn tables_to_hide(&self, block: Block) -> u32 {
         let Some((gib, slot)) = self.gib(block.pfn) else { return 0 };
         let entry = gib.get(slot);
