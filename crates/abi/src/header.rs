@@ -73,7 +73,7 @@ fn kinds_and_codes(out: &mut impl Write) -> Result {
             "HYPERKD_KERNEL_UNSUPPORTED" = code::KERNEL_UNSUPPORTED,
             "HYPERKD_LACK_SME" = code::lack::SME,
             "HYPERKD_LACK_CORES" = code::lack::CORES,
-        "HYPERKD_LACK_RAM" = code::lack::RAM,
+            "HYPERKD_LACK_RAM" = code::lack::RAM,
         ]
     );
     Ok(())
@@ -140,10 +140,10 @@ fn boot_page(out: &mut impl Write) -> Result {
             "HYPERKD_HYPERCALL_FETCH_ENDED" = boot::hypercall::FETCH_ENDED,
             "HYPERKD_HYPERCALL_LEAVE" = boot::hypercall::LEAVE,
             "HYPERKD_HYPERCALL_ENTERED" = boot::hypercall::ENTERED,
-        "HYPERKD_HYPERCALL_GOODBYE" = boot::hypercall::GOODBYE,
+            "HYPERKD_HYPERCALL_GOODBYE" = boot::hypercall::GOODBYE,
             "HYPERKD_HYPERCALL_BREAK" = boot::hypercall::BREAK,
             "HYPERKD_HYPERCALL_LOOK" = boot::hypercall::LOOK,
-        "HYPERKD_HYPERCALL_CALL_AGAIN" = boot::hypercall::CALL_AGAIN,
+            "HYPERKD_HYPERCALL_CALL_AGAIN" = boot::hypercall::CALL_AGAIN,
             "HYPERKD_GOODBYE_REBOOT" = request::goodbye::REBOOT,
             "HYPERKD_GOODBYE_SLEEP" = request::goodbye::SLEEP,
             "HYPERKD_GOODBYE_UNLOAD" = request::goodbye::UNLOAD,

@@ -23,7 +23,7 @@ fn refusal(why: CannotEnter) -> u64 {
 pub unsafe fn enter<M: Machine>(core: u32, boot_pa: u64, core_pa: u64) -> u64 {
     // SAFETY: the boot page lies below 4 GiB or inside RAM; both are mapped by the caller's promise, and this much of the
     // direct map is all that the next line reads.
-    unsafe { direct::set_end(boot_pa + FRAME_BYTES) };
+    unsafe { direct::reaches(boot_pa + FRAME_BYTES) };
     let mut bytes = [0; size_of::<Boot>()];
     let Some(boot) = direct::copy_out(boot_pa, &mut bytes).then(|| Boot::read_from_bytes(&bytes).ok()).flatten() else {
         return u64::from(code::BOOT_VERSION);
@@ -32,7 +32,7 @@ pub unsafe fn enter<M: Machine>(core: u32, boot_pa: u64, core_pa: u64) -> u64 {
         return u64::from(code::BOOT_VERSION);
     }
     // SAFETY: the module mapped as much.
-    unsafe { direct::set_end(boot.ram_end_pfn * FRAME_BYTES) };
+    unsafe { direct::reaches(boot.ram_end_pfn * FRAME_BYTES) };
     let come_in = || match core_pa {
         0 => prepare::<M>(&boot),
         // SAFETY: the caller's promise, and `prepare` has run before: the module calls in this order.

@@ -13,15 +13,15 @@
 use abi::boot::FRAME_BYTES;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// End of RAM in bytes; set once while the image is prepared, before any other core enters.
+/// End of RAM in bytes.
 static END: AtomicU64 = AtomicU64::new(0);
 
-/// Says where RAM ends.
+/// Says that RAM reaches at least this far. It never becomes less: every core says so when it enters, while others read.
 ///
 /// # Safety
 /// `[0, end)` is mapped at [`DIRECT_VA`] (D1).
-pub unsafe fn set_end(end: u64) {
-    END.store(end, Relaxed);
+pub unsafe fn reaches(end: u64) {
+    END.fetch_max(end, Relaxed);
 }
 
 /// Where physical address 0 lies.
@@ -211,6 +211,16 @@ pub mod arena {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Would catch a core that enters and, for a moment, takes from the others what they read.
+    #[test]
+    fn ram_never_becomes_less() {
+        // SAFETY: the frame is this test's alone.
+        let frame = unsafe { Frame::claim(arena::run(1).unwrap()) };
+        // SAFETY: the arena reaches further than that.
+        unsafe { reaches(FRAME_BYTES) };
+        assert_eq!(read(frame.pa()), Some(0));
+    }
 
     /// Would catch an address of the guest's choosing that reaches beyond RAM, or a torn word.
     #[test]
