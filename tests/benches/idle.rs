@@ -22,6 +22,14 @@ fn fastest(machine: &mut Machine, runs: usize) -> Result<f64> {
     Ok(best)
 }
 
+/// The same with the hypervisor loaded, which it is not before and after.
+fn under_root(machine: &mut Machine, runs: usize) -> Result<f64> {
+    machine.hyperdbg_ok(&["load"])?;
+    let with = fastest(machine, runs)?;
+    machine.hyperdbg_ok(&["unload"])?;
+    Ok(with)
+}
+
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -34,21 +42,12 @@ fn compare(machine: &mut Machine, pairs: usize, runs: usize, unit: &str) -> Resu
     fastest(machine, 1)?;
     for pair in 0..pairs {
         // Which one comes first changes, so that neither always follows the other.
-        let mut with = None;
-        if pair % 2 == 1 {
-            machine.hyperdbg_ok(&["load"])?;
-            with = Some(fastest(machine, runs)?);
-            machine.hyperdbg_ok(&["unload"])?;
-        }
-        let without = fastest(machine, runs)?;
-        let with = match with {
-            Some(with) => with,
-            None => {
-                machine.hyperdbg_ok(&["load"])?;
-                let with = fastest(machine, runs)?;
-                machine.hyperdbg_ok(&["unload"])?;
-                with
-            }
+        let (without, with) = if pair % 2 == 0 {
+            let without = fastest(machine, runs)?;
+            (without, under_root(machine, runs)?)
+        } else {
+            let with = under_root(machine, runs)?;
+            (fastest(machine, runs)?, with)
         };
         println!("{pair:>4}  {without:>8.1}  {with:>6.1}  {:.3}", without / with);
         unloaded.push(without);

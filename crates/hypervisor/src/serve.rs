@@ -172,16 +172,15 @@ pub fn halt<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, fetched: u64) {
     if !ROOT.linked.load(SeqCst) {
         return;
     }
-    for _ in 1..HALT_TRIES {
-        if HALT.stop(cpu, core).is_ok() {
-            return tell::<M>(cpu, core, why, fetched);
+    let mut silent = 0;
+    for _ in 0..HALT_TRIES {
+        match HALT.stop(cpu, core) {
+            Ok(()) => return tell::<M>(cpu, core, why, fetched),
+            Err(Silent { core }) => silent = core,
         }
     }
-    match HALT.stop(cpu, core) {
-        Ok(()) => tell::<M>(cpu, core, why, fetched),
-        // The halt was promised, so that it did not come is told.
-        Err(Silent { core }) => line::notice(notice::SILENT, Number { value: core.into() }.as_bytes()),
-    }
+    // The halt was promised, so that it did not come is told.
+    line::notice(notice::SILENT, Number { value: silent.into() }.as_bytes());
 }
 
 fn tell<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, fetched: u64) {

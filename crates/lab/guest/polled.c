@@ -1,8 +1,9 @@
 /*
  * Has Linux poll the UARTs that are named instead of waiting for their interrupts.
  *
- * The lab's channels to the guest fell silent now and then (QEMU 7.2, both cores idle, no interrupt pending anywhere, the
- * UART's edge lost), and with them tests that had nothing to do with it. A port without an interrupt line is looked at by
+ * The lab's channels to the guest fell silent now and then (QEMU 7.2, both cores idle, no interrupt pending anywhere), and
+ * with them tests that had nothing to do with it. That a UART's edge was lost is not proven: the agent dropped parts of
+ * requests then (see there), and this may be more than is needed. A port without an interrupt line is looked at by
  * a timer of Linux' 8250 driver (drivers/tty/serial/8250/8250_core.c, serial8250_timeout).
  */
 #include <fcntl.h>
