@@ -6,13 +6,13 @@ use tests::{Result, guest, wire::Wire};
 use zerocopy::IntoBytes;
 
 /// Frames that hold these bytes at this place, as one core sees them.
-fn found(machine: &mut Machine, core: u32, needle: &[u8], at: usize) -> Result<u64> {
+fn found(machine: &mut Machine, core: u32, needle: &[u8], at: usize) -> Result<Vec<u64>> {
     let hex: String = needle.iter().map(|byte| format!("{byte:02x}")).collect();
     let here = "/sys/module/peek/parameters";
     let script = format!("echo {hex} >{here}/needle; echo {at} >{here}/at; taskset -c {core} cat {here}/look");
     let numbers = numbers(&machine.ok(&script)?)?;
     assert!(numbers[0] > 200_000, "it looked at {} frames of a gigabyte", numbers[0]);
-    Ok(numbers[1])
+    Ok(numbers[1..].to_vec())
 }
 
 /// Frames that one core cannot write to, and how many of them read as zeros; none may take a write after all.
@@ -43,9 +43,9 @@ fn linux_sees_nothing_of_root_and_cannot_strike_it() -> Result {
     machine.ok("insmod /peek.ko")?;
     let mut copies = Vec::new();
     for (needle, at) in needles {
-        let count = found(&mut machine, 0, needle, at)?;
-        assert!(count >= 1, "the module's own copy is not found, so the search is worth nothing");
-        copies.push(count);
+        let frames = found(&mut machine, 0, needle, at)?;
+        assert!(!frames.is_empty(), "the module's own copy is not found, so the search is worth nothing");
+        copies.push(frames);
     }
     // What Linux itself made read-only.
     let before = struck(&mut machine, 0)?;
@@ -55,7 +55,9 @@ fn linux_sees_nothing_of_root_and_cannot_strike_it() -> Result {
     let ledger: Ledger = wire.get(op::LEDGER, &[])?;
     for core in 0..2 {
         for ((needle, at), copies) in needles.into_iter().zip(&copies) {
-            assert_eq!(found(&mut machine, core, needle, at)?, *copies, "core {core} sees root's image");
+            // Linux' own copies may go meanwhile (free frames that still held one are used again); none may come.
+            let now = found(&mut machine, core, needle, at)?;
+            assert!(now.iter().all(|frame| copies.contains(frame)), "core {core} sees root's image: {now:?}, before {copies:?}");
         }
         let faults = nested_faults(&mut wire, core.into())?;
         let now = struck(&mut machine, core)?;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0 OR MIT)
 /*
  * Looks at every frame of RAM through the kernel's direct map, on the core that asks.
- * `cat /sys/module/peek/parameters/look`: FRAMES FOUND, where FOUND counts frames that hold `needle` (hex) at byte `at`.
+ * `cat /sys/module/peek/parameters/look`: FRAMES PFN..., how many it looked at and which of them hold `needle` (hex) at
+ * byte `at`; E2BIG if those are more than fit the answer.
  * `cat .../strike`: UNWRITABLE BLANK WRITTEN: frames that a locked "or 0" of their first word faults on, those of them
  * that read as zeros from end to end, and those that took a plain write after all.
  */
@@ -15,6 +16,7 @@
 #include <asm/asm.h>
 
 #define NEEDLE_MAX 32
+#define FOUND_MAX 32
 
 static char *needle = "";
 module_param(needle, charp, 0644);
@@ -55,8 +57,10 @@ static unsigned long frames_end(void)
 
 static int look(char *text, const struct kernel_param *unused)
 {
-	unsigned long pfn, frames = 0, found = 0;
+	unsigned long pfn, frames = 0, found[FOUND_MAX];
+	unsigned int n, many = 0;
 	u8 wanted[NEEDLE_MAX];
+	int length;
 	const size_t bytes = strlen(strim(needle)) / 2;
 
 	if (!bytes || bytes > NEEDLE_MAX || at + bytes > PAGE_SIZE || hex2bin(wanted, needle, bytes))
@@ -67,9 +71,16 @@ static int look(char *text, const struct kernel_param *unused)
 		if (!here)
 			continue;
 		frames++;
-		found += !memcmp(here + at, wanted, bytes);
+		if (memcmp(here + at, wanted, bytes))
+			continue;
+		if (many == FOUND_MAX)
+			return -E2BIG;
+		found[many++] = pfn;
 	}
-	return sysfs_emit(text, "%lu %lu\n", frames, found);
+	length = sysfs_emit(text, "%lu", frames);
+	for (n = 0; n < many; n++)
+		length += sysfs_emit_at(text, length, " %lu", found[n]);
+	return length + sysfs_emit_at(text, length, "\n");
 }
 
 static int strike(char *text, const struct kernel_param *unused)
