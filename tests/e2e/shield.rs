@@ -57,7 +57,10 @@ fn linux_sees_nothing_of_root_and_cannot_strike_it() -> Result {
         for ((needle, at), copies) in needles.into_iter().zip(&copies) {
             // Linux' own copies may go meanwhile (free frames that still held one are used again); none may come.
             let now = found(&mut machine, core, needle, at)?;
-            assert!(now.iter().all(|frame| copies.contains(frame)), "core {core} sees root's image: {now:?}, before {copies:?}");
+            assert!(
+                now.iter().all(|frame| copies.contains(frame)),
+                "core {core} sees root's image: {now:?}, before {copies:?}"
+            );
         }
         let faults = nested_faults(&mut wire, core.into())?;
         let now = struck(&mut machine, core)?;

@@ -180,12 +180,24 @@ fn current(images: &Path, progress: Progress) -> Result<String, Error> {
                 .ok_or_else(|| refuse(updated.err().unwrap_or_else(|| format!("apt knows no linux-headers{FLAVOUR}"))))?
         }
     };
-    if !images.join(&version).exists() {
-        fetch(&version, images, progress)?;
+    let no = match bring(&version, images, progress) {
+        Ok(()) => return Ok(version),
+        Err(no) => no,
+    };
+    // Lists of another day name a version that the archive no longer has. Failing has fetched them anew: what is it now?
+    match candidate().filter(|now| *now != version) {
+        Some(now) => bring(&now, images, progress).map(|()| now),
+        None => Err(no),
+    }
+}
+
+/// Image and headers of one version.
+fn bring(version: &str, images: &Path, progress: Progress) -> Result<(), Error> {
+    if !images.join(version).exists() {
+        fetch(version, images, progress)?;
     }
     let headers = Path::new(SOURCES).join(format!("{HEADERS}{version}")).join("Makefile");
-    packages::install(&[package(&format!("{HEADERS}{version}"), &headers.to_string_lossy())], progress)?;
-    Ok(version)
+    packages::install(&[package(&format!("{HEADERS}{version}"), &headers.to_string_lossy())], progress)
 }
 
 /// The version that the meta package of the headers stands for now.
