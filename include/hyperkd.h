@@ -21,7 +21,7 @@
 #endif
 
 /* Revision of everything below; module, image and programs refuse each other when it differs. */
-#define HYPERKD_PROTOCOL 0x1ull
+#define HYPERKD_PROTOCOL 0x2ull
 
 /* What one count of `prealloc TYPE` buys. */
 typedef enum _DEBUGGER_PREALLOC_COMMAND_TYPE {
@@ -33,6 +33,7 @@ typedef enum _DEBUGGER_PREALLOC_COMMAND_TYPE {
 	DEBUGGER_PREALLOC_COMMAND_TYPE_BIG_EVENT = 5,
 	DEBUGGER_PREALLOC_COMMAND_TYPE_REGULAR_SAFE_BUFFER = 6,
 	DEBUGGER_PREALLOC_COMMAND_TYPE_BIG_SAFE_BUFFER = 7,
+	DEBUGGER_PREALLOC_COMMAND_TYPE_BREAKPOINT = 8,
 } DEBUGGER_PREALLOC_COMMAND_TYPE;
 
 /* Status. */
@@ -43,6 +44,9 @@ typedef enum _DEBUGGER_PREALLOC_COMMAND_TYPE {
 #define HYPERKD_COUNT_TOO_LARGE 0xc0001011ull
 #define HYPERKD_BANK_SHORT 0xc0001012ull
 #define HYPERKD_KERNEL_OUT_OF_MEMORY 0xc0001013ull
+#define HYPERKD_USED_UP 0xc0001014ull
+#define HYPERKD_INJECTED 0xc0001015ull
+#define HYPERKD_UNBALANCED 0xc0001016ull
 #define HYPERKD_NOT_LOADED 0xc0001020ull
 #define HYPERKD_STILL_LEAVING 0xc0001038ull
 #define HYPERKD_BOOT_VERSION 0xc0001036ull
@@ -90,14 +94,64 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_load, detail) == 12);
 HYPERKD_ASSERT(offsetof(struct hyperkd_load, cores) == 16);
 HYPERKD_ASSERT(offsetof(struct hyperkd_load, flags) == 20);
 
+/* One type in the ledger; name is ASCII, zero-filled. */
+struct hyperkd_ledger_row {
+	char name[24];
+	uint64_t unit_bytes;
+	uint64_t reserved;
+	uint64_t free;
+	uint64_t used;
+	uint64_t high_water;
+	uint64_t refused;
+	uint64_t refilled;
+	uint64_t kept;
+	uint64_t low;
+	uint64_t target;
+	uint64_t high;
+};
+HYPERKD_ASSERT(sizeof(struct hyperkd_ledger_row) == 112);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger_row, name) == 0);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger_row, unit_bytes) == 24);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger_row, reserved) == 32);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger_row, free) == 40);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger_row, used) == 48);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger_row, high_water) == 56);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger_row, refused) == 64);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger_row, refilled) == 72);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger_row, kept) == 80);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger_row, low) == 88);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger_row, target) == 96);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger_row, high) == 104);
+
+#define HYPERKD_KINDS 0x9ull
+
+/* What the reserve has, by type, and the pages it is made of. */
+struct hyperkd_ledger {
+	struct hyperkd_ledger_row kinds[HYPERKD_KINDS];
+	uint64_t frames;
+	uint64_t frames_root;
+	uint64_t frames_free;
+	uint64_t frames_kinds;
+	uint64_t frames_target;
+};
+HYPERKD_ASSERT(sizeof(struct hyperkd_ledger) == 1048);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger, kinds) == 0);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger, frames) == 1008);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger, frames_root) == 1016);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger, frames_free) == 1024);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger, frames_kinds) == 1032);
+HYPERKD_ASSERT(offsetof(struct hyperkd_ledger, frames_target) == 1040);
+
 #define IOCTL_RESERVE_PRE_ALLOCATED_POOLS _IOWR('H', 0x15, DEBUGGER_PREALLOC_COMMAND)
 #define HYPERKD_IOCTL_CALL _IOWR('H', 0x40, struct hyperkd_call)
 #define HYPERKD_IOCTL_LOAD _IOWR('H', 0x41, struct hyperkd_load)
 #define HYPERKD_IOCTL_UNLOAD _IOWR('H', 0x42, struct hyperkd_load)
+#define HYPERKD_IOCTL_LEDGER _IOR('H', 0x43, struct hyperkd_ledger)
 HYPERKD_ASSERT(IOCTL_RESERVE_PRE_ALLOCATED_POOLS == 0xc0184815);
 HYPERKD_ASSERT(HYPERKD_IOCTL_CALL == 0xc0184840);
 HYPERKD_ASSERT(HYPERKD_IOCTL_LOAD == 0xc0184841);
 HYPERKD_ASSERT(HYPERKD_IOCTL_UNLOAD == 0xc0184842);
+HYPERKD_ASSERT(HYPERKD_IOCTL_LEDGER == 0x84184843);
 #define HYPERKD_LOAD_LINK 0x1ull
 
 /* Between module and image only. */
@@ -114,6 +168,7 @@ HYPERKD_ASSERT(HYPERKD_IOCTL_UNLOAD == 0xc0184842);
 #define HYPERKD_BOOT_LINK 0x1ull
 #define HYPERKD_MESSAGE_BYTES_MAX 0xfa0ull
 #define HYPERKD_OP_PREALLOC 0x2ull
+#define HYPERKD_OP_LEDGER 0x3ull
 #define HYPERKD_HYPERCALL_CALL 0x484b0000ull
 #define HYPERKD_HYPERCALL_DONATE 0x484b0001ull
 #define HYPERKD_HYPERCALL_FETCH_ENDED 0x484b0002ull
@@ -123,6 +178,8 @@ HYPERKD_ASSERT(HYPERKD_IOCTL_UNLOAD == 0xc0184842);
 #define HYPERKD_HYPERCALL_BREAK 0x484b0006ull
 #define HYPERKD_HYPERCALL_LOOK 0x484b0008ull
 #define HYPERKD_HYPERCALL_CALL_AGAIN 0x484b0007ull
+#define HYPERKD_HYPERCALL_TEND 0x484b0009ull
+#define HYPERKD_HYPERCALL_RECLAIM 0x484b000aull
 #define HYPERKD_GOODBYE_REBOOT 0x0ull
 #define HYPERKD_GOODBYE_SLEEP 0x1ull
 #define HYPERKD_GOODBYE_UNLOAD 0x2ull
@@ -140,8 +197,9 @@ struct hyperkd_image_header {
 	uint64_t text_end;
 	uint64_t rodata_end;
 	uint64_t image_end;
+	uint64_t start_frames;
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_image_header) == 48);
+HYPERKD_ASSERT(sizeof(struct hyperkd_image_header) == 56);
 HYPERKD_ASSERT(offsetof(struct hyperkd_image_header, magic) == 0);
 HYPERKD_ASSERT(offsetof(struct hyperkd_image_header, protocol) == 8);
 HYPERKD_ASSERT(offsetof(struct hyperkd_image_header, core_bytes) == 12);
@@ -149,6 +207,7 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_image_header, entry) == 16);
 HYPERKD_ASSERT(offsetof(struct hyperkd_image_header, text_end) == 24);
 HYPERKD_ASSERT(offsetof(struct hyperkd_image_header, rodata_end) == 32);
 HYPERKD_ASSERT(offsetof(struct hyperkd_image_header, image_end) == 40);
+HYPERKD_ASSERT(offsetof(struct hyperkd_image_header, start_frames) == 48);
 
 /* 2^order frames from pfn on, the first `used` of them taken. */
 struct hyperkd_block {
@@ -222,13 +281,15 @@ struct hyperkd_doorbell {
 	uint64_t unload_wanted;
 	uint64_t dead;
 	uint64_t left;
+	uint64_t tend_wanted;
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_doorbell) == 48);
+HYPERKD_ASSERT(sizeof(struct hyperkd_doorbell) == 56);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, frames_wanted) == 0);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, run_wanted) == 8);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, hidden) == 16);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, unload_wanted) == 24);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, dead) == 32);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, left) == 40);
+HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, tend_wanted) == 48);
 
 #endif

@@ -74,8 +74,9 @@ static int leave_one(void *unused)
 	struct of_core *mine = cores[smp_processor_id()];
 	u64 none = 0, zero = 0;
 
-	if (mine->in)
-		hyperkd_hypercall(HYPERKD_HYPERCALL_LEAVE, &none, &zero);
+	/* The last one learns whether root's ledger balanced. */
+	if (mine->in && hyperkd_hypercall(HYPERKD_HYPERCALL_LEAVE, &none, &zero) == HYPERKD_UNBALANCED)
+		pr_err("BUG: hyperkd: root has left, and its reserve does not balance\n");
 	mine->in = false;
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <linux/io.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/slab.h>
 #include <linux/uaccess.h>
 #include "internal.h"
 
@@ -40,6 +41,40 @@ int hyperkd_request(void *page, u32 *bytes)
 		memcpy(page, copy, *bytes);
 	}
 	free_page((unsigned long)copy);
+	return err;
+}
+
+/* The ledger: 0, or an error. */
+int hyperkd_ledger(struct hyperkd_ledger *ledger)
+{
+	const u32 head = 2 * sizeof(u32);
+	u32 *page = (u32 *)get_zeroed_page(GFP_KERNEL);
+	u32 bytes = head;
+	int err = -ENODEV;
+
+	if (!page)
+		return -ENOMEM;
+	page[0] = HYPERKD_OP_LEDGER;
+	mutex_lock(&hyperkd.lock);
+	if (hyperkd.state == HYPERKD_IN)
+		err = hyperkd_request(page, &bytes);
+	mutex_unlock(&hyperkd.lock);
+	if (!err && (page[0] != HYPERKD_SUCCESS || bytes != head + sizeof(*ledger)))
+		err = -EIO;
+	if (!err)
+		memcpy(ledger, (u8 *)page + head, sizeof(*ledger));
+	free_page((unsigned long)page);
+	return err;
+}
+
+static long ledger(struct hyperkd_ledger __user *user)
+{
+	struct hyperkd_ledger *ledger = kzalloc(sizeof(*ledger), GFP_KERNEL);
+	long err = ledger ? hyperkd_ledger(ledger) : -ENOMEM;
+
+	if (!err && copy_to_user(user, ledger, sizeof(*ledger)))
+		err = -EFAULT;
+	kfree(ledger);
 	return err;
 }
 
@@ -142,6 +177,8 @@ static long ioctl(struct file *file, unsigned int number, unsigned long argument
 		return prealloc(user);
 	case HYPERKD_IOCTL_CALL:
 		return call(user);
+	case HYPERKD_IOCTL_LEDGER:
+		return ledger(user);
 	case HYPERKD_IOCTL_LOAD:
 		return load(user, true);
 	case HYPERKD_IOCTL_UNLOAD:

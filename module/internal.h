@@ -51,6 +51,7 @@ asmlinkage u64 hyperkd_enter(struct hyperkd_way *way);
 u64 hyperkd_memory_build(u64 bank_frames, bool link);
 void hyperkd_memory_free(void);
 int hyperkd_donate(u64 frames, u64 run);
+void hyperkd_reclaim(void);
 
 /* cores.c: all under lock */
 u64 hyperkd_hypercall(u64 number, u64 *rbx, u64 *rcx);
@@ -74,7 +75,12 @@ void hyperkd_worker_stop(void);
 
 /* device.c */
 int hyperkd_request(void *page, u32 *bytes);
+int hyperkd_ledger(struct hyperkd_ledger *ledger);
 int hyperkd_device_init(void);
 void hyperkd_device_exit(void);
+
+/* debugfs.c */
+void hyperkd_debugfs_init(void);
+void hyperkd_debugfs_exit(void);
 
 #endif

@@ -49,6 +49,7 @@ static int __init hyperkd_init(void)
 	err = hyperkd_device_init();
 	if (err)
 		goto sleep;
+	hyperkd_debugfs_init();
 	return 0;
 sleep:
 	unregister_pm_notifier(&sleep_notifier);
@@ -63,6 +64,7 @@ static void __exit hyperkd_exit(void)
 {
 	struct hyperkd_load unused = {};
 
+	hyperkd_debugfs_exit();
 	hyperkd_device_exit();
 	hyperkd_unload(&unused, HYPERKD_GOODBYE_UNLOAD);
 	hyperkd_worker_stop();

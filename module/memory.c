@@ -20,6 +20,12 @@
 /* Share of RAM that the bank gets unless asked otherwise, and the least that makes sense. */
 #define BANK_SHARE 64
 #define BANK_FRAMES_MIN 2048
+/*
+ * Root lays the tables that count so many whole blocks into one of them, those of blocks that come later included: see its
+ * bank.rs. In frames, what those of the fewest take beyond their own block's.
+ */
+#define TABLES_TOGETHER 60
+#define TABLES_AHEAD_FRAMES 57
 /* Linux keeps at least this share of RAM available when it gives. */
 #define KEEP_SHARE 16
 
@@ -33,10 +39,10 @@ static u64 ram_end_pfn(void)
 	return end;
 }
 
-/* Frames of a block that root can use in runs of `run`. */
-static u64 usable(unsigned int order, u64 run)
+/* Frames of a block that root can use in runs of `run`, if it carries tables of others on `ahead` frames. */
+static u64 usable(unsigned int order, u64 run, unsigned int ahead)
 {
-	u64 frames = (1ull << order) - HYPERKD_BLOCK_OVERHEAD(order);
+	u64 frames = (1ull << order) - HYPERKD_BLOCK_OVERHEAD(order) - ahead;
 
 	/* A run lies within 64 aligned frames; what the overhead cuts of the first 64 is the worst of it. */
 	return run > 1 ? frames / 64 * (64 / run * run) + frames % 64 / run * run : frames;
@@ -55,7 +61,7 @@ static void give_back(unsigned int from)
 static int gather(u64 frames, u64 run)
 {
 	const gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN | __GFP_NORETRY;
-	unsigned int from = hyperkd.count, order = HYPERKD_BLOCK_ORDER_MAX;
+	unsigned int from = hyperkd.count, order = HYPERKD_BLOCK_ORDER_MAX, whole = 0;
 	u64 got = 0;
 
 	if (si_mem_available() < 0 || frames + totalram_pages() / KEEP_SHARE > si_mem_available())
@@ -64,7 +70,7 @@ static int gather(u64 frames, u64 run)
 		struct page *page = hyperkd.count < HYPERKD_BLOCKS_MAX ? alloc_pages(gfp, order) : NULL;
 		struct hyperkd_block *block = &hyperkd.blocks[hyperkd.count];
 
-		if (!page && order > HYPERKD_BLOCK_ORDER_MIN && usable(order - 1, run) && hyperkd.count < HYPERKD_BLOCKS_MAX) {
+		if (!page && order > HYPERKD_BLOCK_ORDER_MIN && usable(order - 1, run, 0) && hyperkd.count < HYPERKD_BLOCKS_MAX) {
 			order--;
 			continue;
 		}
@@ -74,7 +80,13 @@ static int gather(u64 frames, u64 run)
 		}
 		*block = (struct hyperkd_block){ .pfn = page_to_pfn(page), .order = order };
 		hyperkd.count++;
-		got += usable(order, run);
+		if (order < HYPERKD_BLOCK_ORDER_MAX)
+			got += usable(order, run, 0);
+		else if (!whole++)
+			got += usable(order, run, TABLES_AHEAD_FRAMES);
+		/* Where tables lie together, they may cut all runs of one block. */
+		else if (run == 1 || whole % TABLES_TOGETHER != 2)
+			got += usable(order, run, 0);
 		cond_resched();
 	}
 	return 0;
@@ -170,12 +182,16 @@ static int map_direct(u64 *root)
 	return map(root, (u64)hyperkd_way_page, (u64)vmalloc_to_pfn(hyperkd_way_page) << PAGE_SHIFT, READ_EXECUTE, 0);
 }
 
-/* Frames that root lives in: tables are few, so they are guessed generously; what is too much goes to the bank. */
+/*
+ * Frames that root lives in and starts with: tables are few, so they are guessed generously; what is too much goes to the
+ * bank.
+ */
 static u64 root_frames(const struct hyperkd_image_header *header)
 {
 	u64 direct = max_t(u64, SZ_4G, ram_end_pfn() << PAGE_SHIFT) / SZ_1G + 1;
 
-	return header->image_end / PAGE_SIZE + num_possible_cpus() * (header->core_bytes / PAGE_SIZE + 2) + direct + 64;
+	return header->start_frames + header->image_end / PAGE_SIZE +
+	       num_possible_cpus() * (header->core_bytes / PAGE_SIZE + 2) + direct + 64;
 }
 
 static void fill_boot(struct hyperkd_boot *boot, u64 *root, bool link)
@@ -288,4 +304,24 @@ int hyperkd_donate(u64 frames, u64 run)
 	give_back(at);
 	free_page((unsigned long)page);
 	return err;
+}
+
+/* Takes back what root can do without. Lock held, root in. */
+void hyperkd_reclaim(void)
+{
+	unsigned int at;
+
+	for (;;) {
+		u64 pfn = 0, frames = 0;
+
+		if (hyperkd_hypercall(HYPERKD_HYPERCALL_RECLAIM, &pfn, &frames) != HYPERKD_SUCCESS || !frames)
+			return;
+		for (at = 0; at < hyperkd.count && hyperkd.blocks[at].pfn != pfn; at++)
+			;
+		if (WARN_ON_ONCE(at == hyperkd.count))
+			return;
+		__free_pages(pfn_to_page(pfn), hyperkd.blocks[at].order);
+		hyperkd.blocks[at] = hyperkd.blocks[--hyperkd.count];
+		cond_resched();
+	}
 }

@@ -11,6 +11,10 @@
 #define LOOK_EVERY (HZ / 20)
 /* Every so many looks root is asked to look at its UART: half a second, as long as a prompt waits before it asks again. */
 #define UART_LOOKS 10
+/* Every so many looks the reserve is tended, asked or not: a second. */
+#define TEND_LOOKS 20
+/* What Linux hands over may not lie as the reserve needs it, so a round may end in another; not for ever. */
+#define TENDS_MAX 4
 
 static void look(struct work_struct *work);
 static void unload(struct work_struct *work);
@@ -31,6 +35,22 @@ static void fetch(u64 frames, u64 run)
 	if (hyperkd_donate(frames, run))
 		frames = 0;
 	hyperkd_hypercall(HYPERKD_HYPERCALL_FETCH_ENDED, &frames, &zero);
+}
+
+/* Brings the reserve to its levels: root says what it lacks for that, and what it can do without goes back. */
+static void tend(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < TENDS_MAX; i++) {
+		u64 frames = 0, run = 0;
+
+		if (hyperkd_hypercall(HYPERKD_HYPERCALL_TEND, &frames, &run) != HYPERKD_SUCCESS || !frames)
+			break;
+		if (hyperkd_donate(frames, run))
+			break;
+	}
+	hyperkd_reclaim();
 }
 
 /* Root let go after a fault: its memory is free when every core has left. */
@@ -76,7 +96,10 @@ static void look(struct work_struct *work)
 			hyperkd_time_follow(true);
 			if (frames)
 				fetch(frames, READ_ONCE(hyperkd.doorbell->run_wanted));
-			if (hyperkd.linked && ++looks % UART_LOOKS == 0)
+			looks++;
+			if (READ_ONCE(hyperkd.doorbell->tend_wanted) || looks % TEND_LOOKS == 0)
+				tend();
+			if (hyperkd.linked && looks % UART_LOOKS == 0)
 				hyperkd_hypercall(HYPERKD_HYPERCALL_LOOK, &none, &zero);
 			if (READ_ONCE(hyperkd.doorbell->unload_wanted))
 				schedule_work(&unloading);

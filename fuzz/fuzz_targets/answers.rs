@@ -5,7 +5,7 @@
 
 use abi::code;
 use abi::ioctl::Load;
-use abi::request::{Cores, Exits, Halted, Hello, Ledger, MESSAGE_BYTES_MAX, PreallocAnswer, Registers, op};
+use abi::request::{Cores, Exits, Halted, Hello, Ledger, MESSAGE_BYTES_MAX, Owners, PreallocAnswer, Registers, op};
 use debugger::error::Reach;
 use debugger::news::Inbox;
 use debugger::session::{Console, Look, Session, Verdict};
@@ -18,11 +18,15 @@ use std::time::Duration;
 use zerocopy::FromBytes;
 
 /// What asks root for something, in every form that reads another answer.
-const LINES: [&str; 15] = [
+const LINES: [&str; 19] = [
     "prealloc",
     "prealloc monitor 10",
     "prealloc release monitor",
     "prealloc release monitor 1",
+    concat!("prealloc plan ", env!("CARGO_MANIFEST_DIR"), "/seeds/plan.kd"),
+    "test hold monitor 10",
+    "test let monitor",
+    "test fail monitor 1",
     "pause",
     "r",
     "r rax",
@@ -53,8 +57,9 @@ struct Anyone {
 fn body_bytes(op: u32) -> usize {
     match op {
         op::HELLO => size_of::<Hello>(),
-        op::PREALLOC | op::RELEASE => size_of::<PreallocAnswer>(),
+        op::PREALLOC | op::RELEASE | op::TEST_RESERVE => size_of::<PreallocAnswer>(),
         op::LEDGER => size_of::<Ledger>(),
+        op::OWNERS => size_of::<Owners>(),
         op::PAUSE | op::CORE_SELECT => size_of::<Halted>(),
         op::CORES => size_of::<Cores>(),
         op::REGISTERS => size_of::<Registers>(),

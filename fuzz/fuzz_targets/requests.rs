@@ -6,7 +6,8 @@ use abi::boot::{Block, Boot, Doorbell, ImageHeader, Resume};
 use abi::ioctl::{Call, Load, Prealloc};
 use abi::kind::Kind;
 use abi::request::{
-    self, Cores, Exits, Halted, Head, Hello, Ledger, MESSAGE_BYTES_MAX, Number, PreallocAnswer, PreallocAsk, Registers,
+    self, Cores, Exits, Halted, Head, Hello, Ledger, MESSAGE_BYTES_MAX, Number, Owners, PreallocAnswer, PreallocAsk, Registers,
+    ReserveTest,
 };
 use libfuzzer_sys::fuzz_target;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -30,6 +31,8 @@ fn every_structure(bytes: &[u8]) {
     takes_its_size_only::<Halted>(bytes);
     takes_its_size_only::<Registers>(bytes);
     takes_its_size_only::<Ledger>(bytes);
+    takes_its_size_only::<Owners>(bytes);
+    takes_its_size_only::<ReserveTest>(bytes);
     takes_its_size_only::<Cores>(bytes);
     takes_its_size_only::<Exits>(bytes);
     takes_its_size_only::<Prealloc>(bytes);

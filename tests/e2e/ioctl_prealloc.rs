@@ -63,11 +63,11 @@ fn a_bad_request_is_told_and_takes_nothing() -> Result {
     machine.load(Mode::Vmi)?;
     let before = ledger(&mut machine)?;
     for (words, said) in [
-        ("ask 8 1", "status c0000028 type 8 count 0x1"),
+        ("ask 9 1", "status c0000028 type 9 count 0x1"),
         ("ask 0xffffffff 1", "status c0000028 type 4294967295 count 0x1"),
         ("ask 0x100 1", "status c0000028 type 256 count 0x1"),
         ("ask 0 0", "status c0001010 type 0 count 0x0"),
-        ("ask 8 0", "status c0000028 type 8 count 0x0"),
+        ("ask 9 0", "status c0000028 type 9 count 0x0"),
         ("ask 0 0xffffffffffffffff", "status c0001011 type 0 count 0xffffffffffffffff"),
         ("ask 0 0x100000001", "status c0001011 type 0 count 0x100000001"),
         ("ask 4 0x100000000", "status c0001011 type 4 count 0x100000000"),

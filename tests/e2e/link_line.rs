@@ -32,7 +32,7 @@ fn fifty_commands_over_a_line_that_spoils_one_frame_in_ten_are_each_done_once() 
     let mut wire = Wire::connect(&machine.link_path())?;
     let ledger: Ledger = wire.get(op::LEDGER, &[])?;
     let kind = abi::kind::Kind::RegularEvent;
-    assert_eq!(ledger.kinds[kind.index()].reserved, 10, "ten times one, whatever the line did");
+    assert_eq!(ledger.kinds[kind.index()].kept, 10, "ten times one, whatever the line did");
     assert_eq!(wire.get::<Hello>(op::HELLO, &[])?.halted, 0);
     let (frames, spoilt) = (noise.frames.load(Relaxed), noise.spoilt.load(Relaxed));
     assert!(frames > 100 && spoilt > 5, "{spoilt} of {frames} frames were spoilt: too few to prove anything");

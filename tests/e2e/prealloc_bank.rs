@@ -19,16 +19,16 @@ fn more_than_the_bank(ledger: &Ledger, pages: u64) -> u64 {
     ledger.bank + pages
 }
 
-/// Asserts the two lines that come before and after the debuggee was continued, and gives the last line.
+/// Asserts the two lines that come before and after the debuggee was continued, and gives the rest.
 fn continued(answer: &Answer, before: &str, after: &str) -> String {
     let text = answer.text();
-    let [said_before, said_after, last] = text.lines().collect::<Vec<_>>()[..] else {
-        panic!("three lines are expected: {text}");
+    let [said_before, said_after, ref rest @ ..] = text.lines().collect::<Vec<_>>()[..] else {
+        panic!("two lines and an answer are expected: {text}");
     };
     assert!(said_before.starts_with("the bank is short by 0x"), "{said_before}");
     assert!(said_before.ends_with(before), "{said_before}");
     assert!(said_after.starts_with("halted again on core ") && said_after.ends_with(after), "{said_after}");
-    last.to_owned()
+    rest.join("\n")
 }
 
 /// Fills the guest's memory until about so many MiB are left, in a file.
@@ -44,7 +44,9 @@ fn leave_mib(machine: &mut Machine, left: u64) -> Result {
 /// As many units as are below the cap of half the memory, and more than 100 MiB.
 const MORE_THAN_LINUX_HAS: u64 = 160 << 20 >> 12;
 
-fn refused_by_linux(line: &str, units: u64) {
+fn refused_by_linux(answer: &str, units: u64) {
+    let (line, offered) = answer.split_once('\n').unwrap_or((answer, ""));
+    assert!(offered.trim_start().starts_with("try: prealloc regular-safe-buffer "), "what the bank can serve: {answer}");
     assert!(line.starts_with("err, linux could not give the 0x"), "{line}");
     assert!(line.contains(&format!(" missing pages: 0x{units:x} regular-safe-buffer asked, 0x")), "{line}");
     assert!(line.ends_with(" pages free in the bank; nothing was reserved (c0001013)"), "{line}");
@@ -85,7 +87,7 @@ fn a_halted_debuggee_is_continued_with_a_word_before_and_after() -> Result {
     let units = more_than_the_bank(&before, 0x800);
     let answer = kd.type_line(&format!("prealloc regular-safe-buffer {units:x}"))?;
     const WARNED: &str = ": the debuggee is continued to fetch them, so this context will change";
-    assert_eq!(continued(&answer, WARNED, ": the pages are there"), SUCCESS);
+    assert_eq!(continued(&answer, WARNED, ": the pages are there; events missed meanwhile: 0x0"), SUCCESS);
     assert!(answer.prompt.ends_with(": kHyperDbg> "), "{}", answer.prompt);
     let after = Ledger::read(&mut kd)?;
     after.assert_types(&before.with("regular-safe-buffer", units), "more than the bank had");
@@ -97,7 +99,10 @@ fn a_halted_debuggee_is_continued_with_a_word_before_and_after() -> Result {
     let mut kd = again(&machine, kd)?;
     let before = Ledger::read(&mut kd)?;
     let answer = kd.type_line(&format!("prealloc regular-safe-buffer {MORE_THAN_LINUX_HAS:x}"))?;
-    refused_by_linux(&continued(&answer, WARNED, ": linux could not give them"), MORE_THAN_LINUX_HAS);
+    refused_by_linux(
+        &continued(&answer, WARNED, ": linux could not give them; events missed meanwhile: 0x0"),
+        MORE_THAN_LINUX_HAS,
+    );
     assert!(answer.prompt.ends_with(": kHyperDbg> "), "{}", answer.prompt);
     assert_eq!(Ledger::read(&mut kd)?, before, "what Linux cannot give is not half taken");
     go(&mut kd)?;
@@ -134,7 +139,11 @@ fn a_running_debuggee_runs_on_after_a_fetch() -> Result {
     let text = String::from_utf8(out.stdout)?;
     let lines: Vec<&str> = text.lines().take(4).collect();
     assert!(lines[0].ends_with(": the debuggee is paused and continued to fetch them"), "{text}");
-    assert!(lines[1].starts_with("halted again on core ") && lines[1].ends_with(": the pages are there"), "{text}");
+    assert!(
+        lines[1].starts_with("halted again on core ")
+            && lines[1].ends_with(": the pages are there; events missed meanwhile: 0x0"),
+        "{text}"
+    );
     assert_eq!(lines[2..], ["the debuggee is running again", SUCCESS], "{text}");
 
     // For a program the same words stand beside the answer, on its one line.

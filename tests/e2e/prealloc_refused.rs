@@ -67,7 +67,8 @@ fn refusals(kd: &mut Prompt) -> Result {
         assert_eq!(kd.type_line(line)?.text(), SUCCESS, "{line}");
     }
     for kind in ["monitor", "regular-event"] {
-        let answer = kd.type_line(&format!("prealloc release {kind}"))?;
+        let kept = Ledger::read(kd)?.types[kind].kept - before.types[kind].kept;
+        let answer = kd.type_line(&format!("prealloc release {kind} {kept:x}"))?;
         assert!(first(&answer).starts_with("released: 0x"), "{}", answer.text());
     }
     Ledger::read(kd)?.assert_types(&before, "what the offered lines reserved was released");

@@ -81,7 +81,7 @@ const SLIPS: [(&str, &str); 3] = [
         "err, couldn't resolve error at 'regular-evnt'\n     \
          prealloc  regular-evnt 1\n     \
          \u{20}         ^~~~~~~~~~~~\n     \
-         types: monitor, thread-interception, epthook, epthook2, regular-event, big-event, regular-safe-buffer, big-safe-buffer\n     \
+         types: monitor, thread-interception, epthook, epthook2, regular-event, big-event, regular-safe-buffer, big-safe-buffer, breakpoint\n     \
          try: prealloc  regular-event 1",
     ),
 ];
@@ -203,7 +203,7 @@ fn news_and_interruptions_leave_the_line_whole() -> Result {
     let torn = session.lines().find(|line| line.contains("the debuggee") && line.contains("prealloc"));
     assert_eq!(torn, None, "{session}");
     let ledger = Ledger::parse(machine.hyperdbg_ok(&["prealloc"])?.trim_end()).0;
-    assert_eq!(ledger.types["monitor"].reserved, 5);
+    assert_eq!(ledger.types["monitor"].kept, 5);
     Ok(machine.console_is_healthy()?)
 }
 

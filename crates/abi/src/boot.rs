@@ -55,8 +55,10 @@ pub struct ImageHeader {
     pub rodata_end: u64,
     /// `[rodata_end, image_end)` is read and written. The file ends at or before this; the rest is zero.
     pub image_end: u64,
+    /// Frames that root's start-up budgets take: the module gathers them beside the bank.
+    pub start_frames: u64,
 }
-const _: () = assert!(size_of::<ImageHeader>() == 48);
+const _: () = assert!(size_of::<ImageHeader>() == 56);
 
 /// Frames that the module hands to root: `pfn .. pfn + 2^order`, aligned to its own size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -155,8 +157,10 @@ pub struct Doorbell {
     pub dead: u64,
     /// Cores that left after that; when all have, root's memory is free.
     pub left: u64,
+    /// Not zero: the reserve may be off its levels. The worker calls [`hypercall::TEND`], which resets it.
+    pub tend_wanted: u64,
 }
-const _: () = assert!(size_of::<Doorbell>() == 48);
+const _: () = assert!(size_of::<Doorbell>() == 56);
 
 /// Hypercalls: VMMCALL or VMCALL from ring 0 with the number in `rax`, arguments in `rbx` and `rcx`; the result comes back
 /// in `rax`, a second one in `rbx`. From ring 3 they are #UD, as without a hypervisor.
@@ -184,6 +188,12 @@ pub mod hypercall {
     /// The worker's look now and then: if bytes wait on the UART and nobody was called for them, root calls.
     /// Result: a code.
     pub const LOOK: u64 = BASE + 8;
+    /// Brings the reserve to its levels as far as the bank goes. Result: a code; in `rbx`, frames that the bank is short
+    /// of, or 0, and in `rcx` in runs of how many. Handed over by [`DONATE`] or not, as Linux can spare them.
+    pub const TEND: u64 = BASE + 9;
+    /// Gives one block back that the bank can spare. Result: a code; in `rbx` its first frame number, in `rcx` its frames,
+    /// or 0 when there is none. The block is Linux' again.
+    pub const RECLAIM: u64 = BASE + 10;
     /// As [`CALL`], when Linux could not give the frames it was asked for: the answer says so.
     pub const CALL_AGAIN: u64 = BASE + 7;
 }

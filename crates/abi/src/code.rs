@@ -3,6 +3,8 @@
 //! Numbers of the documentation keep their meaning. Where it has none for what happened (it has one for success alone
 //! in the case of `prealloc`), ours begin at 0xc0001000, which HyperDbg does not use.
 
+use crate::kind::Kind;
+
 /// The request was done, all of it (documentation: `DEBUGGER_OPERATION_WAS_SUCCESSFUL`).
 pub const SUCCESS: u32 = 0xffff_ffff;
 
@@ -14,6 +16,33 @@ pub const CORE_INVALID: u32 = 0xc000_0006;
 pub const TEST_UNKNOWN: u32 = 0xc000_003b;
 /// Every core must be halted for this, and they are not.
 pub const NOT_HALTED: u32 = 0xc000_0050;
+
+/// No breakpoint is left.
+pub const NO_BREAKPOINT: u32 = 0xc000_0018;
+/// No page is left for a hook.
+pub const NO_HOOK_PAGE: u32 = 0xc000_0023;
+/// No regular event is left.
+pub const NO_REGULAR_EVENT: u32 = 0xc000_0042;
+/// No big event is left.
+pub const NO_BIG_EVENT: u32 = 0xc000_0043;
+/// No regular safe buffer is left.
+pub const NO_REGULAR_SAFE_BUFFER: u32 = 0xc000_0049;
+/// No big safe buffer is left.
+pub const NO_BIG_SAFE_BUFFER: u32 = 0xc000_004a;
+
+/// Fewer units of a kind are free than were asked for: the number that the documentation has for it.
+#[must_use]
+pub const fn used_up(kind: Kind) -> u32 {
+    match kind {
+        Kind::Monitor | Kind::Epthook | Kind::Epthook2 => NO_HOOK_PAGE,
+        Kind::ThreadInterception => USED_UP,
+        Kind::RegularEvent => NO_REGULAR_EVENT,
+        Kind::BigEvent => NO_BIG_EVENT,
+        Kind::RegularSafeBuffer => NO_REGULAR_SAFE_BUFFER,
+        Kind::BigSafeBuffer => NO_BIG_SAFE_BUFFER,
+        Kind::Breakpoint => NO_BREAKPOINT,
+    }
+}
 
 /// The request is shorter or longer than its kind, or a field that must be zero is not.
 pub const REQUEST_MALFORMED: u32 = 0xc000_1000;
@@ -27,6 +56,12 @@ pub const COUNT_TOO_LARGE: u32 = 0xc000_1011;
 pub const BANK_SHORT: u32 = 0xc000_1012;
 /// Linux was asked for frames and could not give them all; nothing was reserved.
 pub const KERNEL_OUT_OF_MEMORY: u32 = 0xc000_1013;
+/// Nothing is left of a kind that the documentation has no number for (thread-interception).
+pub const USED_UP: u32 = 0xc000_1014;
+/// A test asked for this refusal.
+pub const INJECTED: u32 = 0xc000_1015;
+/// Root has left, and its ledger does not balance or a unit still has an owner: a fault of root's own.
+pub const UNBALANCED: u32 = 0xc000_1016;
 /// The hypervisor is not loaded on this machine.
 pub const NOT_LOADED: u32 = 0xc000_1020;
 /// This request makes sense only on the link (Debugger Mode).

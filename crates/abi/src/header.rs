@@ -67,6 +67,9 @@ fn kinds_and_codes(out: &mut impl Write) -> Result {
             "HYPERKD_COUNT_TOO_LARGE" = code::COUNT_TOO_LARGE,
             "HYPERKD_BANK_SHORT" = code::BANK_SHORT,
             "HYPERKD_KERNEL_OUT_OF_MEMORY" = code::KERNEL_OUT_OF_MEMORY,
+            "HYPERKD_USED_UP" = code::USED_UP,
+            "HYPERKD_INJECTED" = code::INJECTED,
+            "HYPERKD_UNBALANCED" = code::UNBALANCED,
             "HYPERKD_NOT_LOADED" = code::NOT_LOADED,
             "HYPERKD_STILL_LEAVING" = code::STILL_LEAVING,
             "HYPERKD_BOOT_VERSION" = code::BOOT_VERSION,
@@ -99,17 +102,29 @@ fn device(out: &mut impl Write) -> Result {
     c_struct!(out, "hyperkd_load", ioctl::Load, "Enter or leave root; bank_frames 0 asks for the default share of RAM.", [
         "uint64_t" bank_frames "", "uint32_t" status "", "uint32_t" detail "", "uint32_t" cores "", "uint32_t" flags "",
     ]);
+    c_struct!(out, "hyperkd_ledger_row", request::LedgerRow, "One type in the ledger; name is ASCII, zero-filled.", [
+        "char" name "[24]", "uint64_t" unit_bytes "", "uint64_t" reserved "", "uint64_t" free "", "uint64_t" used "",
+        "uint64_t" high_water "", "uint64_t" refused "", "uint64_t" refilled "", "uint64_t" kept "", "uint64_t" low "",
+        "uint64_t" target "", "uint64_t" high "",
+    ]);
+    c_define!(out, ["HYPERKD_KINDS" = Kind::COUNT as u64,]);
+    c_struct!(out, "hyperkd_ledger", request::Ledger, "What the reserve has, by type, and the pages it is made of.", [
+        "struct hyperkd_ledger_row" kinds "[HYPERKD_KINDS]", "uint64_t" frames "", "uint64_t" frames_root "",
+        "uint64_t" frames_free "", "uint64_t" frames_kinds "", "uint64_t" frames_target "",
+    ]);
     out.write_str(
         "#define IOCTL_RESERVE_PRE_ALLOCATED_POOLS _IOWR('H', 0x15, DEBUGGER_PREALLOC_COMMAND)\n\
          #define HYPERKD_IOCTL_CALL _IOWR('H', 0x40, struct hyperkd_call)\n\
          #define HYPERKD_IOCTL_LOAD _IOWR('H', 0x41, struct hyperkd_load)\n\
-         #define HYPERKD_IOCTL_UNLOAD _IOWR('H', 0x42, struct hyperkd_load)\n",
+         #define HYPERKD_IOCTL_UNLOAD _IOWR('H', 0x42, struct hyperkd_load)\n\
+         #define HYPERKD_IOCTL_LEDGER _IOR('H', 0x43, struct hyperkd_ledger)\n",
     )?;
     for (name, value) in [
         ("IOCTL_RESERVE_PRE_ALLOCATED_POOLS", ioctl::IOCTL_RESERVE_PRE_ALLOCATED_POOLS),
         ("HYPERKD_IOCTL_CALL", ioctl::IOCTL_CALL),
         ("HYPERKD_IOCTL_LOAD", ioctl::IOCTL_LOAD),
         ("HYPERKD_IOCTL_UNLOAD", ioctl::IOCTL_UNLOAD),
+        ("HYPERKD_IOCTL_LEDGER", ioctl::IOCTL_LEDGER),
     ] {
         writeln!(out, "HYPERKD_ASSERT({name} == {value:#x});")?;
     }
@@ -135,6 +150,7 @@ fn boot_page(out: &mut impl Write) -> Result {
             "HYPERKD_BOOT_LINK" = boot::BOOT_LINK,
             "HYPERKD_MESSAGE_BYTES_MAX" = request::MESSAGE_BYTES_MAX as u64,
             "HYPERKD_OP_PREALLOC" = request::op::PREALLOC,
+            "HYPERKD_OP_LEDGER" = request::op::LEDGER,
             "HYPERKD_HYPERCALL_CALL" = boot::hypercall::CALL,
             "HYPERKD_HYPERCALL_DONATE" = boot::hypercall::DONATE,
             "HYPERKD_HYPERCALL_FETCH_ENDED" = boot::hypercall::FETCH_ENDED,
@@ -144,6 +160,8 @@ fn boot_page(out: &mut impl Write) -> Result {
             "HYPERKD_HYPERCALL_BREAK" = boot::hypercall::BREAK,
             "HYPERKD_HYPERCALL_LOOK" = boot::hypercall::LOOK,
             "HYPERKD_HYPERCALL_CALL_AGAIN" = boot::hypercall::CALL_AGAIN,
+            "HYPERKD_HYPERCALL_TEND" = boot::hypercall::TEND,
+            "HYPERKD_HYPERCALL_RECLAIM" = boot::hypercall::RECLAIM,
             "HYPERKD_GOODBYE_REBOOT" = request::goodbye::REBOOT,
             "HYPERKD_GOODBYE_SLEEP" = request::goodbye::SLEEP,
             "HYPERKD_GOODBYE_UNLOAD" = request::goodbye::UNLOAD,
@@ -156,7 +174,7 @@ fn boot_page(out: &mut impl Write) -> Result {
     }
     c_struct!(out, "hyperkd_image_header", boot::ImageHeader, "First bytes of the image; sizes in bytes from its start.", [
         "uint64_t" magic "", "uint32_t" protocol "", "uint32_t" core_bytes "", "uint64_t" entry "", "uint64_t" text_end "",
-        "uint64_t" rodata_end "", "uint64_t" image_end "",
+        "uint64_t" rodata_end "", "uint64_t" image_end "", "uint64_t" start_frames "",
     ]);
     c_struct!(out, "hyperkd_block", boot::Block, "2^order frames from pfn on, the first `used` of them taken.", [
         "uint64_t" pfn "", "uint32_t" order "", "uint32_t" used "",
@@ -175,6 +193,7 @@ fn boot_page(out: &mut impl Write) -> Result {
     ]);
     c_struct!(out, "hyperkd_doorbell", boot::Doorbell, "Root asks the worker; the worker reads it without an exit.", [
         "uint64_t" frames_wanted "", "uint64_t" run_wanted "", "uint64_t" hidden "", "uint64_t" unload_wanted "", "uint64_t" dead "", "uint64_t" left "",
+        "uint64_t" tend_wanted "",
     ]);
     Ok(())
 }

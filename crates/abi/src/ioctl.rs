@@ -63,18 +63,22 @@ const _: () = assert!(size_of::<Load>() == 24);
 pub const LOAD_LINK: u32 = 1;
 
 const TYPE: u32 = b'H' as u32;
-const fn read_write(number: u32, bytes: usize) -> u32 {
+const READ: u32 = 2;
+const READ_WRITE: u32 = 3;
+const fn request(direction: u32, number: u32, bytes: usize) -> u32 {
     assert!(bytes < 1 << 14);
     #[expect(clippy::cast_possible_truncation, reason = "asserted to fit 14 bits")]
     let bytes = bytes as u32;
-    (3 << 30) | (bytes << 16) | (TYPE << 8) | number
+    (direction << 30) | (bytes << 16) | (TYPE << 8) | number
 }
 
 /// The documented request; takes a [`Prealloc`].
-pub const IOCTL_RESERVE_PRE_ALLOCATED_POOLS: u32 = read_write(0x15, size_of::<Prealloc>());
+pub const IOCTL_RESERVE_PRE_ALLOCATED_POOLS: u32 = request(READ_WRITE, 0x15, size_of::<Prealloc>());
 /// Any request of [`crate::request`]; takes a [`Call`].
-pub const IOCTL_CALL: u32 = read_write(0x40, size_of::<Call>());
+pub const IOCTL_CALL: u32 = request(READ_WRITE, 0x40, size_of::<Call>());
 /// Enters root on every core; takes a [`Load`].
-pub const IOCTL_LOAD: u32 = read_write(0x41, size_of::<Load>());
+pub const IOCTL_LOAD: u32 = request(READ_WRITE, 0x41, size_of::<Load>());
 /// Leaves root on every core; takes a [`Load`].
-pub const IOCTL_UNLOAD: u32 = read_write(0x42, size_of::<Load>());
+pub const IOCTL_UNLOAD: u32 = request(READ_WRITE, 0x42, size_of::<Load>());
+/// Reads the ledger; gives a [`crate::request::Ledger`], or `ENODEV` while the hypervisor is not loaded.
+pub const IOCTL_LEDGER: u32 = request(READ, 0x43, size_of::<crate::request::Ledger>());

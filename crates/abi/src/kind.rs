@@ -20,11 +20,13 @@ pub enum Kind {
     RegularSafeBuffer = 6,
     /// Big safe buffers (`$buffer`), 81920 bytes.
     BigSafeBuffer = 7,
+    /// Breakpoints (`bp`): the documentation has a number for running out of them, and no type to reserve more.
+    Breakpoint = 8,
 }
 
 impl Kind {
     /// How many kinds there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// Every kind, in the order of its number.
     pub const ALL: [Kind; Kind::COUNT] = [
@@ -36,6 +38,7 @@ impl Kind {
         Kind::BigEvent,
         Kind::RegularSafeBuffer,
         Kind::BigSafeBuffer,
+        Kind::Breakpoint,
     ];
 
     /// The kind with this number, if there is one.
@@ -63,6 +66,7 @@ impl Kind {
             Kind::BigEvent => "big-event",
             Kind::RegularSafeBuffer => "regular-safe-buffer",
             Kind::BigSafeBuffer => "big-safe-buffer",
+            Kind::Breakpoint => "breakpoint",
         }
     }
 
@@ -95,7 +99,8 @@ mod tests {
         assert_eq!(Kind::from_number(0), Some(Kind::Monitor));
         assert_eq!(Kind::from_number(1), Some(Kind::ThreadInterception));
         assert_eq!(Kind::from_number(7), Some(Kind::BigSafeBuffer));
-        assert_eq!(Kind::from_number(8), None);
+        assert_eq!(Kind::from_number(8), Some(Kind::Breakpoint), "ours, behind theirs");
+        assert_eq!(Kind::from_number(9), None);
         assert!(Kind::ALL.iter().enumerate().all(|(i, kind)| kind.index() == i));
     }
 

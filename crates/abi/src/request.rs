@@ -50,6 +50,10 @@ pub mod op {
     /// Lets every core run and has Linux unload the hypervisor; [`super::notice::GOODBYE`] tells when. Link only.
     /// \[nothing, nothing\]
     pub const UNLOAD: u32 = 13;
+    /// Who holds units. \[nothing, [`super::Owners`]\]
+    pub const OWNERS: u32 = 14;
+    /// A test of the reserve, see [`super::test`]. \[[`super::ReserveTest`], [`super::PreallocAnswer`] with every code\]
+    pub const TEST_RESERVE: u32 = 15;
 }
 
 /// What root tells unasked, on the link. The head's code is one of these.
@@ -94,7 +98,27 @@ pub mod test {
     pub const TRAP_PASS_ON: u64 = 6;
     /// It is not (the default).
     pub const TRAP_PASS_OFF: u64 = 7;
+
+    /// [`super::op::TEST_RESERVE`]: takes `count` units on one ticket and keeps them, as a hook would.
+    pub const HOLD: u32 = 1;
+    /// Gives back what tests hold of the kind; `count` is zero.
+    pub const LET: u32 = 2;
+    /// The `count`th request of the kind from now is refused, once; 0 calls it off.
+    pub const FAIL: u32 = 3;
 }
+
+/// What is to be tried with the reserve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct ReserveTest {
+    /// One of [`test`].
+    pub what: u32,
+    /// A [`crate::kind::Kind`] by number.
+    pub kind: u32,
+    /// Units, or which request.
+    pub count: u64,
+}
+const _: () = assert!(size_of::<ReserveTest>() == 16);
 
 /// One number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -168,6 +192,8 @@ const _: () = assert!(size_of::<PreallocAnswer>() == 56);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct LedgerRow {
+    /// The kind's word, ASCII, zero-filled: who shows a ledger need not know the kinds.
+    pub name: [u8; 24],
     /// Bytes that one unit takes.
     pub unit_bytes: u64,
     /// Units reserved: free + in use.
@@ -180,6 +206,16 @@ pub struct LedgerRow {
     pub high_water: u64,
     /// Requests refused.
     pub refused: u64,
+    /// Units that refills brought, to keep the level.
+    pub refilled: u64,
+    /// Units that a user asked for by `prealloc` and has not released: never taken away by themselves.
+    pub kept: u64,
+    /// Fewer free units than this are refilled while the debuggee runs,
+    pub low: u64,
+    /// to this many;
+    pub target: u64,
+    /// and what is free above this (and above `kept`) goes back to the bank.
+    pub high: u64,
 }
 
 /// The whole ledger.
@@ -196,8 +232,47 @@ pub struct Ledger {
     pub frames_free: u64,
     /// Frames given to the kinds.
     pub frames_kinds: u64,
+    /// Frames in the bank that are aimed at: fewer than half of them are topped up while the debuggee runs, whole blocks
+    /// above them go back to Linux.
+    pub frames_target: u64,
 }
-const _: () = assert!(size_of::<Ledger>() == 8 * 48 + 32);
+const _: () = assert!(size_of::<Ledger>() == crate::kind::Kind::COUNT * 112 + 40);
+const _: () = assert!(size_of::<Ledger>() + size_of::<Head>() <= MESSAGE_BYTES_MAX);
+
+/// Units of one kind that one owner holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct OwnerRow {
+    /// A [`crate::kind::Kind`] by number.
+    pub kind: u32,
+    /// One of [`owner`].
+    pub owner: u32,
+    /// Units.
+    pub units: u64,
+}
+
+/// Who holds units.
+pub mod owner {
+    /// Tests ([`super::test::HOLD`]).
+    pub const TEST: u32 = u32::MAX;
+}
+
+/// Who holds what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Owners {
+    /// How many of `rows` are valid.
+    pub count: u32,
+    /// Zero.
+    pub zero: u32,
+    /// Units of owners that found no row.
+    pub other: u64,
+    /// By kind and owner, in no order.
+    pub rows: [OwnerRow; OWNER_ROWS_MAX],
+}
+/// Rows that one answer can show.
+pub const OWNER_ROWS_MAX: usize = 128;
+const _: () = assert!(size_of::<Owners>() + size_of::<Head>() <= MESSAGE_BYTES_MAX);
 
 /// A halted machine, seen from the selected core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -221,8 +296,10 @@ pub struct Halted {
     pub cpl: u32,
     /// After [`op::FETCH`]: frames that Linux handed over; else 0.
     pub fetched: u64,
+    /// After [`op::FETCH`]: what would have halted the machine meanwhile and did not; else 0.
+    pub missed: u64,
 }
-const _: () = assert!(size_of::<Halted>() == 64);
+const _: () = assert!(size_of::<Halted>() == 72);
 
 /// Why the machine halted.
 pub mod reason {
@@ -335,6 +412,17 @@ pub fn split(message: &[u8]) -> Option<(Head, &[u8])> {
 #[must_use]
 pub fn body<T: FromBytes>(bytes: &[u8]) -> Option<T> {
     T::read_from_bytes(bytes).ok()
+}
+
+/// A name as fields carry it: ASCII, zero-filled, cut if it does not fit.
+#[must_use]
+pub const fn name<const BYTES: usize>(word: &str) -> [u8; BYTES] {
+    let (word, mut field, mut i) = (word.as_bytes(), [0; BYTES], 0);
+    while i < BYTES && i < word.len() {
+        field[i] = word[i];
+        i += 1;
+    }
+    field
 }
 
 /// Writes a message into `room` and returns its length, or `None` if it does not fit.

@@ -1,8 +1,20 @@
 //! Standard output.
 
-use debugger::session::{COLUMNS, Console, Look};
+mod picture;
+
+use debugger::session::{COLUMNS, Console, Look, Picture};
+use picture::Drawn;
 use std::env;
 use std::io::{self, IsTerminal, Write};
+
+/// Characters on a line of a file or a pipe, which have no edge: a table is one there, and prose is still to be read.
+const COLUMNS_OF_A_FILE: usize = 100;
+
+/// Columns and rows of the terminal, if there is one that knows.
+fn size() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some((size.ws_col.into(), size.ws_row.into()))
+}
 
 /// Standard output as a console.
 pub struct Terminal;
@@ -16,9 +28,16 @@ impl Console for Terminal {
     }
 
     fn columns(&self) -> usize {
-        // No terminal, or one that does not know either and says 0.
-        let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
-        size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(COLUMNS)
+        match size() {
+            Some((columns, _)) => columns,
+            // A terminal that does not know either and says 0.
+            None if io::stdout().is_terminal() => COLUMNS,
+            None => COLUMNS_OF_A_FILE,
+        }
+    }
+
+    fn picture(&mut self) -> Option<Box<dyn Picture>> {
+        Drawn::new().map(|drawn| Box::new(drawn) as Box<dyn Picture>)
     }
 
     fn clear(&mut self) {

@@ -7,7 +7,7 @@ use debugger::target::fake::Root;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 /// Would catch an end that a script cannot tell from another.
@@ -75,7 +75,7 @@ fn json_is_one_object_a_line() {
     assert_eq!(lines.len(), 5, "four commands and the word that it is continued: {lines:#?}");
     assert_eq!((&lines[1]["ok"], &lines[1]["result"]["asked"]), (&Value::from(true), &Value::from(16)));
     assert_eq!(lines[1]["notes"].as_array().unwrap().len(), 2);
-    assert_eq!(lines[2]["result"]["types"][0]["reserved"], 16);
+    assert_eq!(lines[2]["result"]["types"][0]["kept"], 16);
     assert_eq!((&lines[3]["error"]["code"], &lines[3]["error"]["try"]), (&"c0001010".into(), &"prealloc monitor 1".into()));
     assert_eq!(lines[4]["notice"], "continued");
     let output = hyperdbg().arg("--json").arg("--remote").arg(&debuggee.path).args(["--pause", "-x", "g"]).output().unwrap();
@@ -92,6 +92,27 @@ fn a_closed_pipe_is_no_panic() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
+}
+
+/// Would catch a watch that CTRL+C does not end in a pipe, or that ends what comes after it.
+#[test]
+fn a_watch_in_a_pipe_prints_what_changed_until_ctrl_c() {
+    let debuggee = Debuggee::new(Root::default());
+    let mut command = hyperdbg();
+    command.arg("--json").arg("--remote").arg(&debuggee.path).args(["-x", "prealloc --watch", "-x", "? 1"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    let first = next();
+    assert_eq!((&first["more"], &first["result"]["types"][8]["refused"]), (&true.into(), &0.into()));
+    debuggee.root().rows[8].refused = 5;
+    let second = next();
+    assert_eq!((&second["more"], &second["result"]["types"][8]["refused"]), (&true.into(), &5.into()));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let last = next();
+    assert_eq!((last.get("more"), &last["result"]), (None, &second["result"]));
+    assert_eq!(next()["command"], "? 1");
+    assert!(child.wait().unwrap().success());
 }
 
 /// Would catch a machine that stays frozen because somebody ended the prompt, or a prompt that does not end.
@@ -111,7 +132,7 @@ fn a_signal_ends_the_program_and_the_debuggee_runs_on() {
             drop(open);
             assert_eq!(output.status.code(), Some(code), "{arguments:?}");
             assert!(!debuggee.root().halted);
-            assert_eq!(debuggee.root().rows[0].reserved, 0);
+            assert_eq!(debuggee.root().rows[0].kept, 0);
             assert!(printed(&output).last().unwrap().starts_with("the debuggee is continued"));
         }
     }

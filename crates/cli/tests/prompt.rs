@@ -39,7 +39,7 @@ fn tab_completes_commands_and_types() {
     terminal.expect("regular-event ").unwrap();
     terminal.send("10\n").unwrap();
     terminal.expect("the requested pools are allocated and reserved").unwrap();
-    assert_eq!(debuggee.root().rows[4].reserved, 0x10);
+    assert_eq!(debuggee.root().rows[4].kept, 0x10);
 }
 
 /// Would catch a CTRL+C that ends the program, or that does not reach a running machine.
@@ -58,7 +58,7 @@ fn ctrl_c_halts_what_runs_and_clears_a_line_when_halted() {
     terminal.expect("0: kHyperDbg> ").unwrap();
     terminal.send("~ 1\n").unwrap();
     terminal.expect("1: kHyperDbg> ").unwrap();
-    assert_eq!(debuggee.root().rows[0].reserved, 0, "the line was cleared, not done");
+    assert_eq!(debuggee.root().rows[0].kept, 0, "the line was cleared, not done");
 }
 
 /// Would catch a frozen machine that is left behind by CTRL+D.
@@ -101,7 +101,7 @@ fn news_come_above_the_line_and_what_was_typed_stays() {
     terminal.expect(Regex(r"\(running\) HyperDbg> prealloc monitor 7")).unwrap();
     terminal.send("\n").unwrap();
     terminal.expect("the requested pools are allocated and reserved").unwrap();
-    assert_eq!(debuggee.root().rows[0].reserved, 7);
+    assert_eq!(debuggee.root().rows[0].kept, 7);
 }
 
 /// Would catch an unknown command that ends the sitting, or a history that is not kept, or kept for everybody to read.
@@ -139,7 +139,33 @@ fn lists_fit_the_terminal() {
     terminal.expect("0: kHyperDbg> ").unwrap();
     terminal.get_process_mut().set_window_size(200, 40).unwrap();
     terminal.send("prealloc monitr 1\n").unwrap();
-    terminal.expect("regular-safe-buffer, big-safe-buffer\r\n").unwrap();
+    terminal.expect("regular-safe-buffer, big-safe-buffer, breakpoint\r\n").unwrap();
+}
+
+/// Would catch a watch that no key ends, one that leaves the keyboard mute behind it, or a key that is taken for the next line.
+#[test]
+fn a_watch_is_drawn_in_place_and_ended_by_a_key_or_ctrl_c() {
+    let debuggee = Debuggee::new(Root { halted: true, ..Root::default() });
+    let mut terminal = over(&debuggee);
+    terminal.expect("0: kHyperDbg> ").unwrap();
+    terminal.get_process_mut().set_window_size(100, 40).unwrap();
+    terminal.send("prealloc --watch\n").unwrap();
+    terminal.expect("the debuggee is halted, so nothing changes by itself; any key ends this").unwrap();
+    debuggee.root().rows[4].refused = 0x1234;
+    // Up by what it had drawn: head, nine types, a blank line, pages and the last line.
+    terminal.expect("\x1b[13A").unwrap();
+    terminal.expect("0x1234").unwrap();
+    terminal.send("q").unwrap();
+    terminal.expect("0: kHyperDbg> ").unwrap();
+    terminal.send("? 2 + 3\n").unwrap();
+    terminal.expect("? 2 + 3").unwrap();
+    terminal.expect("5").unwrap();
+    terminal.expect("0: kHyperDbg> ").unwrap();
+    terminal.send("prealloc watch\n").unwrap();
+    terminal.expect("any key ends this").unwrap();
+    terminal.send(ControlCode::EndOfText).unwrap();
+    terminal.expect("0: kHyperDbg> ").unwrap();
+    assert!(debuggee.root().halted);
 }
 
 /// Would catch a frozen machine that is left behind by `kill`, or a prompt that a signal does not reach.

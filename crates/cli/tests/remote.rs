@@ -64,7 +64,7 @@ fn prealloc_reserves_over_the_link_while_halted() {
     assert_eq!(printed[0], "halted on core 0: rip ffffffff81000000 cpl 0 (pause)");
     assert_eq!(printed[2..4], [DONE, DONE]);
     let root = debuggee.root();
-    assert_eq!((root.rows[4].reserved, root.rows[0].reserved, root.halted), (0x10, 0x10, false));
+    assert_eq!((root.rows[4].kept, root.rows[0].kept, root.halted), (0x10, 0x10, false));
 }
 
 /// Would catch a request that is done twice, or an answer that is taken for another's, when frames are lost.
@@ -81,7 +81,7 @@ fn every_command_is_done_once_on_a_line_that_spoils_one_frame_in_ten() {
     assert_eq!(printed.iter().filter(|line| line.starts_with("rip=ffffffff81000000")).count(), 6);
     assert!(debuggee.spoilt() > 0, "nothing was lost, so nothing was shown");
     let root = debuggee.root();
-    assert_eq!((root.rows[6].reserved, root.rows[0].reserved), (6, 12));
+    assert_eq!((root.rows[6].kept, root.rows[0].kept), (6, 12));
 }
 
 /// Would catch a fetch whose end is missed, or that is not announced before the context is lost.
@@ -93,7 +93,7 @@ fn a_short_bank_is_filled_by_letting_the_debuggee_run() {
     assert_eq!(output.status.code(), Some(0), "{printed:#?}");
     let (before, after) = (&printed[2], &printed[3]);
     assert_eq!(before, "the bank is short by 0x2f pages: the debuggee is continued to fetch them, so this context will change");
-    assert_eq!(after, "halted again on core 1: the pages are there");
+    assert_eq!(after, "halted again on core 1: the pages are there; events missed meanwhile: 0x0");
     assert_eq!(printed[4], DONE);
     assert!(debuggee.root().halted, "`exit halted` leaves it so");
 }
@@ -106,7 +106,15 @@ fn a_short_bank_of_a_running_debuggee_leaves_it_running() {
     let printed = printed(&output);
     assert_eq!(output.status.code(), Some(0), "{printed:#?}");
     let before = "the bank is short by 0x2f pages: the debuggee is paused and continued to fetch them";
-    assert_eq!(printed, [before, "halted again on core 1: the pages are there", "the debuggee is running again", DONE]);
+    assert_eq!(
+        printed,
+        [
+            before,
+            "halted again on core 1: the pages are there; events missed meanwhile: 0x0",
+            "the debuggee is running again",
+            DONE
+        ]
+    );
     assert!(!debuggee.root().halted);
 }
 
@@ -120,7 +128,7 @@ fn a_linux_without_memory_is_told_apart_and_nothing_is_reserved() {
     assert!(printed.iter().any(|line| line.starts_with("halted again on core 1: linux could not give them")), "{printed:#?}");
     assert!(printed.iter().any(|line| line.starts_with("err, linux could not give")), "{printed:#?}");
     assert!(!printed.iter().any(|line| line == DONE));
-    assert_eq!(debuggee.root().rows[0].reserved, 0);
+    assert_eq!(debuggee.root().rows[0].kept, 0);
 }
 
 /// Would catch a program that leaves a frozen machine behind.
@@ -145,7 +153,7 @@ fn a_debuggee_that_reboots_is_waited_for_and_found_again() {
     prompt.reads("the debuggee is back: model, 2 cores, running");
     prompt.typed("prealloc monitor 1");
     prompt.reads(DONE);
-    assert_eq!(debuggee.root().rows[0].reserved, 1, "it is another load");
+    assert_eq!(debuggee.root().rows[0].kept, 1, "it is another load");
 }
 
 /// Would catch a cut line that is not opened again, or told more than once.
@@ -192,7 +200,7 @@ fn last_words_are_shown_in_full() {
 fn another_protocol_is_refused_with_both_numbers() {
     let debuggee = Debuggee::new(Root { protocol: 99, ..Root::default() });
     let output = run_over(&debuggee.path, &["r"]);
-    let ours = "err, the debuggee speaks protocol 99, this prompt 1; use both from one build";
+    let ours = "err, the debuggee speaks protocol 99, this prompt 2; use both from one build";
     assert_eq!((output.status.code(), printed(&output)), (Some(1), vec![ours.to_owned()]));
 }
 
@@ -247,7 +255,7 @@ fn a_debuggee_is_reached_over_tcp() {
         let output = run_over(&address, &["pause", "prealloc monitor 1"]);
         assert_eq!((output.status.code(), printed(&output)[2].as_str()), (Some(0), DONE));
     }
-    assert_eq!(debuggee.root().rows[0].reserved, 2);
+    assert_eq!(debuggee.root().rows[0].kept, 2);
 }
 
 /// Would catch a serial device that is not set raw: a terminal changes and echoes what passes.
@@ -267,5 +275,5 @@ fn a_debuggee_is_reached_over_a_serial_device() {
     let output = run_over(format!("{far},9600"), &lines);
     let printed = printed(&output);
     assert_eq!(output.status.code(), Some(0), "{printed:#?}");
-    assert_eq!(debuggee.root().rows[4].reserved, 130);
+    assert_eq!(debuggee.root().rows[4].kept, 130);
 }

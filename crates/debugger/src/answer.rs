@@ -5,11 +5,13 @@
 //! {"command":"prealloc monitor 10","ok":true,"notes":["…"],"result":{"type":"monitor","asked":16,…}}
 //! {"command":"prealloc monitor zz","ok":false,"error":{"code":"number","message":"…","column":17,"try":"prealloc monitor 10"}}
 //! {"command":"pause","typed":false,"ok":true,"result":{"core":0,"reason":"pause",…}}
+//! {"command":"prealloc --watch","ok":true,"more":true,"result":{…}}
 //! {"notice":"goodbye","message":"the debuggee is rebooting; waiting for it"}
 //! ```
 //! `error.code` is root's code in hex (`c0001011`) or a word for what the prompt refuses; `column` counts characters from
 //! 0; `help` and `try` are left out where there are none. `typed` is there, and false, only for what the program did by itself:
-//! the halt of `--pause` and of CTRL+C, the line that `--script` stands for. Counts are JSON numbers, addresses and register values are
+//! the halt of `--pause` and of CTRL+C, the line that `--script` stands for. `more` is there, and true, if further answers to
+//! the same line follow. Counts are JSON numbers, addresses and register values are
 //! strings in hex with `0x`. The schema is `schema/answer.json`; `tests/json.rs` checks every command against it.
 
 use crate::line::Line;
@@ -73,6 +75,13 @@ pub(crate) fn json_ok(line: &Line, by: By, notes: &[String], answer: &Answer) ->
     object.to_string()
 }
 
+/// A line of a command that goes on.
+pub(crate) fn json_more(line: &Line, notes: &[String], answer: &Answer) -> String {
+    let mut object = json!({ "command": line.text().trim(), "ok": true, "more": true, "result": answer.result });
+    add_rest(&mut object, By::Hand, notes);
+    object.to_string()
+}
+
 /// The line of a command that was not done.
 pub(crate) fn json_error(line: &Line, by: By, notes: &[String], said: &Said) -> String {
     let Said { code, message, span, help, try_line } = said;
@@ -107,15 +116,27 @@ fn add_rest(object: &mut Value, by: By, notes: &[String]) {
 
 /// Rows with aligned columns: the first to the left, the others to the right.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    marked_table(rows, &|_, _| false)
+}
+
+/// What makes text stand out on a terminal with colours.
+pub(crate) fn marked(text: &str) -> String {
+    format!("\x1b[1;33m{text}\x1b[0m")
+}
+
+/// As [`table`]; cells of which `is_marked` (by row and column) is true stand out.
+pub(crate) fn marked_table(rows: &[Vec<String>], is_marked: &dyn Fn(usize, usize) -> bool) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width =
         |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
+    let line = |(number, row): (usize, &Vec<String>)| {
         let cells = row.iter().zip(&widths).enumerate();
-        let cells: Vec<String> =
-            cells.map(|(i, (cell, w))| if i == 0 { format!("{cell:<w$}") } else { format!("{cell:>w$}") }).collect();
-        cells.join("  ").trim_end().to_owned()
+        let cells = cells.map(|(i, (cell, w))| {
+            let padded = if i == 0 { format!("{cell:<w$}") } else { format!("{cell:>w$}") };
+            if is_marked(number, i) { padded.replace(cell.as_str(), &marked(cell)) } else { padded }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    rows.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -1,13 +1,16 @@
 //! The command table. Each file in `commands/` is one command: its `//!` lines are its manual, and `build.rs` finds it.
 
 use crate::answer::Answer;
-use crate::error::Error;
+use crate::cost::Cost;
+use crate::error::{Error, Reach, Refusal, Wanted};
 use crate::expr::{self, Arithmetic};
 use crate::line::{Line, Word};
 use crate::manual;
 use crate::session::Session;
+use crate::target::Mode;
+use abi::code;
 use abi::kind::Kind;
-use abi::request::{Registers, op};
+use abi::request::{self, PreallocAnswer, Registers, op};
 use std::ops::Range;
 
 include!(concat!(env!("OUT_DIR"), "/commands.rs"));
@@ -20,7 +23,12 @@ pub struct Command {
     pub takes: &'static [Takes],
     /// Does it.
     pub run: fn(&mut Session, &Line, &'static Command) -> Result<Answer, Error>,
+    /// Tells what it would take of the reserve, and does nothing; `None` if that is nothing, whatever its words are.
+    pub cost: Option<Foretell>,
 }
+
+/// What a line costs, or why it would be refused.
+pub type Foretell = fn(&mut Session, &Line) -> Result<Cost, Error>;
 
 /// What a word may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +37,10 @@ pub enum Takes {
     Words(&'static [&'static str]),
     /// A type of units, or one of these.
     TypeOr(&'static [&'static str]),
-    /// A type of units, if this word stands before it.
-    TypeAfter(&'static str),
+    /// A type of units if one of the first stands before it, a path if the second does.
+    TypeOrFileAfter(&'static [&'static str], &'static str),
+    /// A type of units if one of the first stands before it, else what belongs to the word before it.
+    TypeOrAfter(&'static [&'static str], &'static [(&'static str, &'static [&'static str])]),
     /// What belongs to the word before it.
     After(&'static [(&'static str, &'static [&'static str])]),
     /// A path.
@@ -93,15 +103,44 @@ pub(crate) fn kind(word: &Word) -> Result<Kind, Error> {
     Kind::from_word(&word.text).ok_or_else(|| unknown_word(word, "types", &Kind::ALL.map(Kind::word)))
 }
 
+/// Sends a request about units, whose refusals have numbers, too.
+pub(crate) fn ask_units(session: &mut Session, op: u32, body: &[u8]) -> Result<(u32, PreallocAnswer), Error> {
+    let (code, body) = session.call(op, body)?;
+    match request::body(&body) {
+        Some(answer) => Ok((code, answer)),
+        // What is refused before root looks at it has no numbers; those of the request are known here.
+        None if code != code::SUCCESS && body.is_empty() => {
+            Err(Error::Refused(Refusal::Plain { code, debugger_mode: session.mode() == Mode::Debugger }))
+        }
+        None => Err(Error::Reach(Reach::Malformed { op })),
+    }
+}
+
+/// What root would say to a count of zero, for who does not ask it.
+pub(crate) fn none_of(kind: Kind, wanted: Wanted) -> Error {
+    let answer = PreallocAnswer { kind: kind as u32, ..PreallocAnswer::default() };
+    Error::Refused(Refusal::Units { code: code::COUNT_ZERO, answer, wanted, bank_serves: 0 })
+}
+
 /// A word as a count.
 pub(crate) fn count(session: &mut Session, word: &Word) -> Result<u64, Error> {
     evaluate(session, &word.text, &word.span, Arithmetic::Count)
 }
 
+/// A word as a count that does not depend on the machine: for who foretells.
+pub(crate) fn fixed_count(word: &Word) -> Result<u64, Error> {
+    value(&word.text, &word.span, Arithmetic::Count, &mut || Err(Error::Foretold))
+}
+
 /// A part of the line as a value. Registers are those of the selected core.
 pub(crate) fn evaluate(session: &mut Session, text: &str, whole: &Range<usize>, how: Arithmetic) -> Result<u64, Error> {
-    let mut fetch = || session.ask::<Registers>(op::REGISTERS, &[]);
-    expr::evaluate(text, how, &mut fetch).map_err(|mut error| {
+    value(text, whole, how, &mut || session.ask::<Registers>(op::REGISTERS, &[]))
+}
+
+type Fetch<'a> = dyn FnMut() -> Result<Registers, Error> + 'a;
+
+fn value(text: &str, whole: &Range<usize>, how: Arithmetic, fetch: &mut Fetch) -> Result<u64, Error> {
+    expr::evaluate(text, how, fetch).map_err(|mut error| {
         // A quoted word is longer in the line than in itself; its spans are then those of the whole word.
         let exact = whole.len() == text.len();
         error.span = if exact { whole.start + error.span.start..whole.start + error.span.end } else { whole.clone() };

@@ -49,14 +49,17 @@ pub fn complete(before: &str) -> Completion {
     match takes {
         Takes::Words(choices) => among(&mut choices.iter().copied()),
         Takes::TypeOr(others) => among(&mut types().chain(others.iter().copied())),
-        Takes::TypeAfter(word) if after(word) => among(&mut types()),
-        Takes::After(table) => match table.iter().find(|(word, _)| after(word)) {
+        Takes::TypeOrFileAfter(words, _) | Takes::TypeOrAfter(words, _) if words.iter().any(|word| after(word)) => {
+            among(&mut types())
+        }
+        Takes::TypeOrFileAfter(_, word) if after(word) => Completion::File,
+        Takes::After(table) | Takes::TypeOrAfter(_, table) => match table.iter().find(|(word, _)| after(word)) {
             Some((_, choices)) => among(&mut choices.iter().copied()),
             None => none,
         },
         Takes::File => Completion::File,
         Takes::FileAfter(word) if after(word) => Completion::File,
-        Takes::TypeAfter(_) | Takes::FileAfter(_) => none,
+        Takes::TypeOrFileAfter(..) | Takes::FileAfter(_) => none,
         Takes::Command => command(),
     }
 }
@@ -79,6 +82,12 @@ mod tests {
         assert_eq!(words("PREALLOC reg"), ["regular-event", "regular-safe-buffer"]);
         assert_eq!(words("prealloc !mo"), ["!monitor"]);
         assert_eq!(words("prealloc release mo"), ["monitor"]);
+        assert_eq!(words("prealloc pl"), ["plan"]);
+        assert_eq!(words("prealloc plan "), ["(file)"]);
+        assert_eq!(words("prealloc -"), ["--watch"]);
+        assert_eq!(words("test hold br"), ["breakpoint"]);
+        assert_eq!(words("test fail !mo"), ["!monitor"]);
+        assert_eq!(words("test l"), ["let"]);
         assert!(words("prealloc monitor ").is_empty(), "a number comes here");
         assert_eq!(words("test fault "), ["page", "stack", "ud"]);
         assert_eq!(words("test trap o"), ["off", "on"]);

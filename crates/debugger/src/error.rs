@@ -80,6 +80,12 @@ pub enum Error {
     Address(String),
     /// A link was asked for, and this many cores run under a load that has none.
     LoadedWithoutLink(u32),
+    /// What is to be foretold depends on registers, which nobody knows before.
+    Foretold,
+    /// What a file takes of this type does not fit 64 bits.
+    PlanTooLarge(&'static str),
+    /// A file and those that it runs have more lines than this.
+    PlanTooLong(usize),
     /// Another place of load's link than this has no back end.
     OnlyCom2,
     /// There is no link to close.
@@ -106,14 +112,16 @@ pub enum Error {
 /// A code of root's with the numbers that explain it.
 #[derive(Debug)]
 pub enum Refusal {
-    /// `prealloc` or, with `release`, `prealloc release`.
-    Prealloc {
+    /// Units of the reserve.
+    Units {
         /// One of [`abi::code`].
         code: u32,
         /// Numbers.
         answer: PreallocAnswer,
-        /// Whether units were to be given back.
-        release: bool,
+        /// What was to be done with them.
+        wanted: Wanted,
+        /// Units that the bank could serve now, where that is known and matters; else 0.
+        bank_serves: u64,
     },
     /// `load` or `unload`.
     Load {
@@ -131,6 +139,17 @@ pub enum Refusal {
         /// Whether the debuggee is at the other end of a link.
         debugger_mode: bool,
     },
+}
+
+/// What was to be done with units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Reserve more of them.
+    Reserve,
+    /// Give them back to the bank.
+    Release,
+    /// Take them, as a command that applies something does.
+    Take,
 }
 
 /// Why there is no answer.

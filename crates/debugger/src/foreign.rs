@@ -3,7 +3,10 @@
 //! Names of HyperDbg's that are not commands yet are told from slips: nobody is offered another command in their place.
 //! **Proof**: the tests below fail when a name here becomes a command, or when a line that is offered is none.
 
+use crate::commands;
+use crate::error::Error;
 use crate::line::Line;
+use crate::nearest;
 use std::ops::Range;
 
 /// What there is of it here.
@@ -13,6 +16,17 @@ pub enum Foreign {
     Line(String),
     /// Nothing, so far.
     NotYet,
+}
+
+/// The error for a line whose name is no command's.
+pub(crate) fn unknown(line: &Line) -> Error {
+    match (of(line), line.words().first()) {
+        (Some((span, foreign)), _) => Error::Foreign { span, foreign },
+        (None, name) => {
+            let span = name.map_or(0..0, |name| name.span.clone());
+            Error::UnknownCommand { span, nearest: nearest::of(line.name(), commands::names()) }
+        }
+    }
 }
 
 /// A line of ours; with `Rest`, what was typed behind the name belongs behind it, too.

@@ -27,6 +27,7 @@ pub fn fuzz_command_line(data: &[u8]) {
         halted: bit(0),
         link: bit(1),
         loaded: !bit(2),
+        fail_in: [u64::from(bit(6)); abi::kind::Kind::COUNT],
         linux_gives: Some(if bit(3) { 0 } else { u64::MAX }),
         ..Root::default()
     };
@@ -43,9 +44,11 @@ pub fn fuzz_command_line(data: &[u8]) {
         let line = Line::new(text);
         assert!(line.words().iter().all(|word| line.text().get(word.span.clone()).is_some()));
         let _ = complete::complete(text);
-        // These reach beyond the model: to files, to lines, to the clock.
+        // These reach beyond the model: to files, to lines, to the clock, and to whoever would press CTRL+C.
         let name = line.name().to_ascii_lowercase();
-        if !matches!(name.as_str(), ".script" | "script" | ".debug" | "sleep") {
+        let second = line.words().get(1).map(|word| word.text.to_ascii_lowercase()).unwrap_or_default();
+        let beyond = matches!(name.as_str(), ".script" | "script" | ".debug" | "sleep");
+        if !beyond && !matches!(second.as_str(), "watch" | "--watch" | "plan") {
             session.run(text);
             assert!(session.prompt().ends_with("HyperDbg> "));
         }

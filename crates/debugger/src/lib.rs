@@ -12,17 +12,23 @@
 pub mod answer;
 pub mod commands;
 pub mod complete;
+mod console;
+pub mod cost;
 pub mod error;
 pub mod expr;
 pub mod foreign;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod ledger;
 pub mod line;
 pub mod manual;
 pub mod nearest;
 pub mod news;
+mod plan;
 pub mod registers;
 pub mod say;
 pub mod session;
+mod state;
 pub mod target;
+mod watch;
 mod wrap;

@@ -74,6 +74,12 @@ impl Inbox {
         self.changed.notify_all();
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue().news.is_empty()
+    }
+
     /// Takes the oldest piece. Waits for `limit` at most.
     pub fn take(&self, limit: Duration) -> Option<News> {
         let mut queue = self.queue();

@@ -4,6 +4,8 @@
 //! whenever there is one that would work. Lower case, no full stop; what can be typed back is in hex, as typed.
 //! **Proof**: the tests of `tests/sentences.rs` run the `try:` lines.
 
+mod units;
+
 use crate::error::{Error, Reach, Refusal};
 use crate::expr;
 use crate::foreign::Foreign;
@@ -13,8 +15,7 @@ use crate::news::{Met, News};
 use crate::registers;
 use crate::wrap;
 use abi::code::{self, lack};
-use abi::kind::Kind;
-use abi::request::{Halted, PreallocAnswer, goodbye, reason};
+use abi::request::{Halted, goodbye, reason};
 use std::io;
 use std::ops::Range;
 
@@ -130,13 +131,20 @@ pub fn error(error: &Error, typed: &Line) -> Said {
             said.help("the type comes before the count").try_line(swapped)
         }
         Error::Expression { error, count, whole } => expression(error, *count, whole, typed),
-        Error::Refused(Refusal::Prealloc { code, answer, release }) => prealloc(*code, answer, *release),
+        Error::Refused(Refusal::Units { code, answer, wanted, bank_serves }) => {
+            units::refused(*code, answer, *wanted, *bank_serves, typed)
+        }
         Error::Refused(Refusal::Load { code, detail, holders }) => load(*code, *detail, holders),
         Error::Refused(Refusal::Plain { code, debugger_mode }) => plain(*code, *debugger_mode),
         Error::Reach(reach) => self::reach(reach),
         Error::File { path, why } => Said::new("file", format!("'{path}' cannot be read: {}", io(*why))),
         Error::Script { path, line, unreachable: _ } => Said::new("script", format!("stopped at line {line} of '{path}'")),
         Error::ScriptDepth(most) => Said::new("script", format!("scripts call each other more than {most} deep")),
+        Error::Foretold => Said::new("unforeseen", "what they hold is known only when the line is run"),
+        Error::PlanTooLarge(kind) => {
+            Said::new("plan", format!("what the file takes of {kind} does not fit 64 bits, and a count is not cut"))
+        }
+        Error::PlanTooLong(most) => Said::new("plan", format!("the file and those it runs have more than {most} lines")),
         Error::Address(address) => Said::new("address", format!("'{address}' is no address of a debuggee"))
             .help("unix:PATH, tcp:HOST:PORT or /dev/ttyS0,115200"),
         Error::LoadedWithoutLink(number) => {
@@ -208,49 +216,6 @@ fn expression(error: &expr::Error, count: bool, whole: &Range<usize>, typed: &Li
     }
 }
 
-fn prealloc(code: u32, answer: &PreallocAnswer, release: bool) -> Said {
-    let word = Kind::from_number(answer.kind).map_or("units", Kind::word);
-    let PreallocAnswer { kind: _, zero: _, asked, free, reserved, most, short, bank_free } = *answer;
-    let command = if release { "prealloc release" } else { "prealloc" };
-    let some = |said: Said, units: u64| {
-        if units == 0 { said } else { said.try_line(format!("{command} {word} {units:x}")) }
-    };
-    match code {
-        code::COUNT_ZERO if release => {
-            some(Said::of_root(code, format!("nothing to release: 0x0 {word} asked, 0x{free:x} free")), free)
-        }
-        code::COUNT_ZERO => some(Said::of_root(code, format!("nothing to reserve: 0x0 {word} asked")), 1),
-        code::COUNT_TOO_LARGE if release => {
-            let message = format!("too many {word} to release: 0x{asked:x} asked, 0x{free:x} free of 0x{reserved:x}");
-            some(Said::of_root(code, message), free)
-        }
-        code::COUNT_TOO_LARGE => {
-            let message = format!("too many {word}: 0x{asked:x} asked, 0x{most:x} possible on this machine");
-            match most {
-                // Its share of RAM is taken, and by itself: what is free of that can go back to the bank.
-                0 if free > 0 => Said::of_root(code, message).try_line(format!("prealloc release {word}")),
-                most => some(Said::of_root(code, message), most),
-            }
-        }
-        code::BANK_SHORT => {
-            let message =
-                format!("the bank is short by 0x{short:x} pages: 0x{asked:x} {word} asked, 0x{bank_free:x} pages free");
-            // Pages of one unit, rounded up, so that the line offered fits the bank for certain.
-            let unit = bank_free.saturating_add(short).div_ceil(asked.max(1)).max(1);
-            some(Said::of_root(code, message), bank_free / unit)
-        }
-        code::KERNEL_OUT_OF_MEMORY => {
-            let pages = if short == 0 { "the missing pages".to_owned() } else { format!("the 0x{short:x} missing pages") };
-            let message = format!(
-                "linux could not give {pages}: 0x{asked:x} {word} asked, 0x{bank_free:x} pages free in the bank; nothing was reserved"
-            );
-            Said::of_root(code, message)
-        }
-        code::PREALLOC_TYPE_UNKNOWN => Said::of_root(code, format!("root knows no type with the number 0x{:x}", answer.kind)),
-        code => plain(code, false),
-    }
-}
-
 fn load(code: u32, detail: u32, holders: &[String]) -> Said {
     let lacks = |names: &[(u32, &str)]| {
         let missing: Vec<&str> = names.iter().filter(|(bit, _)| detail & bit != 0).map(|(_, name)| *name).collect();
@@ -315,6 +280,9 @@ fn plain(code: u32, debugger_mode: bool) -> Said {
             .help("connect from another machine: .help .debug"),
         code::CORE_INVALID => Said::of_root(code, "there is no such core").try_line("~"),
         code::CORE_SILENT => Said::of_root(code, "a core did not answer within the limit").try_line("~"),
+        code::UNBALANCED => {
+            Said::of_root(code, "root has left, and its ledger did not balance: a fault of its own, please report it")
+        }
         code::TEST_UNKNOWN => Said::of_root(code, "root does not know this test"),
         code::REQUEST_UNKNOWN => {
             Said::of_root(code, "root does not know this request: prompt and hypervisor are of different versions")
@@ -385,7 +353,7 @@ pub fn reason_word(number: u32) -> &'static str {
 /// Where a machine halted, and the bytes there.
 #[must_use]
 pub fn halted(halted: &Halted) -> String {
-    let Halted { core, reason, rip, rflags: _, cr3: _, bytes, bytes_valid, cpl, fetched: _ } = halted;
+    let Halted { core, reason, rip, rflags: _, cr3: _, bytes, bytes_valid, cpl, fetched: _, missed: _ } = halted;
     let mut text = format!("halted on core {core:x}: rip {rip:016x} cpl {cpl} ({})", reason_word(*reason));
     let valid = usize::try_from(*bytes_valid).unwrap_or(0).min(bytes.len());
     if valid == 0 {

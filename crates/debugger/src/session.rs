@@ -9,11 +9,13 @@
 
 use crate::answer::{self, Answer, By};
 use crate::commands::{self, Command};
+pub use crate::console::{COLUMNS, Console, Look, Picture};
 use crate::error::{Error, Reach, Refusal};
 use crate::foreign;
 use crate::line::Line;
 use crate::news::{Inbox, Met, News};
 use crate::say;
+pub use crate::state::{State, Verdict};
 use crate::target::remote::{Address, Remote};
 use crate::target::{Cancel, Mode, Target, device::Device};
 use crate::wrap;
@@ -26,60 +28,14 @@ use zerocopy::FromBytes;
 /// How long news is waited for before CTRL+C is looked at again.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Characters on a line where nobody knows better.
-pub const COLUMNS: usize = 80;
-
 /// How long Linux may take to hand over pages.
 const FETCH_LIMIT: Duration = Duration::from_secs(30);
 
-/// Where lines go.
-pub trait Console {
-    /// Prints one or more lines; `text` has no end of line.
-    fn print(&mut self, text: &str);
+/// How deep scripts may call each other.
+pub const SCRIPT_DEPTH_MAX: usize = 8;
 
-    /// Empties the screen.
-    fn clear(&mut self) {}
-
-    /// Characters on a line; lists and long prose are broken at words to fit.
-    fn columns(&self) -> usize {
-        COLUMNS
-    }
-}
-
-/// How answers look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Look {
-    /// One JSON object on a line instead of text.
-    pub json: bool,
-    /// Colours for a terminal.
-    pub colour: bool,
-}
-
-/// What became of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Done, or there was nothing to do.
-    Done,
-    /// Refused; it was said why.
-    Failed,
-    /// The target cannot be reached; it was said why.
-    Unreachable,
-    /// Done, and the program ends now.
-    Exit,
-}
-
-/// What the debugged machine does, as far as is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Nobody answered yet.
-    Unknown,
-    /// Every core runs.
-    Running,
-    /// Every core is halted; commands refer to this one.
-    Halted(u32),
-    /// It said goodbye, or the line is cut.
-    Away,
-}
+/// Between two looks of `prealloc --watch`.
+const WATCH_PACE: Duration = Duration::from_millis(500);
 
 /// A sitting.
 pub struct Session {
@@ -93,6 +49,7 @@ pub struct Session {
     notes: Vec<String>,
     script_depth: usize,
     fetch_limit: Duration,
+    watch_pace: Duration,
 }
 
 impl Session {
@@ -106,7 +63,8 @@ impl Session {
     #[must_use]
     pub fn over(target: Box<dyn Target>, console: Box<dyn Console>, look: Look, inbox: Arc<Inbox>, cancel: Cancel) -> Self {
         let (state, hello, notes) = (State::Unknown, None, Vec::new());
-        Self { console, look, inbox, cancel, target, state, hello, notes, script_depth: 0, fetch_limit: FETCH_LIMIT }
+        let (script_depth, fetch_limit, watch_pace) = (0, FETCH_LIMIT, WATCH_PACE);
+        Self { console, look, inbox, cancel, target, state, hello, notes, script_depth, fetch_limit, watch_pace }
     }
 
     /// Does one line and prints what came of it.
@@ -151,11 +109,7 @@ impl Session {
             return Err(Error::Ended);
         }
         let Some(command) = commands::find(&name.text) else {
-            if let Some((span, foreign)) = foreign::of(line) {
-                return Err(Error::Foreign { span, foreign });
-            }
-            let nearest = crate::nearest::of(&name.text, commands::names());
-            return Err(Error::UnknownCommand { span: name.span.clone(), nearest });
+            return Err(foreign::unknown(line));
         };
         let run: fn(&mut Session, &Line, &'static Command) -> Result<Answer, Error> = command.run;
         run(self, line, command).map(Some)
@@ -216,6 +170,48 @@ impl Session {
         } else {
             self.console.print(&text);
         }
+    }
+
+    /// As [`Session::note`], for what people are told otherwise.
+    pub(crate) fn note_for_programs(&mut self, text: String) {
+        if self.look.json {
+            self.notes.push(text);
+        }
+    }
+
+    /// Prints an answer that others to the same line follow.
+    pub(crate) fn print_more(&mut self, line: &Line, answer: &Answer) {
+        if self.look.json {
+            let notes = std::mem::take(&mut self.notes);
+            self.console.print(&answer::json_more(line, &notes, answer));
+        } else {
+            self.console.print(&answer.text);
+        }
+    }
+
+    /// How answers look.
+    pub(crate) fn look(&self) -> Look {
+        self.look
+    }
+
+    /// Whether CTRL+C was pressed or the program is to end.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.is_set()
+    }
+
+    /// Whether something came that [`Session::attend`] would show.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// Between two looks of who watches.
+    pub(crate) fn watch_pace(&self) -> Duration {
+        self.watch_pace
+    }
+
+    /// How deep in scripts this line stands.
+    pub(crate) fn script_depth(&self) -> usize {
+        self.script_depth
     }
 
     /// Sends a request and returns root's code with the bytes of its body.
@@ -288,6 +284,11 @@ impl Session {
     /// Sets how long Linux may take to hand over pages, for those who cannot wait 30 s: tests.
     pub fn set_fetch_limit(&mut self, limit: Duration) {
         self.fetch_limit = limit;
+    }
+
+    /// Sets how often who watches looks, for those who cannot wait half a second: tests.
+    pub fn set_watch_pace(&mut self, pace: Duration) {
+        self.watch_pace = pace;
     }
 
     /// Waits for the end of a fetch; `Err` with the limit if Linux does not answer in time.

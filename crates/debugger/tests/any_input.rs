@@ -1,8 +1,17 @@
 //! Any input: an answer or a refusal, never a panic.
 
+use abi::code;
+use abi::ioctl::Load;
+use abi::kind::Kind;
+use abi::request::{Ledger, Owners, PreallocAnswer, op};
+use debugger::error::Reach;
 use debugger::expr::{self, Arithmetic};
 use debugger::fuzz::fuzz_command_line;
+use debugger::news::Inbox;
+use debugger::session::{Console, Look, Session};
+use debugger::target::{Cancel, Mode, Target};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 /// Expressions that are sound, beside what they are worth modulo 2^64.
 fn sound() -> impl Strategy<Value = (String, u64)> {
@@ -56,6 +65,10 @@ fn line() -> impl Strategy<Value = String> {
         "exits",
         "core",
         "test",
+        "hold",
+        "let",
+        "fail",
+        "breakpoint",
         "fault",
         "ud",
         "load",
@@ -83,7 +96,68 @@ fn line() -> impl Strategy<Value = String> {
     prop::collection::vec(words, 0..8).prop_map(|words| words.join(" "))
 }
 
+/// A root that answers what concerns the reserve with any bytes.
+struct Anyone {
+    code: u32,
+    bytes: Vec<u8>,
+}
+
+impl Target for Anyone {
+    fn mode(&self) -> Mode {
+        Mode::Debugger
+    }
+
+    fn name(&self) -> String {
+        "anyone".to_owned()
+    }
+
+    fn call(&mut self, op: u32, _: &[u8], _: &Cancel) -> Result<(u32, Vec<u8>), Reach> {
+        let (code, bytes) = match op {
+            op::LEDGER => (code::SUCCESS, size_of::<Ledger>()),
+            op::OWNERS => (code::SUCCESS, size_of::<Owners>()),
+            _ => (self.code, size_of::<PreallocAnswer>()),
+        };
+        self.bytes.rotate_left(7);
+        Ok((code, self.bytes.iter().copied().cycle().take(bytes).collect()))
+    }
+
+    fn load(&mut self, _: u64, _: u32) -> Result<Load, Reach> {
+        Err(Reach::OverLink)
+    }
+
+    fn unload(&mut self) -> Result<Load, Reach> {
+        Err(Reach::OverLink)
+    }
+}
+
+struct Nowhere;
+
+impl Console for Nowhere {
+    fn print(&mut self, text: &str) {
+        assert!(!text.is_empty(), "an empty print");
+    }
+}
+
 proptest! {
+    /// Would catch a sum over root's numbers that overflows, or a row that is not there.
+    #[test]
+    fn any_ledger_is_shown_and_planned_with(
+        bytes in prop::collection::vec(prop::sample::select(vec![0, 0, 1, 8, 0x7f, 0xff, 0xff]), 8..2000),
+        code in prop::sample::select(vec![
+            code::SUCCESS, code::INJECTED, code::KERNEL_OUT_OF_MEMORY, code::COUNT_TOO_LARGE, code::COUNT_ZERO,
+            code::used_up(Kind::Monitor), code::TEST_UNKNOWN,
+        ]),
+        json in any::<bool>(),
+    ) {
+        let (inbox, look) = (Arc::new(Inbox::default()), Look { json, colour: false });
+        let target = Box::new(Anyone { code, bytes });
+        let mut session = Session::over(target, Box::new(Nowhere), look, inbox, Cancel::default());
+        let plan = concat!("prealloc plan ", env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/plan.kd");
+        for line in ["prealloc", plan, "test hold monitor ffffffffffffffff", "test let monitor", "prealloc monitor 3"] {
+            session.run(line);
+        }
+    }
+
     /// Would catch a panic, a span outside of the line, or a print without text.
     #[test]
     fn any_bytes_are_answered(data in prop::collection::vec(any::<u8>(), 0..200)) {

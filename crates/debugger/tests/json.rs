@@ -9,6 +9,9 @@ use debugger::news::{Met, News};
 use debugger::session::Look;
 use debugger::target::fake::Root;
 use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 const JSON: Look = Look { json: true, colour: false };
 
@@ -107,9 +110,31 @@ fn every_example_of_every_manual_answers_in_the_schema() {
 #[test]
 fn other_answers_are_in_the_schema_too() {
     let mut prompt = Prompt::with_look(Root { halted: true, bank_free: 1, ..Root::default() }, JSON);
-    for line in ["prealloc", ".help", "r", "prealloc monitor 10", "test fault ud", "prealloc epthook 0", "~ \"1 2\"", "g g"] {
+    for line in [
+        ".help",
+        "r",
+        "prealloc monitor 10",
+        "prealloc epthook 0",
+        "~ \"1 2\"",
+        "g g",
+        "test hold monitor 2",
+        "test hold big-event 2",
+        "test let monitor",
+        "test fail monitor 1",
+        "prealloc",
+        "test fault ud",
+    ] {
         checked(&prompt.typed(line).1);
     }
+    let script = std::env::temp_dir().join(format!("hyperdbg-json-{}.kd", std::process::id()));
+    std::fs::write(&script, "prealloc release monitor\ntest hold monitor 3\ntest hold big-event 3\nnonsense\n").unwrap();
+    let mut planner = Prompt::with_look(Root { halted: true, ..Root::default() }, JSON);
+    let (_, planned) = planner.typed(&format!("prealloc plan {}", script.display()));
+    std::fs::remove_file(script).unwrap();
+    let plan = &checked(&planned)[0]["result"];
+    assert!(
+        ["types", "problems", "before", "inside"].iter().all(|all| plan[all].as_array().is_some_and(|all| !all.is_empty()))
+    );
     let hello = Root::default().hello();
     for news in [
         News::Lost,
@@ -126,6 +151,29 @@ fn other_answers_are_in_the_schema_too() {
     }
     let (_, printed) = prompt.typed("");
     assert_eq!(checked(&printed).len(), 9);
+}
+
+/// Would catch a watched ledger that is no ledger.
+#[test]
+fn what_is_watched_is_in_the_schema() {
+    let mut prompt = Prompt::with_look(Root { halted: true, ..Root::default() }, JSON);
+    let cancel = prompt.cancel.clone();
+    let (done, begun) = (AtomicBool::new(false), Instant::now());
+    let printed = thread::scope(|scope| {
+        // Again and again, since each line begins by forgetting it.
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(30) {
+                cancel.flag().store(true, Ordering::Relaxed);
+                thread::yield_now();
+            }
+        });
+        let (_, printed) = prompt.typed("prealloc --watch");
+        done.store(true, Ordering::Relaxed);
+        printed
+    });
+    let values = checked(&printed);
+    assert_eq!((values.len(), &values[0]["more"], values[1].get("more")), (2, &true.into(), None));
+    assert!(values[0]["notes"][0].as_str().unwrap().contains("halted"));
 }
 
 /// Would catch an answer that a program takes for that of its own line.

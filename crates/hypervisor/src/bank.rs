@@ -1,39 +1,44 @@
 //! Memory of root: the blocks that the module handed over, hidden from Linux, and the reserve that is made of them.
 //!
+//! A block in which something of root's own lies (an image, a table) is kept until root leaves. A whole one of 2 MiB in
+//! which nothing does can go back to Linux when the bank does not need it ([`reclaim`]); so the tables that describe such
+//! blocks lie together in one of them that is kept.
+//!
 //! **Holds always**
-//! - B1: every frame of a block is hidden from Linux before root counts it as its own.
+//! - B1: every frame of a block is hidden from Linux before root counts it as its own, and counted no more before it is shown.
 //! - B2: each frame has one use: the image and the cores (`used` by the module), tables of root, or the reserve.
 //!
-//! **Callers**: root, any core. `BLOCKS` is locked by nobody who waits for another core to halt.
+//! - B3: who has `BLOCKS` locked may wait for other cores to flush; so who waits for the lock acknowledges flushes meanwhile
+//!   ([`lock`]), and nobody who has it waits for a halt.
+//!
+//! **Callers**: root, any core.
 #![expect(unsafe_code, reason = "makes frames of the numbers that the module handed over")]
 
-use crate::arch::x86::direct::{self, Frame};
+use crate::arch::x86::{
+    self,
+    direct::{self, Frame},
+};
 use crate::arch::{FRAMES_PER_CORE, Frames, Machine, NoFrame};
+use crate::pools;
 use crate::root::{OUT, ROOT};
 use abi::boot::{BLOCK_ORDER_MAX, BLOCK_ORDER_MIN, BLOCKS_MAX, Block, Boot, CORES_MAX, FRAME_BYTES, block_overhead};
 use abi::code;
 use abi::kind::Kind;
-use abi::request::{Ledger, LedgerRow, PreallocAnswer};
-use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use reserve::{KindPlan, Plan, Refusal, Shape, Slot};
-use spin::{Mutex, Once};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use reserve::{Plan, Slot};
+use spin::{Mutex, MutexGuard, Once};
 
-type Reserve = reserve::Reserve<'static, { Kind::COUNT }>;
+/// The reserve, with a shelf for each kind.
+pub type Reserve = reserve::Reserve<'static, { Kind::COUNT }>;
 
-/// What one unit of each kind is made of, on a machine with two nested views (no execute-only pages): a split table for
-/// each view, a shadow page where code and data part, and the descriptors beside them. By number of the kind.
-const SHAPES: [Shape; Kind::COUNT] = [
-    Shape { frames: 1, bytes: 256 },
-    Shape { frames: 5, bytes: 0 },
-    Shape { frames: 3, bytes: 256 },
-    Shape { frames: 3, bytes: 512 },
-    Shape { frames: 2, bytes: 512 },
-    Shape { frames: 21, bytes: 512 },
-    Shape { frames: 1, bytes: 0 },
-    Shape { frames: 20, bytes: 0 },
-];
-/// At most this share of RAM for one kind, in 1024ths: half.
-const RAM_1024THS: u32 = 512;
+/// Blocks of 2 MiB whose tables one of them carries, at most: those that come with it, but at least so many as
+/// [`TABLES_AHEAD`], so that blocks that come later one by one can go again.
+const TABLES_TOGETHER: usize = 60;
+const TABLES_AHEAD: usize = 8;
+const _: () = assert!(
+    (TABLES_TOGETHER * reserve::table_words(BLOCK_ORDER_MAX)).div_ceil(512) + 2 <= 1 << BLOCK_ORDER_MAX,
+    "they fit beside what hides the block"
+);
 
 struct Blocks {
     all: [Block; BLOCKS_MAX],
@@ -43,8 +48,8 @@ struct Blocks {
 static BLOCKS: Mutex<Blocks> = Mutex::new(Blocks { all: [Block { pfn: 0, order: 0, used: 0 }; BLOCKS_MAX], count: 0 });
 static SLOTS: [Slot<'static>; BLOCKS_MAX] = [const { Slot::new() }; BLOCKS_MAX];
 static RESERVE: Once<Reserve> = Once::new();
-/// Requests of each kind that were told how many frames are missing and may come again: no refusals yet.
-static ASKED: [AtomicU64; Kind::COUNT] = [const { AtomicU64::new(0) }; Kind::COUNT];
+/// The last core has left, and looked whether the ledger balances.
+static CLOSED: AtomicBool = AtomicBool::new(false);
 static CORE_FRAMES: [AtomicU64; CORES_MAX] = [const { AtomicU64::new(0) }; CORES_MAX];
 
 impl Blocks {
@@ -80,15 +85,21 @@ pub fn prepare<M: Machine>(boot: &Boot) -> Result<(), NoFrame> {
     for i in 0..blocks.count {
         let block = blocks.all[i];
         M::hide(block, &mut |n| blocks.run(n))?;
-        add_table(reserve, block.order, &mut |n| blocks.run(n))?;
+        add_tables(reserve, block.order, 1, &mut |n| blocks.run(n))?;
     }
     for core in CORE_FRAMES.iter().take(usize::try_from(boot.cores).unwrap_or(0)) {
         core.store(blocks.run(FRAMES_PER_CORE).ok_or(NoFrame)?, SeqCst);
     }
     for block in blocks.all() {
-        reserve.donate(kept(*block)).map_err(|_| NoFrame)?;
+        reserve.donate(counted(*block, true)).map_err(|_| NoFrame)?;
     }
+    reserve.open();
     Ok(())
+}
+
+/// The reserve, once there is one.
+pub fn reserve() -> Option<&'static Reserve> {
+    RESERVE.get()
 }
 
 fn read_table(mut at: u64, blocks: &mut [Block]) -> Result<(), NoFrame> {
@@ -114,49 +125,64 @@ fn plausible(block: &Block) -> bool {
 }
 
 fn new_reserve(ram_frames: u64) -> Result<&'static Reserve, NoFrame> {
-    let kinds = SHAPES.map(|shape| KindPlan { shape, low: 0, target: 0, high: 0, ram_1024ths: RAM_1024THS });
-    RESERVE.try_call_once(|| Reserve::new(&Plan { kinds, ram_frames, bank_target: 0 }, &SLOTS).map_err(|_| NoFrame))
+    let plan = Plan { kinds: pools::PLANS, ram_frames, bank_target: 0 };
+    RESERVE.try_call_once(|| Reserve::new(&plan, &SLOTS).map_err(|_| NoFrame))
 }
 
-/// Every block is kept: the words that count its units lie in blocks, too.
-fn kept(block: Block) -> reserve::Block {
-    reserve::Block { pfn: block.pfn, order: block.order, used: block.used, keep: true }
+fn counted(block: Block, keep: bool) -> reserve::Block {
+    reserve::Block { pfn: block.pfn, order: block.order, used: block.used, keep }
 }
 
-/// The words that count what is in one block of this order.
-fn add_table(reserve: &Reserve, order: u32, frames: &mut Frames) -> Result<(), NoFrame> {
+/// The words that count what is in so many blocks of this order.
+fn add_tables(reserve: &Reserve, order: u32, many: usize, frames: &mut Frames) -> Result<(), NoFrame> {
     let words = reserve::table_words(order);
-    let first = frames(words.div_ceil(512)).ok_or(NoFrame)?;
-    // SAFETY: the run was taken out of a block of root's for this alone (B2), and is never given back.
-    reserve.add_table(unsafe { direct::claim_words(first, words) }).map_err(|_| NoFrame)
+    let first = frames((many * words).div_ceil(512)).ok_or(NoFrame)?;
+    // SAFETY: the run was taken out of a block of root's for this alone (B2), and that block is kept.
+    let words_of_all = unsafe { direct::claim_words(first, many * words) };
+    words_of_all.chunks_exact(words).try_for_each(|words| reserve.add_table(words).map_err(|_| NoFrame))
 }
 
 /// The frames that a core needs for itself: the same each time it enters.
 pub fn core_frames(core: u32) -> Option<[Frame; FRAMES_PER_CORE]> {
+    CLOSED.store(false, SeqCst);
     let first = CORE_FRAMES.get(usize::try_from(core).ok()?)?.load(SeqCst);
     // SAFETY: `prepare` took this run out of the blocks for this core alone (F2), hidden and mapped (F1); a core that
     // enters again has dropped its old names when it left.
     (first != 0).then(|| core::array::from_fn(|i| unsafe { Frame::claim(first + i as u64) }))
 }
 
-/// A core has left: its record says so, and the last one gives the UART back.
-pub fn core_leaves(core: u32) {
+/// A core has left: its record says so, and the last one gives the UART back and looks whether the ledger balances. A code.
+pub fn core_leaves(core: u32) -> u32 {
     ROOT.core(core).state.store(OUT, SeqCst);
     crate::line::core_left();
+    // Two that leave at once may both find nobody else in: one of them is the last.
+    let last = ROOT.cores_in().next().is_none() && !CLOSED.swap(true, SeqCst);
+    if last { pools::close() } else { code::SUCCESS }
+}
+
+/// The blocks, for this core alone (B3).
+fn lock(core: u32) -> MutexGuard<'static, Blocks> {
+    loop {
+        if let Some(blocks) = BLOCKS.try_lock() {
+            return blocks;
+        }
+        ROOT.acknowledge_flush(core);
+        x86::relax();
+    }
 }
 
 /// Whether a frame is root's.
-pub fn owns(pfn: u64) -> bool {
-    BLOCKS.lock().all().iter().any(|block| (block.pfn..block.pfn + (1 << block.order)).contains(&pfn))
+pub fn owns(core: u32, pfn: u64) -> bool {
+    lock(core).all().iter().any(|block| (block.pfn..block.pfn + (1 << block.order)).contains(&pfn))
 }
 
-/// Accepts one block from Linux.
+/// Accepts one block from Linux; `more` of its size come in the same call.
 ///
 /// # Errors
 /// A code; then the block is Linux' as before.
-pub fn accept<M: Machine>(core: u32, block: Block) -> Result<(), u32> {
+pub fn accept<M: Machine>(core: u32, block: Block, more: usize) -> Result<(), u32> {
     let reserve = RESERVE.get().ok_or(code::NOT_LOADED)?;
-    let mut blocks = BLOCKS.lock();
+    let mut blocks = lock(core);
     let blocks = &mut *blocks;
     let overlaps = |other: &Block| block.pfn < other.pfn + (1 << other.order) && other.pfn < block.pfn + (1 << block.order);
     if block.used != 0 || !plausible(&block) || blocks.all().iter().any(overlaps) || blocks.count == BLOCKS_MAX {
@@ -169,97 +195,34 @@ pub fn accept<M: Machine>(core: u32, block: Block) -> Result<(), u32> {
         return Err(code::CORE_SILENT);
     }
     // Only from here nobody but root can write there.
-    add_table(reserve, block.order, &mut |n| take(&mut mine, n)).map_err(|NoFrame| code::BOOT_MEMORY)?;
-    debug_assert!(u64::from(mine.used) <= block_overhead(mine.order), "what the module reckoned with");
+    if !reserve.has_vacant_table(block.order) {
+        let many = if block.order == BLOCK_ORDER_MAX { (1 + more).clamp(TABLES_AHEAD, TABLES_TOGETHER) } else { 1 };
+        add_tables(reserve, block.order, many, &mut |n| take(&mut mine, n)).map_err(|NoFrame| code::BOOT_MEMORY)?;
+        debug_assert!(many > 1 || u64::from(mine.used) <= block_overhead(mine.order), "what the module reckoned with");
+    }
     blocks.all[blocks.count] = mine;
     blocks.count += 1;
-    reserve.donate(kept(mine)).map_err(|_| code::BOOT_MEMORY)
+    let keep = mine.used > 0 || mine.order < BLOCK_ORDER_MAX;
+    reserve.donate(counted(mine, keep)).map_err(|_| code::BOOT_MEMORY)
 }
 
-/// What came of a request.
-pub struct Outcome {
-    /// One of [`abi::code`].
-    pub code: u32,
-    /// The numbers, whatever the code.
-    pub answer: PreallocAnswer,
-    /// In runs of how many frames the bank is short.
-    pub run: u64,
-}
-
-/// `prealloc`: all of it or nothing. With `last`, a short bank is final: Linux has been asked already.
-pub fn prealloc(kind: u32, count: u64, last: bool) -> Outcome {
-    let mut outcome = change(kind, count, |reserve, kind| reserve.prealloc(kind, count));
-    if outcome.code == code::BANK_SHORT {
-        if last {
-            outcome.code = code::KERNEL_OUT_OF_MEMORY;
-        } else if let Some(kind) = Kind::from_number(kind) {
-            ASKED[kind.index()].fetch_add(1, SeqCst);
-        }
+/// Gives Linux a block back that the bank can spare, if there is one.
+pub fn reclaim<M: Machine>(core: u32) -> Option<Block> {
+    let reserve = RESERVE.get()?;
+    let mut blocks = lock(core);
+    let blocks = &mut *blocks;
+    let spared = reserve.reclaim()?;
+    let at = blocks.all().iter().position(|block| block.pfn == spared.pfn)?;
+    let block = blocks.all[at];
+    M::show(block);
+    if !ROOT.flush_all(core) {
+        // A core may still see zeros there, so it stays root's.
+        let hidden = M::hide(block, &mut |_| None);
+        debug_assert!(hidden.is_ok(), "what was hidden before needs no table");
+        let _told_by_the_audit = reserve.donate(counted(block, false));
+        return None;
     }
-    outcome
-}
-
-/// Linux could not give what the last request of this kind was short of: it is a refusal after all.
-pub fn count_refusal(kind: Kind) {
-    ASKED[kind.index()].fetch_sub(1, SeqCst);
-}
-
-/// `prealloc release`: all of it or nothing.
-pub fn release(kind: u32, count: u64) -> Outcome {
-    change(kind, count, |reserve, kind| reserve.release(kind, count))
-}
-
-fn change(kind: u32, count: u64, change: impl FnOnce(&Reserve, usize) -> Result<(), Refusal>) -> Outcome {
-    let answer = PreallocAnswer { kind, asked: count, ..PreallocAnswer::default() };
-    let mut outcome = Outcome { code: code::PREALLOC_TYPE_UNKNOWN, answer, run: 1 };
-    let (Some(kind), Some(reserve)) = (Kind::from_number(kind), RESERVE.get()) else { return outcome };
-    let result = change(reserve, kind.index());
-    let ledger = reserve.ledger();
-    let row = ledger.kinds[kind.index()];
-    let answer = &mut outcome.answer;
-    answer.free = row.free;
-    answer.reserved = row.reserved;
-    answer.bank_free = ledger.frames_bank;
-    answer.most = reserve.possible(kind.index()).unwrap_or(0);
-    outcome.code = match result {
-        Ok(()) => code::SUCCESS,
-        Err(Refusal::Zero { .. }) => code::COUNT_ZERO,
-        Err(Refusal::UnknownKind { .. }) => code::PREALLOC_TYPE_UNKNOWN,
-        Err(Refusal::TooMany { most, .. } | Refusal::Short { free: most, .. }) => {
-            answer.most = most;
-            code::COUNT_TOO_LARGE
-        }
-        Err(Refusal::BankShort { frames_short, run_frames, .. }) => {
-            answer.short = frames_short;
-            outcome.run = run_frames.into();
-            code::BANK_SHORT
-        }
-        Err(Refusal::Injected { .. }) => code::KERNEL_OUT_OF_MEMORY,
-    };
-    outcome
-}
-
-/// The ledger.
-pub fn ledger() -> Ledger {
-    let Some(reserve) = RESERVE.get() else { return Ledger::default() };
-    let from = reserve.ledger();
-    let shown = |(row, asked): (&reserve::Row, &AtomicU64)| LedgerRow {
-        unit_bytes: row.unit_bytes,
-        reserved: row.reserved,
-        free: row.free,
-        used: row.used,
-        high_water: row.high_water,
-        refused: row.refused.saturating_sub(asked.load(SeqCst)),
-    };
-    let mut kinds = [LedgerRow::default(); Kind::COUNT];
-    for (to, from) in kinds.iter_mut().zip(from.kinds.iter().zip(&ASKED).map(shown)) {
-        *to = from;
-    }
-    Ledger {
-        kinds,
-        frames: from.frames,
-        frames_root: from.frames_embedder,
-        frames_free: from.frames_bank,
-        frames_kinds: from.frames_kinds,
-    }
+    blocks.count -= 1;
+    blocks.all[at] = blocks.all[blocks.count];
+    Some(block)
 }

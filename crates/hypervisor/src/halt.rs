@@ -143,15 +143,25 @@ impl Halt {
         record.state.store(RUNNING, SeqCst);
         cpu.hide_time(self.hidden.load(SeqCst));
         foreign += cpu.take_nmi();
-        // The owner has armed the line again or is about to: a ring for bytes that wait must not end here. No other halt
-        // can have begun to poll, since it would wait for this core first.
-        crate::line::ring_again(core);
-        if record.kicked() {
-            foreign = foreign.saturating_sub(u64::from(record.take_kick()));
+        if record.kicked() && record.take_kick() {
+            // Its NMI has been sent since; if it is not here, it is the next one.
+            foreign += cpu.take_nmi();
+            record.late.fetch_or(foreign == 0, SeqCst);
+            foreign = foreign.saturating_sub(1);
         }
-        if foreign > 0 && !crate::line::may_have_rung() {
+        // Others that may be ours: a kick that was sent once more, and on the link's core a ring whose bytes a poll took.
+        if foreign > 0 && record.late.swap(false, SeqCst) {
+            foreign -= 1;
+        }
+        if foreign > 0 && crate::line::is_mine(core) && crate::line::may_have_rung() {
+            foreign -= 1;
+        }
+        if foreign > 0 {
             cpu.inject(Event::Nmi);
         }
+        // The owner has armed the line again or is about to: a ring for bytes that wait must not have ended here. No other
+        // halt can have begun to poll, since it would wait for this core first.
+        crate::line::ring_again(core);
     }
 
     /// A core that enters while time is hidden already starts with what the others have.

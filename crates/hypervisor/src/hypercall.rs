@@ -7,10 +7,10 @@ use crate::arch::x86::direct;
 use crate::arch::{Core, Event, Machine};
 use crate::halt::HALT;
 use crate::root::ROOT;
-use crate::{bank, line, serve};
+use crate::{bank, line, pools, serve};
 use abi::boot::{Block, FRAME_BYTES, hypercall};
 use abi::code;
-use abi::request::{MESSAGE_BYTES_MAX, Number, goodbye, notice, reason};
+use abi::request::{MESSAGE_BYTES_MAX, Number, goodbye, notice};
 use core::sync::atomic::Ordering::SeqCst;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -22,8 +22,8 @@ const GOODBYE_WAIT_MS: u64 = 100;
 pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32) {
     let [rax, rbx, rcx, rdx] = cpu.quad();
     let (result, second, third) = match rax {
-        hypercall::CALL => call(rbx, rcx, false),
-        hypercall::CALL_AGAIN => call(rbx, rcx, true),
+        hypercall::CALL => call(core, rbx, rcx, false),
+        hypercall::CALL_AGAIN => call(core, rbx, rcx, true),
         hypercall::DONATE => donate::<M>(core, rbx, rcx),
         hypercall::LEAVE => leave(cpu, core),
         hypercall::ENTERED => {
@@ -31,12 +31,22 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32) {
             (code::SUCCESS.into(), rbx, rcx)
         }
         hypercall::GOODBYE => {
+            pools::closing(rbx);
             farewell(rbx);
             (code::SUCCESS.into(), rbx, rcx)
         }
         hypercall::LOOK => {
             line::ring_for_waiting();
             (code::SUCCESS.into(), rbx, rcx)
+        }
+        hypercall::TEND => {
+            let (frames, run) = pools::tend();
+            (code::SUCCESS.into(), frames, run)
+        }
+        hypercall::RECLAIM => {
+            let block = bank::reclaim::<M>(core);
+            let (pfn, frames) = block.map_or((0, 0), |block| (block.pfn, 1 << block.order));
+            (code::SUCCESS.into(), pfn, frames)
         }
         hypercall::FETCH_ENDED | hypercall::BREAK => (code::SUCCESS.into(), rbx, rcx),
         // Another hypervisor's call, or nobody's: as on a machine without one.
@@ -47,7 +57,7 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32) {
     // The guest stands behind the instruction when the machine halts.
     match rax {
         hypercall::FETCH_ENDED => serve::fetch_ended::<M>(cpu, core, rbx),
-        hypercall::BREAK => serve::halt::<M>(cpu, core, reason::HYPERCALL, 0),
+        hypercall::BREAK => serve::break_in::<M>(cpu, core),
         _ => {}
     }
 }
@@ -56,19 +66,19 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32) {
 fn leave<C: Core>(cpu: &mut C, core: u32) -> ! {
     cpu.skip();
     let [_, rbx, rcx, rdx] = cpu.quad();
-    cpu.set_quad([code::SUCCESS.into(), rbx, rcx, rdx]);
-    bank::core_leaves(core);
+    let code = bank::core_leaves(core);
+    cpu.set_quad([code.into(), rbx, rcx, rdx]);
     cpu.leave()
 }
 
-fn guest_page(pa: u64) -> bool {
-    pa.is_multiple_of(FRAME_BYTES) && !bank::owns(pa / FRAME_BYTES)
+fn guest_page(core: u32, pa: u64) -> bool {
+    pa.is_multiple_of(FRAME_BYTES) && !bank::owns(core, pa / FRAME_BYTES)
 }
 
-fn call(pa: u64, bytes: u64, again: bool) -> (u64, u64, u64) {
+fn call(core: u32, pa: u64, bytes: u64, again: bool) -> (u64, u64, u64) {
     let mut request = [0; MESSAGE_BYTES_MAX];
     let request = usize::try_from(bytes).ok().and_then(|n| request.get_mut(..n));
-    let Some(request) = request.filter(|_| guest_page(pa)) else { return (0, 0, 0) };
+    let Some(request) = request.filter(|_| guest_page(core, pa)) else { return (0, 0, 0) };
     if !direct::copy_out(pa, request) {
         return (0, 0, 0);
     }
@@ -84,7 +94,7 @@ fn call(pa: u64, bytes: u64, again: bool) -> (u64, u64, u64) {
 fn donate<M: Machine>(core: u32, pa: u64, count: u64) -> (u64, u64, u64) {
     let mut frames = 0;
     let mut result = code::SUCCESS;
-    if !guest_page(pa) || count > FRAME_BYTES / size_of::<Block>() as u64 {
+    if !guest_page(core, pa) || count > FRAME_BYTES / size_of::<Block>() as u64 {
         result = code::REQUEST_MALFORMED;
     }
     for i in 0..count {
@@ -93,7 +103,8 @@ fn donate<M: Machine>(core: u32, pa: u64, count: u64) -> (u64, u64, u64) {
             break;
         }
         match Block::read_from_bytes(&bytes).map_err(|_| code::REQUEST_MALFORMED).and_then(|block| {
-            bank::accept::<M>(core, block)?;
+            let more = usize::try_from(count - i - 1).unwrap_or(0);
+            bank::accept::<M>(core, block, more)?;
             Ok(1 << block.order)
         }) {
             Ok(more) => frames += more,

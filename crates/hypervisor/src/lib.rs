@@ -1,13 +1,14 @@
 //! The hypervisor: safe decisions above, the architecture floor below.
 //!
 //! A core comes in through [`entry`], lives in `life` until it leaves, and halts in `halt`. `serve` answers the prompt,
-//! `hypercall` the module; `bank` knows whose memory is whose; `words` are the last ones. [`arch`] alone says what a
+//! `hypercall` the module; `bank` knows whose memory is whose, `pools` what it is reserved for; `words` are the last ones. [`arch`] alone says what a
 //! processor is. Nothing here allocates, and every loop that waits has an end or is a halt.
 #![no_std]
 
 pub mod arch;
 pub mod entry;
 pub mod limits;
+pub mod pools;
 pub mod words;
 
 mod bank;

@@ -1,17 +1,16 @@
 //! Requests answered: those that only ask, here; those that stop, start or break the machine, by whoever owns a core.
 
-use crate::arch::{Exit, Machine, x86};
-use crate::bank;
+use crate::arch::{Core, Exit, Machine, x86};
 use crate::halt::{HALT, Silent};
 use crate::limits::HALT_TRIES;
 use crate::line::{self, Message};
+use crate::pools;
 use crate::root::{HALTED, ROOT, WATCH_BREAKPOINTS, WATCH_DEBUG};
 use abi::boot::Doorbell;
 use abi::code;
-use abi::kind::Kind;
 use abi::request::{
     self, CORES_SHOWN_MAX, CoreState, Cores, EXIT_ROWS_MAX, ExitRow, Exits, Halted, Hello, MESSAGE_BYTES_MAX, Number,
-    PreallocAsk, notice, op, reason, test,
+    PreallocAsk, ReserveTest, notice, op, reason, test,
 };
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -23,6 +22,8 @@ const NOTICE_AGAIN_MS: u64 = 300;
 static FETCHING: AtomicBool = AtomicBool::new(false);
 static REASON: AtomicU32 = AtomicU32::new(0);
 static FETCHED: AtomicU64 = AtomicU64::new(0);
+/// What would have halted the machine while it was continued for a fetch, and did not.
+static MISSED: AtomicU64 = AtomicU64::new(0);
 /// In runs of how many frames the bank was short last.
 static RUN: AtomicU64 = AtomicU64::new(1);
 /// ... and for which kind.
@@ -71,12 +72,13 @@ fn answer(bytes: &[u8], answer: &mut Answer, on_link: bool, again: bool) -> Then
         },
         op::RELEASE => match request::body::<PreallocAsk>(body).filter(|ask| ask.zero == 0) {
             Some(ask) => {
-                let outcome = bank::release(ask.kind, ask.count);
+                let outcome = pools::release(ask.kind, ask.count);
                 answer.say(outcome.code, outcome.answer.as_bytes())
             }
             None => answer.say(code::REQUEST_MALFORMED, &[]),
         },
-        op::LEDGER => answer.ok(&bank::ledger()),
+        op::LEDGER => answer.ok(&pools::ledger()),
+        op::OWNERS => answer.ok(&pools::owners()),
         op::CORES => answer.ok(&cores()),
         op::EXITS => match request::body::<Number>(body).map(|n| u32::try_from(n.value)) {
             Some(Ok(core)) if ROOT.cores_in().any(|(number, _)| number == core) => answer.ok(&exits(core)),
@@ -85,6 +87,11 @@ fn answer(bytes: &[u8], answer: &mut Answer, on_link: bool, again: bool) -> Then
         },
         op::TEST => match request::body::<Number>(body) {
             Some(which) => begin_test(which.value, answer),
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        op::TEST_RESERVE => match request::body::<ReserveTest>(body).map(pools::try_out) {
+            Some(Some(outcome)) => answer.say(outcome.code, outcome.answer.as_bytes()),
+            Some(None) => answer.say(code::TEST_UNKNOWN, &[]),
             None => answer.say(code::REQUEST_MALFORMED, &[]),
         },
         op::PAUSE | op::GO | op::FETCH | op::UNLOAD if !on_link => answer.say(code::LINK_ONLY, &[]),
@@ -101,6 +108,7 @@ fn answer(bytes: &[u8], answer: &mut Answer, on_link: bool, again: bool) -> Then
         }
         op::FETCH => match request::body::<Number>(body) {
             Some(frames) => {
+                MISSED.store(0, SeqCst);
                 FETCHING.store(true, SeqCst);
                 ring_doorbell(offset_of!(Doorbell, run_wanted), RUN.load(SeqCst));
                 ring_doorbell(offset_of!(Doorbell, frames_wanted), frames.value);
@@ -120,7 +128,7 @@ fn answer(bytes: &[u8], answer: &mut Answer, on_link: bool, again: bool) -> Then
 }
 
 fn prealloc(ask: PreallocAsk, answer: &mut Answer, again: bool) -> Then {
-    let outcome = bank::prealloc(ask.kind, ask.count, again);
+    let outcome = pools::prealloc(ask.kind, ask.count, again);
     answer.say(outcome.code, outcome.answer.as_bytes());
     if outcome.code != code::BANK_SHORT {
         return Then::Nothing;
@@ -148,6 +156,8 @@ pub fn from_link<M: Machine>(cpu: &mut M::Core, core: u32, message: &Message) {
     match answer(message.bytes(), &mut out, true, false) {
         Then::Halt => match HALT.stop(cpu, core) {
             Ok(()) => {
+                // Whoever pauses waits for no fetch any more; what Linux still hands over is welcome all the same.
+                FETCHING.store(false, SeqCst);
                 REASON.store(reason::PAUSE, SeqCst);
                 out.ok(&halted_at(reason::PAUSE, 0));
                 line::answer(out.room.get(..out.len).unwrap_or_default());
@@ -175,9 +185,17 @@ pub fn halt<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, fetched: u64) {
     let mut silent = 0;
     for _ in 0..HALT_TRIES {
         match HALT.stop(cpu, core) {
+            // It waited for its turn while a fetch began.
+            Ok(()) if why == reason::HYPERCALL && FETCHING.load(SeqCst) => {
+                MISSED.fetch_add(1, SeqCst);
+                return go_on(cpu, core);
+            }
             Ok(()) => return tell::<M>(cpu, core, why, fetched),
             Err(Silent { core }) => silent = core,
         }
+    }
+    if why != reason::HYPERCALL {
+        FETCHING.store(false, SeqCst);
     }
     // The halt was promised, so that it did not come is told.
     line::notice(notice::SILENT, Number { value: silent.into() }.as_bytes());
@@ -186,16 +204,28 @@ pub fn halt<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, fetched: u64) {
 fn tell<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, fetched: u64) {
     REASON.store(why, SeqCst);
     FETCHED.store(fetched, SeqCst);
+    // Not before every core is halted: who asked for a halt until then has missed it.
+    FETCHING.store(false, SeqCst);
     line::notice(notice::HALTED, halted_at(why, fetched).as_bytes());
     while_halted::<M>(cpu, core);
+}
+
+/// The kernel asks for a halt. While the machine is continued for a fetch it is not halted, but the prompt learns how many
+/// times it would have been.
+pub fn break_in<M: Machine>(cpu: &mut M::Core, core: u32) {
+    if FETCHING.load(SeqCst) {
+        MISSED.fetch_add(1, SeqCst);
+    } else {
+        halt::<M>(cpu, core, reason::HYPERCALL, 0);
+    }
 }
 
 /// Linux has answered the doorbell, with frames or with none: if the prompt waits for it, the machine halts here.
 pub fn fetch_ended<M: Machine>(cpu: &mut M::Core, core: u32, frames: u64) {
     ring_doorbell(offset_of!(Doorbell, frames_wanted), 0);
-    if FETCHING.swap(false, SeqCst) {
-        if let Some(kind) = Kind::from_number(SHORT.load(SeqCst)).filter(|_| frames == 0) {
-            bank::count_refusal(kind);
+    if FETCHING.load(SeqCst) {
+        if frames == 0 {
+            pools::count_refusal(SHORT.load(SeqCst));
         }
         halt::<M>(cpu, core, if frames > 0 { reason::FETCHED } else { reason::FETCH_FAILED }, frames);
     }
@@ -231,11 +261,16 @@ fn while_halted<M: Machine>(cpu: &mut M::Core, core: u32) {
             Then::Nothing | Then::Halt | Then::Short(..) => {}
         }
     }
-    HALT.go(cpu, core, |hidden| ring_doorbell(offset_of!(Doorbell, hidden), hidden));
+    go_on(cpu, core);
     line::arm();
 }
 
-fn ring_doorbell(field: usize, value: u64) {
+fn go_on<C: Core>(cpu: &mut C, core: u32) {
+    HALT.go(cpu, core, |hidden| ring_doorbell(offset_of!(Doorbell, hidden), hidden));
+}
+
+/// Writes a word of the doorbell.
+pub fn ring_doorbell(field: usize, value: u64) {
     x86::direct::doorbell_set(ROOT.doorbell_pa.load(SeqCst) + field as u64, value);
 }
 
@@ -269,6 +304,7 @@ fn halted_at(why: u32, fetched: u64) -> Halted {
         bytes_valid,
         cpl,
         fetched,
+        missed: if matches!(why, reason::FETCHED | reason::FETCH_FAILED) { MISSED.load(SeqCst) } else { 0 },
     }
 }
 

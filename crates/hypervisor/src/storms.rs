@@ -10,7 +10,10 @@ use crate::{bank, life, line};
 use abi::boot::{BLOCK_ORDER_MAX, Block, Boot, Doorbell, FRAME_BYTES, hypercall};
 use abi::code;
 use abi::kind::Kind;
-use abi::request::{self, Halted, Hello, Ledger, Number, PreallocAnswer, PreallocAsk, Registers, notice, op, reason};
+use abi::request::{
+    self, Halted, Hello, Ledger, Number, Owners, PreallocAnswer, PreallocAsk, Registers, ReserveTest, notice, op, owner,
+    reason, test,
+};
 use core::mem::offset_of;
 use core::sync::atomic::Ordering::SeqCst;
 use link::{Client, Event};
@@ -52,7 +55,7 @@ impl Prompt {
         let (table, doorbell) = (page, page + FRAME_BYTES);
         let skip = arena::run(1).unwrap();
         let first = (skip + 1).next_multiple_of(BOOT_BLOCK);
-        arena::run(usize::try_from(first + 4 * BOOT_BLOCK - skip).unwrap()).unwrap();
+        arena::run(usize::try_from(first + 8 * BOOT_BLOCK - skip).unwrap()).unwrap();
         let block = Block { pfn: first, order: BLOCK_ORDER_MAX, used: 0 };
         #[expect(unsafe_code, reason = "the test's own frames")]
         // SAFETY: the arena gave this page to nobody else.
@@ -163,6 +166,46 @@ impl Prompt {
         (code, request::body(&body).unwrap())
     }
 
+    fn reserve_test(&mut self, what: u32, kind: Kind, count: u64) -> (u32, PreallocAnswer) {
+        let (code, body) = self.ask(op::TEST_RESERVE, ReserveTest { what, kind: kind as u32, count }.as_bytes());
+        (code, request::body(&body).unwrap())
+    }
+
+    fn call(quad: [u64; 4]) -> [u64; 4] {
+        let answer = GUESTS[1].call(quad).recv_timeout(LIMIT).unwrap();
+        assert_eq!(answer[0], code::SUCCESS.into());
+        answer
+    }
+
+    /// What the worker does for the levels: frames that the bank lacks.
+    fn tend(&mut self) -> u64 {
+        Self::call([hypercall::TEND, 0, 0, 0])[1]
+    }
+
+    /// The first frame of a block that root gave back.
+    fn reclaim(&mut self) -> Option<u64> {
+        let [_, pfn, frames, _] = Self::call([hypercall::RECLAIM, 0, 0, 0]);
+        (frames > 0).then_some(pfn)
+    }
+
+    /// Hands over so many blocks of 2 MiB; their first frames.
+    fn donate(&mut self, many: u64) -> Vec<u64> {
+        let page = arena::run(1).unwrap() * FRAME_BYTES;
+        let mut pfns = Vec::new();
+        for i in 0..many {
+            let block = Block { pfn: self.next_block, order: BLOCK_ORDER_MAX, used: 0 };
+            self.next_block += BOOT_BLOCK;
+            pfns.push(block.pfn);
+            #[expect(unsafe_code, reason = "the test's own frame")]
+            // SAFETY: the arena gave this page to nobody else.
+            unsafe {
+                crate::arch::x86::direct::copy_in(page + i * size_of::<Block>() as u64, block.as_bytes());
+            }
+        }
+        assert_eq!(Self::call([hypercall::DONATE, page, many, 0])[2], many * BOOT_BLOCK);
+        pfns
+    }
+
     /// What the module's worker does: looks at the doorbell and hands over a block, if it can.
     fn worker(&mut self, can: bool) {
         let begun = Instant::now();
@@ -173,16 +216,7 @@ impl Prompt {
         }
         let mut frames = 0;
         if can {
-            let page = arena::run(1).unwrap() * FRAME_BYTES;
-            let block = Block { pfn: self.next_block, order: BLOCK_ORDER_MAX, used: 0 };
-            self.next_block += BOOT_BLOCK;
-            #[expect(unsafe_code, reason = "the test's own frame")]
-            // SAFETY: the arena gave this page to nobody else.
-            unsafe {
-                crate::arch::x86::direct::copy_in(page, block.as_bytes());
-            }
-            let given = GUESTS[1].call([hypercall::DONATE, page, 1, 0]).recv_timeout(LIMIT).unwrap();
-            assert_eq!((given[0], given[2]), (code::SUCCESS.into(), BOOT_BLOCK));
+            self.donate(1);
             frames = BOOT_BLOCK;
         }
         // Comes back only when the halt is over.
@@ -281,7 +315,10 @@ fn what_the_bank_can_carry_is_reserved_while_everything_stands_still() {
     assert_eq!(prompt.ledger().kinds[index], after.kinds[index]);
     let ask = PreallocAsk { kind: Kind::RegularEvent as u32, zero: 0, count: 0x10 };
     prompt.ok(op::RELEASE, ask.as_bytes());
-    assert_eq!(prompt.ledger().frames_free, before.frames_free);
+    let last = prompt.ledger();
+    assert_eq!(last.kinds[index].reserved, before.kinds[index].reserved);
+    assert!(last.frames_free + 7 >= before.frames_free, "all but one slab, which units of the level may share");
+    assert_eq!(last.frames, last.frames_free + last.frames_kinds + last.frames_root);
     assert_eq!(turns(), still, "nothing was continued");
     prompt.ok(op::GO, &[]);
 }
@@ -312,6 +349,82 @@ fn a_short_bank_is_filled_by_linux_and_the_machine_halts_again() {
     let ask = PreallocAsk { kind: Kind::BigSafeBuffer as u32, zero: 0, count: too_many };
     prompt.ok(op::RELEASE, ask.as_bytes());
     prompt.ok(op::GO, &[]);
+}
+
+/// Would catch a kind without its start-up budget, one that runs out without its own number or by half, a refusal that
+/// takes units, an injected failure that leaks, and units that are not free again at once.
+#[test]
+fn each_kind_runs_out_with_its_own_number_and_fails_at_any_request_without_a_trace() {
+    let mut prompt = machine();
+    prompt.ok(op::PAUSE, &[]);
+    let before = prompt.ledger();
+    for (kind, row) in Kind::ALL.into_iter().zip(before.kinds) {
+        assert!(row.free >= row.target, "{kind:?}: {row:?}");
+        let (mut free, reserved) = (row.free, row.reserved);
+        if free == 0 {
+            assert_eq!(prompt.prealloc(kind, 2).0, code::SUCCESS);
+            free = 2;
+        }
+        let (code, answer) = prompt.reserve_test(test::HOLD, kind, free + 1);
+        assert_eq!((code, answer.free), (code::used_up(kind), free), "{kind:?}");
+        assert_eq!(prompt.reserve_test(test::HOLD, kind, free).0, code::SUCCESS);
+        let owners: Owners = request::body(&prompt.ok(op::OWNERS, &[])).unwrap();
+        assert_eq!((owners.count, owners.rows[0].units, owners.rows[0].owner), (1, free, owner::TEST));
+        assert_eq!(prompt.reserve_test(test::HOLD, kind, 1).0, code::used_up(kind), "{kind:?}");
+        assert_eq!(prompt.reserve_test(test::LET, kind, 0).1.asked, free);
+        for nth in 1..=4 {
+            assert_eq!(prompt.reserve_test(test::FAIL, kind, nth).0, code::SUCCESS);
+            let codes = [(); 4].map(|()| prompt.reserve_test(test::HOLD, kind, 1).0);
+            prompt.reserve_test(test::LET, kind, 0);
+            let failed: Vec<u64> = (1..).zip(codes).filter(|(_, code)| *code == code::INJECTED).map(|(n, _)| n).collect();
+            assert_eq!(failed, [nth], "{kind:?} {codes:x?}");
+        }
+        assert_eq!(prompt.reserve_test(test::FAIL, kind, 1).0, code::SUCCESS);
+        assert_eq!(prompt.prealloc(kind, 1).0, code::INJECTED);
+        let after = prompt.ledger().kinds[kind.index()];
+        assert_eq!((after.free, after.used, after.high_water), (free, 0, free), "{kind:?}");
+        if reserved == 0 {
+            prompt.ok(op::RELEASE, PreallocAsk { kind: kind as u32, zero: 0, count: 2 }.as_bytes());
+        }
+    }
+    let after = prompt.ledger();
+    assert_eq!((after.frames_free, after.frames_kinds), (before.frames_free, before.frames_kinds));
+    prompt.ok(op::GO, &[]);
+}
+
+/// Would catch a level that is not filled again, one that grows with each look, what a user keeps being taken away, and
+/// blocks that Linux does not get back.
+#[test]
+fn levels_are_filled_and_shed_and_whole_blocks_go_back() {
+    let mut prompt = machine();
+    let before = prompt.ledger();
+    let kind = Kind::RegularSafeBuffer;
+    assert_eq!(prompt.reserve_test(test::HOLD, Kind::Monitor, 5).0, code::SUCCESS);
+    assert_eq!(prompt.tend(), 0);
+    let row = prompt.ledger().kinds[Kind::Monitor.index()];
+    assert_eq!((row.free, row.used), (20, 5), "filled to its level");
+    assert_eq!(prompt.tend(), 0);
+    assert_eq!(prompt.ledger().kinds[Kind::Monitor.index()], row, "once");
+    prompt.reserve_test(test::LET, Kind::Monitor, 0);
+    assert_eq!(prompt.tend(), 0);
+    assert_eq!(prompt.ledger().kinds[Kind::Monitor.index()].free, 25, "below its high mark");
+
+    // Two blocks come, are used, and go.
+    let blocks = prompt.donate(2);
+    assert_eq!(prompt.ledger().frames, before.frames + 2 * BOOT_BLOCK);
+    let count = prompt.ledger().frames_free;
+    assert_eq!(prompt.prealloc(kind, count).0, code::SUCCESS);
+    assert_eq!(prompt.tend(), before.frames_target, "the bank is empty");
+    assert_eq!(prompt.reclaim(), None, "all of it is reserved");
+    assert_eq!(prompt.ledger().kinds[kind.index()].kept, count, "what a user keeps stays");
+    prompt.ok(op::RELEASE, PreallocAsk { kind: kind as u32, zero: 0, count }.as_bytes());
+    assert_eq!(prompt.tend(), 0);
+    let gone: Vec<u64> = core::iter::from_fn(|| prompt.reclaim()).collect();
+    // One may carry the tables of both, if no earlier one does.
+    assert!(gone.contains(&blocks[1]) && gone.iter().all(|block| blocks.contains(block)), "{gone:?} of {blocks:?}");
+    let after = prompt.ledger();
+    assert_eq!(after.frames, before.frames + (2 - gone.len() as u64) * BOOT_BLOCK);
+    assert_eq!(after.frames, after.frames_free + after.frames_kinds + after.frames_root);
 }
 
 /// Would catch a request that is done although the machine is not halted, or refused with the wrong words.

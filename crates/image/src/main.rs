@@ -12,6 +12,7 @@ mod root {
     use core::panic::PanicInfo;
     use hypervisor::arch::svm::Amd;
     use hypervisor::arch::x86::region::{CORE_BYTES, STACK_TOP};
+    use hypervisor::pools::START_FRAMES;
 
     // The header is `abi::boot::ImageHeader`. The entry changes to this core's region, whose stack is empty as long as the
     // core is not in root, and jumps back to where the module said.
@@ -25,6 +26,7 @@ mod root {
     .quad image_text_bytes
     .quad image_rodata_bytes
     .quad image_bytes
+    .quad {start_frames}
 
     .section .text
     .balign 16
@@ -48,6 +50,7 @@ image_entry:
         magic = const IMAGE_MAGIC,
         protocol = const abi::PROTOCOL,
         core_bytes = const CORE_BYTES,
+        start_frames = const START_FRAMES,
         stride = const CORE_STRIDE,
         cores = const CORES_VA,
         stack_top = const STACK_TOP,

@@ -54,27 +54,39 @@ impl Lane {
     }
 
     /// Puts a chain that is ours on top.
-    pub fn push(&self, tables: &Tables<'_>, chain: Chain) {
-        if chain.len == 0 {
+    pub fn push(&self, tables: &Tables<'_>, mut chain: Chain) {
+        self.push_front(tables, &mut chain, u32::MAX);
+    }
+
+    /// Puts the first `most` units of a chain that is ours on top; the others stay in it.
+    pub fn push_front(&self, tables: &Tables<'_>, chain: &mut Chain, most: u32) {
+        let len = most.min(chain.len);
+        if len == 0 {
             return;
         }
+        let mut rest = None;
         let mut head = self.head.load(Ordering::Acquire);
         loop {
             let top = Unit(low(head));
             // Of a top that another core takes meanwhile this is not the depth; then the exchange fails.
             let below = depth_from(tables, top);
-            let (mut unit, mut depth) = (chain.first, below.wrapping_add(chain.len));
+            let (mut unit, mut depth) = (chain.first, below.wrapping_add(len));
             let mut link = &tables.words(unit)[0];
-            for _ in 1..chain.len {
+            for _ in 1..len {
                 let next = Link::of(link.load(Ordering::Relaxed)).next;
                 link.store(Link { next, depth }.word(), Ordering::Release);
                 (unit, depth) = (next, depth.wrapping_sub(1));
                 link = &tables.words(unit)[0];
             }
+            let behind = *rest.get_or_insert_with(|| Link::of(link.load(Ordering::Relaxed)).next);
             link.store(Link { next: top, depth }.word(), Ordering::Release);
             crate::interrupt::here();
             match self.swing(head, chain.first) {
-                Ok(()) => return,
+                Ok(()) => {
+                    let left = chain.len - len;
+                    *chain = if left == 0 { Chain::EMPTY } else { Chain { first: behind, len: left } };
+                    return;
+                }
                 Err(now) => head = now,
             }
         }

@@ -33,6 +33,8 @@ pub struct Row {
     pub refilled: u64,
     /// Units that a user asked for and has not released.
     pub kept: u64,
+    /// The marks, as planned: low, target, high.
+    pub marks: [u64; 3],
     /// Units cut and not reserved: the rest of slabs.
     pub spare: u64,
     /// Frames in slabs of this kind.
@@ -52,6 +54,8 @@ pub struct Ledger<const KINDS: usize> {
     pub frames_bank: u64,
     /// Frames in slabs of all kinds.
     pub frames_kinds: u64,
+    /// Frames that the bank shall keep.
+    pub frames_target: u64,
 }
 
 /// The units of one kind, counted one by one.
@@ -120,6 +124,7 @@ impl<const KINDS: usize> Reserve<'_, KINDS> {
                 refused: shelf.refused.load(Ordering::SeqCst),
                 refilled: shelf.refilled.load(Ordering::SeqCst),
                 kept: shelf.kept.load(Ordering::SeqCst),
+                marks: [shelf.plan.low, shelf.plan.target, shelf.plan.high],
                 spare: u64::from(shelf.spare.0.depth(&self.tables)),
                 frames: shelf.slabs.load(Ordering::SeqCst) * frames,
             }
@@ -134,6 +139,7 @@ impl<const KINDS: usize> Reserve<'_, KINDS> {
             frames_embedder: self.bank.embedder.load(Ordering::SeqCst),
             frames_bank: self.bank.free.load(Ordering::SeqCst),
             frames_kinds: kinds.iter().map(|row| row.frames).sum(),
+            frames_target: self.bank_target.load(Ordering::SeqCst),
         }
     }
 

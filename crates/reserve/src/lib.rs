@@ -104,7 +104,7 @@ pub struct Reserve<'m, const KINDS: usize> {
     bank: bank::Bank,
     shelves: [shelf::Shelf; KINDS],
     ram_frames: u64,
-    bank_target: u64,
+    bank_target: AtomicU64,
     /// Somebody fills deficits.
     refilling: AtomicBool,
 }
@@ -124,7 +124,7 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
             bank: bank::Bank::default(),
             shelves: array::from_fn(shelf),
             ram_frames: plan.ram_frames,
-            bank_target: plan.bank_target,
+            bank_target: AtomicU64::new(plan.bank_target),
             refilling: AtomicBool::new(false),
         })
     }
@@ -144,6 +144,18 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
     /// [`BadBlock`]; the block is the embedder's still.
     pub fn donate(&self, block: Block) -> Result<(), BadBlock> {
         self.bank.donate(&self.tables, block)
+    }
+
+    /// Whether a block of this order finds a table that was handed in for its size and describes no block: one more
+    /// [`Reserve::add_table`] is not needed then. A table stays when its block goes, and serves the next.
+    pub fn has_vacant_table(&self, order: u32) -> bool {
+        self.tables.all().any(|(_, table)| table.order_most() == order && table.status() == table::Status::VACANT)
+    }
+
+    /// Frames that the bank lacks: 0 while at least half of its target are there, else what is missing to the target.
+    pub fn bank_deficit(&self) -> u64 {
+        let (free, target) = (self.bank.free.load(sync::Ordering::SeqCst), self.bank_target.load(sync::Ordering::SeqCst));
+        if free >= target / 2 { 0 } else { target - free }
     }
 
     /// Lets the `nth` request of a kind from now be refused with [`Refusal::Injected`], once; 0 calls it off. Requests

@@ -80,11 +80,11 @@ impl Shape {
 pub struct KindPlan {
     /// What a unit consists of.
     pub shape: Shape,
-    /// Fewer free units than this are a deficit.
+    /// Fewer free units than this are a deficit; what a user keeps by `prealloc` counts on top of each of the three marks.
     pub low: u64,
     /// A deficit is filled up to this many free units.
     pub target: u64,
-    /// More free units than this, beyond what a user keeps by `prealloc`, go back to the bank.
+    /// More free units than this go back to the bank, down to the target.
     pub high: u64,
     /// At most this many 1024ths of RAM for the kind.
     pub ram_1024ths: u32,

@@ -124,7 +124,7 @@ impl Shelf {
         let piece = (chain.len >> LANES.ilog2()).clamp(1, 64);
         let mut lane = 0;
         while chain.len > 0 {
-            self.bays[lane % LANES].0.lane.push(tables, tables.split(&mut chain, piece));
+            self.bays[lane % LANES].0.lane.push_front(tables, &mut chain, piece);
             lane += 1;
         }
     }

@@ -50,7 +50,8 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
             return refused(Refusal::Injected { kind, asked: count });
         }
         if let Err(slabs) = self.grow(shelf, units) {
-            return refused(Refusal::BankShort {
+            // Not counted: who can donate asks again. If nobody can, that is told by `count_refusal`.
+            return Err(Refusal::BankShort {
                 kind,
                 asked: count,
                 frames_short: slabs * u64::from(shelf.slab.frames),
@@ -59,6 +60,15 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
             });
         }
         shelf.kept.fetch_add(count, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Counts a request that ended with [`Refusal::BankShort`] for good.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownKind`].
+    pub fn count_refusal(&self, kind: usize) -> Result<(), Refusal> {
+        self.shelf(kind)?.refused.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
@@ -89,7 +99,8 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
         Ok(self.most(self.shelf(kind)?))
     }
 
-    /// Units that a kind lacks: 0 while at least its low mark are free, else what is missing to the target.
+    /// Units that a kind lacks: 0 while at least its low mark are free, else what is missing to the target. What a user keeps
+    /// counts on top of both.
     ///
     /// # Errors
     /// [`Refusal::UnknownKind`].
@@ -141,8 +152,19 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
         done.units += u64::from(filled);
     }
 
-    /// Gives the bank what kinds have above their high mark, down to the target; what a user keeps counts on top of
-    /// both. Says how many units.
+    /// The start: each kind gets its target, as far as the bank goes, and what is left is what the bank shall keep, from now
+    /// on instead of [`crate::Plan::bank_target`]. None of it counts as refilled.
+    pub fn open(&self) -> Refilled {
+        let done = self.refill();
+        for shelf in &self.shelves {
+            shelf.refilled.store(0, Ordering::SeqCst);
+        }
+        self.bank_target.store(self.bank.free.load(Ordering::SeqCst), Ordering::SeqCst);
+        done
+    }
+
+    /// Gives the bank what kinds have above their high mark, down to the target; what a user keeps counts on top of both,
+    /// as in a refill. Says how many units.
     pub fn shrink(&self) -> u64 {
         let shed = |shelf: &Shelf| {
             let kept = shelf.kept.load(Ordering::SeqCst);
@@ -159,12 +181,15 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
     /// Takes one whole block out of the bank, if the bank's target stays there without it; none when there is no such
     /// block. The embedder may give its frames to the kernel then.
     pub fn reclaim(&self) -> Option<Block> {
-        self.bank.reclaim(&self.tables, self.bank_target)
+        self.bank.reclaim(&self.tables, self.bank_target.load(Ordering::SeqCst))
     }
 
     fn lacking(&self, shelf: &Shelf) -> u64 {
-        let free = shelf.free(&self.tables);
-        if free >= shelf.plan.low { 0 } else { (shelf.plan.target - free).min(self.most(shelf)) }
+        let (free, kept) = (shelf.free(&self.tables), shelf.kept.load(Ordering::SeqCst));
+        if free >= shelf.plan.low.saturating_add(kept) {
+            return 0;
+        }
+        (shelf.plan.target.saturating_add(kept) - free).min(self.most(shelf))
     }
 
     fn most(&self, shelf: &Shelf) -> u64 {
@@ -178,7 +203,9 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
     /// Moves units from the bank to a kind, all or none; says how many slabs are missing.
     fn grow(&self, shelf: &Shelf, units: u32) -> Result<(), u64> {
         let (tables, slab) = (&self.tables, shelf.slab);
+        // What is made here is free from the first; what is put aside again is told so there.
         let mut chain = shelf.spare.0.pop(tables, units).map_or(Chain::EMPTY, |popped| popped.chain);
+        tables.place(chain, Place::Free);
         let need = u64::from((units - chain.len).div_ceil(slab.units));
         // Most refusals end here, with nothing moved; then the runs are counted, so that what is said to be missing is.
         let fit = self.bank.free.load(Ordering::SeqCst) / u64::from(slab.frames);
@@ -195,7 +222,6 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
         }
         let chosen = tables.split(&mut chain, units);
         shelf.put_aside(tables, chain);
-        tables.place(chosen, Place::Free);
         // Only now are they counted: `used` is never too large by units that are on their way (S2).
         shelf.deal(tables, chosen);
         shelf.reserved.fetch_add(u64::from(units), Ordering::SeqCst);

@@ -63,7 +63,7 @@ impl State {
 
     /// A unit that was cut, as it is before its first life.
     pub const fn cut(nth: u8, kind: u8, generation: u32) -> State {
-        State(join(nth as u32 | (kind as u32) << 8, generation)).at(Place::Spare)
+        State(join(nth as u32 | (kind as u32) << 8, generation)).at(Place::Free)
     }
 
     /// The same elsewhere.

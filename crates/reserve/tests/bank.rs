@@ -99,6 +99,18 @@ fn a_slot_takes_the_next_block_when_its_block_has_gone() {
     }
 }
 
+/// Would catch a table that is asked for although one waits, and one that is promised and belongs to a block.
+#[test]
+fn a_vacant_table_is_known_by_its_size() {
+    let reserve = empty(&plan(), &[9, 4]);
+    let vacant = || [reserve.has_vacant_table(9), reserve.has_vacant_table(6), reserve.has_vacant_table(4)];
+    assert_eq!(vacant(), [true, false, true]);
+    reserve.donate(block(0, 9)).unwrap();
+    assert_eq!(vacant(), [false, false, true]);
+    assert_eq!(reserve.reclaim(), Some(block(0, 9)));
+    assert_eq!(vacant(), [true, false, true]);
+}
+
 /// Would catch a run that crosses from one block or group into the next.
 #[test]
 fn a_run_is_taken_only_where_its_frames_lie_side_by_side() {

@@ -214,9 +214,12 @@ impl<'r> Model<'r> {
             model.free += count;
             model.kept += count;
         } else {
-            model.refused += 1;
             let mut after = self.reserve.ledger();
-            after.kinds[kind].refused -= 1;
+            // A short bank is no refusal yet: whoever can donate asks again.
+            if !matches!(result, Err(Refusal::BankShort { .. })) {
+                model.refused += 1;
+                after.kinds[kind].refused -= 1;
+            }
             assert_eq!(after, before, "a refused request changes nothing");
         }
     }
@@ -253,7 +256,8 @@ impl<'r> Model<'r> {
         let after = self.reserve.ledger();
         let mut units = 0;
         for (kind, (model, plan)) in self.kinds.iter_mut().zip(plan().kinds).enumerate() {
-            let lacking = if model.free < plan.low { (plan.target - model.free).min(model.most(kind)) } else { 0 };
+            let (low, target) = (plan.low + model.kept, plan.target + model.kept);
+            let lacking = if model.free < low { (target - model.free).min(model.most(kind)) } else { 0 };
             let came = after.kinds[kind].free - model.free;
             assert!(came <= lacking);
             assert!(came == lacking || refilled.frames_short > 0, "what is missing is told");

@@ -2,7 +2,7 @@
 
 mod world;
 
-use reserve::{Plan, Refilled, Refusal, Row};
+use reserve::{Core, Cost, Owner, Plan, Refilled, Refusal, Row};
 use world::{BUNDLE, FRAME, KINDS, RUN, SMALL, TINY, block, empty, kind, plan, with_blocks};
 
 /// Would catch weakness B.1: success told for less than the whole request, or for nothing.
@@ -19,6 +19,7 @@ fn what_is_reserved_is_what_was_asked() {
             reserved: 10,
             free: 10,
             kept: 10,
+            marks: [0, 0, u64::MAX],
             spare: slabs * slab_units - 10,
             frames: slabs * slab_frames,
             ..Row::default()
@@ -46,10 +47,10 @@ fn zero_too_many_and_unaffordable_are_told_apart_and_change_nothing() {
     assert_eq!(reserve.prealloc(RUN, 25), Err(short));
     assert_eq!(reserve.prealloc(KINDS, 1), Err(Refusal::UnknownKind { kind: KINDS }));
     let mut after = reserve.ledger();
-    assert_eq!(after.kinds[FRAME].refused, 6);
-    assert_eq!(after.kinds[RUN].refused, 1);
+    assert_eq!((after.kinds[FRAME].refused, after.kinds[RUN].refused), (5, 0), "a short bank is no refusal yet");
+    reserve.count_refusal(RUN).unwrap();
+    assert_eq!(reserve.ledger().kinds[RUN].refused, 1);
     after.kinds[FRAME].refused = 0;
-    after.kinds[RUN].refused = 0;
     assert_eq!(after, before);
     reserve.audit().unwrap();
 }
@@ -142,4 +143,41 @@ fn a_kind_above_its_high_mark_shrinks_to_its_target_but_keeps_what_was_prealloca
     assert_eq!((reserve.ledger().kinds[FRAME].kept, reserve.refill().units), (0, 10));
     assert_eq!(reserve.shrink(), 0);
     reserve.audit().unwrap();
+}
+
+/// Would catch a level that a user raised by `prealloc` and that is gone once it was used.
+#[test]
+fn what_a_user_keeps_is_free_again_after_a_refill() {
+    let plan = Plan { kinds: [kind(1, 0, 5, 10, 20)], ram_frames: 1 << 18, bank_target: 0 };
+    let reserve = with_blocks(&plan, &[9]);
+    reserve.open();
+    reserve.prealloc(0, 30).unwrap();
+    assert_eq!(reserve.deficit(0), Ok(0));
+    let mut ticket = reserve.reserve(Core(0), &Cost::NONE.and(0, 6).unwrap()).unwrap();
+    while ticket.spend(0, Owner(1)).is_some() {}
+    assert_eq!(reserve.refill().units, 6);
+    let row = reserve.ledger().kinds[0];
+    assert_eq!((row.free, row.used, row.kept), (40, 6, 30));
+    reserve.release(0, 30).unwrap();
+    assert_eq!((reserve.deficit(0), reserve.give_all(Core(0), Owner(1))), (Ok(0), 6));
+    assert_eq!((reserve.shrink(), reserve.ledger().kinds[0].free), (0, 16));
+    reserve.audit().unwrap();
+}
+
+/// Would catch a start that counts as refill, a bank that aims at what it had before it, and a deficit of the bank that is
+/// told while there is none, or not told.
+#[test]
+fn after_the_start_the_bank_keeps_what_it_left() {
+    let levels = Plan { kinds: [kind(1, 0, 8, 16, 32); KINDS], ..plan() };
+    let reserve = with_blocks(&levels, &[9]);
+    assert_eq!(reserve.open().units, 16 * KINDS as u64);
+    let ledger = reserve.ledger();
+    let left = 512 - 16 * KINDS as u64;
+    assert_eq!((ledger.frames_bank, ledger.frames_target), (left, left));
+    assert!(ledger.kinds.iter().all(|row| (row.free, row.refilled, row.marks) == (16, 0, [8, 16, 32])));
+    assert_eq!(reserve.bank_deficit(), 0);
+    reserve.prealloc(FRAME, left / 2).unwrap();
+    assert_eq!(reserve.bank_deficit(), 0, "half of it is there");
+    reserve.prealloc(FRAME, 1).unwrap();
+    assert_eq!(reserve.bank_deficit(), left / 2 + 1);
 }

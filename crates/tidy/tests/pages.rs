@@ -20,10 +20,11 @@ const RESERVE: &str = "crates/reserve/src/limits.rs";
 const ROOT: &str = "crates/hypervisor/src/limits.rs";
 const LAST_WORDS: &str = "tests/e2e/last_words.rs";
 const BANK: &str = "crates/hypervisor/src/bank.rs";
+const POOLS: &str = "crates/hypervisor/src/pools.rs";
 const SESSION: &str = "crates/debugger/src/session.rs";
 
 /// Where limits stand: a heading, a file, and the names; none for all public ones.
-const SOURCES: [(&str, &str, &[&str]); 13] = [
+const SOURCES: [(&str, &str, &[&str]); 14] = [
     (
         "Module and image",
         "crates/abi/src/boot.rs",
@@ -33,11 +34,16 @@ const SOURCES: [(&str, &str, &[&str]); 13] = [
     ("Link", LINK, &[]),
     ("Reserve", RESERVE, &[]),
     ("Root", ROOT, &[]),
-    ("Root: its share of memory", BANK, &["RAM_1024THS"]),
+    ("Root: its share of memory", POOLS, &["RAM_1024THS"]),
+    ("Root: tables of blocks", BANK, &["TABLES_TOGETHER", "TABLES_AHEAD"]),
     ("Root: the UART", "crates/hypervisor/src/arch/x86/uart.rs", &["WRITE_TICKS_MAX"]),
     ("Root: what it tells", "crates/hypervisor/src/serve.rs", &["NOTICE_AGAIN_MS"]),
     ("Root: farewells", "crates/hypervisor/src/hypercall.rs", &["GOODBYE_TRIES", "GOODBYE_WAIT_MS"]),
-    ("Module: memory", "module/memory.c", &["BANK_SHARE", "BANK_FRAMES_MIN", "KEEP_SHARE"]),
+    (
+        "Module: memory",
+        "module/memory.c",
+        &["BANK_SHARE", "BANK_FRAMES_MIN", "KEEP_SHARE", "TABLES_TOGETHER", "TABLES_AHEAD_FRAMES"],
+    ),
     ("Module: the device", "module/device.c", &["TRIES_MAX"]),
     ("Module: time", "module/time.c", &["LOST_NS_MIN"]),
     ("Prompt", SESSION, &["FETCH_LIMIT"]),
@@ -60,7 +66,7 @@ const PROOFS: [(&str, &str, &str, &str); 16] = [
     (RESERVE, "BLOCK_ORDER_MAX", "crates/reserve/tests/bank.rs", "a_block_of_a_wrong_shape_is_refused"),
     (ROOT, "LAST_EXITS", LAST_WORDS, "root_says_its_last_words_and_linux_runs_on"),
     (ROOT, "LAST_WORDS_BYTES", LAST_WORDS, "root_says_its_last_words_and_linux_runs_on"),
-    (BANK, "RAM_1024THS", "crates/reserve/tests/supply.rs", "a_kind_takes_no_more_than_its_share_of_ram"),
+    (POOLS, "RAM_1024THS", "crates/reserve/tests/supply.rs", "a_kind_takes_no_more_than_its_share_of_ram"),
     (
         SESSION,
         "FETCH_LIMIT",
@@ -70,7 +76,7 @@ const PROOFS: [(&str, &str, &str, &str); 16] = [
 ];
 
 /// What is promised of whole machines: in words, and the test that shows it.
-const PROMISES: [(&str, &str, &str); 14] = [
+const PROMISES: [(&str, &str, &str); 18] = [
     (
         "loads and unloads 100 times in one boot with busy cores",
         "tests/e2e/load_unload.rs",
@@ -119,6 +125,22 @@ const PROMISES: [(&str, &str, &str); 14] = [
         "leaves programs' own breakpoints and steps as they are",
         "tests/e2e/breakpoints.rs",
         "breakpoints_steps_and_watches_of_programs_are_those_of_a_machine_without_root",
+    ),
+    (
+        "reserves from the bank without letting a halted machine run, or touching a byte of its kernel",
+        "tests/e2e/reserve_levels.rs",
+        "what_the_bank_serves_leaves_a_halted_machine_untouched",
+    ),
+    (
+        "fills each type to its level again while the debuggee runs, never while it is halted",
+        "tests/e2e/reserve_levels.rs",
+        "a_level_is_filled_again_while_the_debuggee_runs_and_not_before",
+    ),
+    ("gives Linux back what was released", "tests/e2e/reserve_levels.rs", "what_is_released_is_linux_memory_again"),
+    (
+        "balances after 10 000 rounds on two cores under load and halts",
+        "tests/e2e/reserve_levels.rs",
+        "ten_thousand_rounds_under_load_and_halts_balance_at_the_end",
     ),
     (
         "reserves all or nothing, and says success only for all",

@@ -13,7 +13,7 @@ use crate::session::Session;
 use serde::Serialize;
 
 /// The command.
-pub const COMMAND: Command = Command { names: &[".cls", "cls", "clear"], takes: &[], run };
+pub const COMMAND: Command = Command { names: &[".cls", "cls", "clear"], takes: &[], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     if line.words().len() != 1 {

@@ -26,7 +26,7 @@ use serde::Serialize;
 use zerocopy::IntoBytes;
 
 /// The command.
-pub const COMMAND: Command = Command { names: &["~", "core"], takes: &[], run };
+pub const COMMAND: Command = Command { names: &["~", "core"], takes: &[], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     match line.words() {

@@ -39,6 +39,7 @@ pub const COMMAND: Command = Command {
         Takes::FileAfter("namedpipe"),
     ],
     run,
+    cost: None,
 };
 
 /// How long somebody may take to answer.

@@ -26,7 +26,7 @@ use crate::session::Session;
 use serde::Serialize;
 
 /// The command.
-pub const COMMAND: Command = Command { names: &["?", "eval", "evaluate"], takes: &[], run };
+pub const COMMAND: Command = Command { names: &["?", "eval", "evaluate"], takes: &[], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     if line.words().len() < 2 {

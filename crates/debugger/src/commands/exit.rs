@@ -14,20 +14,32 @@
 
 use crate::answer::{Answer, Report};
 use crate::commands::{self, Command, Takes};
+use crate::cost::Cost;
 use crate::error::Error;
 use crate::line::Line;
 use crate::session::Session;
 use serde::Serialize;
 
 /// The command.
-pub const COMMAND: Command = Command { names: &["exit", ".exit"], takes: &[Takes::Words(&["halted"])], run };
+pub const COMMAND: Command = Command { names: &["exit", ".exit"], takes: &[Takes::Words(&["halted"])], run, cost: Some(cost) };
+
+fn cost(_: &mut Session, line: &Line) -> Result<Cost, Error> {
+    is_halted(line).map(|_| Cost::Ends)
+}
+
+/// Whether it is to be left halted.
+fn is_halted(line: &Line) -> Result<bool, Error> {
+    match line.words() {
+        [_] => Ok(false),
+        [_, word] if word.text.eq_ignore_ascii_case("halted") => Ok(true),
+        [_, word] => Err(commands::unknown_word(word, "words", &["halted"])),
+        _ => Err(commands::usage(line)),
+    }
+}
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
-    match line.words() {
-        [_] => {}
-        [_, word] if word.text.eq_ignore_ascii_case("halted") => session.leave_halted(),
-        [_, word] => return Err(commands::unknown_word(word, "words", &["halted"])),
-        _ => return Err(commands::usage(line)),
+    if is_halted(line)? {
+        session.leave_halted();
     }
     Ok(Answer { exit: true, ..Answer::of(&Left {}) })
 }

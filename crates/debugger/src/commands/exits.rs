@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use zerocopy::IntoBytes;
 
 /// The command.
-pub const COMMAND: Command = Command { names: &["exits"], takes: &[Takes::Words(&["core"])], run };
+pub const COMMAND: Command = Command { names: &["exits"], takes: &[Takes::Words(&["core"])], run, cost: None };
 
 /// [`abi::request::CoreState::state`] of a core that is offline: it has no exits to count.
 const NOT_UNDER_ROOT: u32 = 2;

@@ -17,7 +17,7 @@ use crate::session::Session;
 use serde::Serialize;
 
 /// The command.
-pub const COMMAND: Command = Command { names: &["g", "go"], takes: &[], run };
+pub const COMMAND: Command = Command { names: &["g", "go"], takes: &[], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     if line.words().len() != 1 {

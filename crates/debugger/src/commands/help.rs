@@ -24,7 +24,7 @@ use crate::session::Session;
 use serde::Serialize;
 
 /// The command.
-pub const COMMAND: Command = Command { names: &[".help", ".hh", "help", "!help"], takes: &[Takes::Command], run };
+pub const COMMAND: Command = Command { names: &[".help", ".hh", "help", "!help"], takes: &[Takes::Command], run, cost: None };
 
 fn run(_: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     match line.words() {

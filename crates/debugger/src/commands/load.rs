@@ -35,6 +35,7 @@ pub const COMMAND: Command = Command {
     names: &["load", ".load"],
     takes: &[Takes::Words(&["vmm", "bank", "link"]), Takes::Words(&["bank", "link"])],
     run,
+    cost: None,
 };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {

@@ -18,7 +18,7 @@ use abi::request::Halted;
 use serde::Serialize;
 
 /// The command.
-pub const COMMAND: Command = Command { names: &["pause", ".pause"], takes: &[], run };
+pub const COMMAND: Command = Command { names: &["pause", ".pause"], takes: &[], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     if line.words().len() != 1 {
@@ -44,7 +44,7 @@ pub struct Context {
 impl Context {
     /// Of what root sends.
     pub fn new(halted: &Halted) -> Self {
-        let Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid, cpl, fetched: _ } = *halted;
+        let Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid, cpl, fetched: _, missed: _ } = *halted;
         let valid = usize::try_from(bytes_valid).unwrap_or(0).min(bytes.len());
         let (rip, rflags, cr3) = (hex(rip), hex(rflags), hex(cr3));
         let (reason, bytes, text) = (say::reason_word(reason), bytes[..valid].to_vec(), say::halted(halted));

@@ -27,7 +27,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// The command.
-pub const COMMAND: Command = Command { names: &["r"], takes: &[crate::commands::Takes::Words(&GPRS)], run };
+pub const COMMAND: Command = Command { names: &["r"], takes: &[crate::commands::Takes::Words(&GPRS)], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     let name = match line.words() {

@@ -9,23 +9,26 @@
 
 use crate::answer::{Answer, Report};
 use crate::commands::{self, Command, Takes};
+use crate::cost::Cost;
 use crate::error::Error;
 use crate::line::Line;
-use crate::session::{Session, Verdict};
+use crate::session::{SCRIPT_DEPTH_MAX, Session, Verdict};
 use serde::Serialize;
 use std::fs;
 
 /// The command.
-pub const COMMAND: Command = Command { names: &[".script", "script"], takes: &[Takes::File], run };
+pub const COMMAND: Command = Command { names: &[".script", "script"], takes: &[Takes::File], run, cost: Some(cost) };
 
-/// How deep scripts may call each other.
-const DEPTH_MAX: usize = 8;
+fn cost(_: &mut Session, line: &Line) -> Result<Cost, Error> {
+    let [_, path] = line.words() else { return Err(commands::usage(line)) };
+    Ok(Cost::Runs(path.text.clone()))
+}
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     let [_, path] = line.words() else { return Err(commands::usage(line)) };
     let path = path.text.clone();
     let text = fs::read_to_string(&path).map_err(|why| Error::File { path: path.clone(), why: why.kind() })?;
-    let ended = session.deeper(DEPTH_MAX, |session| {
+    let ended = session.deeper(SCRIPT_DEPTH_MAX, |session| {
         let mut lines = 0;
         for (number, line) in (1..).zip(text.lines()) {
             match session.run(line) {

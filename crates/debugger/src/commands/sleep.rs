@@ -20,7 +20,7 @@ use serde::Serialize;
 use std::time::Duration;
 
 /// The command.
-pub const COMMAND: Command = Command { names: &["sleep"], takes: &[], run };
+pub const COMMAND: Command = Command { names: &["sleep"], takes: &[], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     let [_, time] = line.words() else { return Err(commands::usage(line)) };

@@ -4,7 +4,7 @@
 //! ```kd
 //! 0: kHyperDbg> .status
 //! debugger mode over model: halted, core 0 selected
-//! model, 2 cores, protocol 1, load {hex}, 0x{hex} pages of RAM
+//! model, 2 cores, protocol 2, load {hex}, 0x{hex} pages of RAM
 //! breaking in: by NMI, at once
 //! ```
 
@@ -19,7 +19,7 @@ use abi::request::Hello;
 use serde::Serialize;
 
 /// The command.
-pub const COMMAND: Command = Command { names: &[".status", "status"], takes: &[], run };
+pub const COMMAND: Command = Command { names: &[".status", "status"], takes: &[], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     if line.words().len() != 1 {

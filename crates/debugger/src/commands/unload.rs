@@ -26,7 +26,7 @@ use serde::Serialize;
 use std::time::Duration;
 
 /// The command.
-pub const COMMAND: Command = Command { names: &["unload", ".unload"], takes: &[Takes::Words(&["vmm"])], run };
+pub const COMMAND: Command = Command { names: &["unload", ".unload"], takes: &[Takes::Words(&["vmm"])], run, cost: None };
 
 /// How long Linux may take to leave root on every core.
 const GOODBYE_SECONDS: u64 = 30;

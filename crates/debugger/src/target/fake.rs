@@ -3,6 +3,8 @@
 //! It knows the ledger, the bank, which cores are halted and what Linux would hand over; no hypervisor is in it. Tests of
 //! commands type at it, and tests of the link put it behind a line.
 
+mod reserve;
+
 use super::{Cancel, Mode, Target};
 use crate::error::Reach;
 use crate::news::{Inbox, Met, News};
@@ -10,17 +12,13 @@ use abi::ioctl::{LOAD_LINK, Load};
 use abi::kind::Kind;
 use abi::request::{self, goodbye, notice, op, reason, test};
 use abi::request::{
-    CoreState, Cores, ExitRow, Exits, Halted, Head, Hello, Ledger, LedgerRow, Number, PreallocAnswer, PreallocAsk, Registers,
+    CoreState, Cores, ExitRow, Exits, Halted, Head, Hello, LedgerRow, Number, OwnerRow, PreallocAnswer, PreallocAsk, Registers,
+    ReserveTest,
 };
 use abi::{PROTOCOL, code};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use zerocopy::{FromZeros, IntoBytes};
-
-/// Bytes of a frame.
-const FRAME_BYTES: u64 = 4096;
-/// Frames that one unit takes, by kind.
-const UNIT_FRAMES: [u64; Kind::COUNT] = [3, 5, 3, 4, 3, 22, 1, 20];
 
 /// The model.
 #[derive(Clone, Debug)]
@@ -53,8 +51,16 @@ pub struct Root {
     pub linux_gives: Option<u64>,
     /// What a fetch brings goes elsewhere before it can be used.
     pub fetched_is_lost: bool,
+    /// Events that come while it runs for a fetch, and are missed.
+    pub events_meanwhile: u64,
     /// By kind.
     pub rows: [LedgerRow; Kind::COUNT],
+    /// Who holds units, by kind and owner.
+    pub owners: Vec<OwnerRow>,
+    /// Units of owners beyond those.
+    pub owners_other: u64,
+    /// By kind: the request from now that is refused, or 0.
+    pub fail_in: [u64; Kind::COUNT],
     /// Registers of the core 0; others have their number in `rax`.
     pub registers: Registers,
     /// Notices not sent yet, as messages.
@@ -66,12 +72,9 @@ pub struct Root {
 }
 
 impl Default for Root {
-    /// Loaded, running, two cores, 512 MiB of RAM, 256 frames in the bank, and a Linux that gives what it is asked for.
+    /// Loaded, running, two cores, 512 MiB of RAM, every type at its target, 256 frames left in the bank, and a Linux that
+    /// gives what it is asked for.
     fn default() -> Self {
-        let mut rows = [LedgerRow::default(); Kind::COUNT];
-        for (row, frames) in rows.iter_mut().zip(UNIT_FRAMES) {
-            row.unit_bytes = frames * FRAME_BYTES;
-        }
         let mut registers = Registers { rip: 0xffff_ffff_8100_0000, rflags: 0x246, efer: 0xd01, ..Registers::default() };
         registers.gprs[0] = 0x10;
         registers.crs = [0x8005_0033, 0, 0x10_0000, 0x6f0];
@@ -91,7 +94,11 @@ impl Default for Root {
             bank_free: 0x100,
             linux_gives: Some(0x1_0000),
             fetched_is_lost: false,
-            rows,
+            events_meanwhile: 0,
+            rows: reserve::at_start(),
+            owners: Vec::new(),
+            owners_other: 0,
+            fail_in: [0; Kind::COUNT],
             registers,
             notices: VecDeque::new(),
             load: (code::SUCCESS, 0),
@@ -105,10 +112,14 @@ impl Root {
     pub fn answer(&mut self, message: &[u8]) -> Vec<u8> {
         let Some((head, body)) = request::split(message) else { return write(code::REQUEST_MALFORMED, &[]) };
         self.asked.push(head.code);
-        match self.answer_to(head, body) {
+        let answer = match self.answer_to(head, body) {
             Ok(body) => write(code::SUCCESS, &body),
             Err((code, body)) => write(code, &body),
+        };
+        if self.loaded && !self.halted {
+            self.tend();
         }
+        answer
     }
 
     /// Who answers.
@@ -147,10 +158,14 @@ impl Root {
             op::HELLO => Ok(self.hello().as_bytes().to_vec()),
             op::PREALLOC | op::RELEASE => {
                 let ask = request::body::<PreallocAsk>(body).ok_or((code::REQUEST_MALFORMED, Vec::new()))?;
-                let (code, answer) = if head.code == op::PREALLOC { self.prealloc(ask) } else { self.release(ask) };
-                if code == code::SUCCESS { Ok(answer.as_bytes().to_vec()) } else { Err((code, answer.as_bytes().to_vec())) }
+                numbers(if head.code == op::PREALLOC { self.prealloc(ask) } else { self.release(ask) })
+            }
+            op::TEST_RESERVE => {
+                let ask = request::body::<ReserveTest>(body).ok_or((code::REQUEST_MALFORMED, Vec::new()))?;
+                numbers(self.test_reserve(ask))
             }
             op::LEDGER => Ok(self.ledger().as_bytes().to_vec()),
+            op::OWNERS => Ok(self.owners().as_bytes().to_vec()),
             op::PAUSE | op::GO | op::FETCH | op::UNLOAD if !self.link => no(code::LINK_ONLY),
             op::PAUSE => {
                 self.halted = true;
@@ -189,68 +204,6 @@ impl Root {
         }
     }
 
-    fn prealloc(&mut self, ask: PreallocAsk) -> (u32, PreallocAnswer) {
-        let Some(kind) = Kind::from_number(ask.kind) else { return (code::PREALLOC_TYPE_UNKNOWN, PreallocAnswer::default()) };
-        let frames = UNIT_FRAMES[kind.index()];
-        // Half of RAM at most, and what is reserved counts.
-        let most = (self.ram_frames / 2 / frames).saturating_sub(self.rows[kind.index()].reserved);
-        let need = ask.count.saturating_mul(frames);
-        let mut short = 0;
-        let code = if ask.count == 0 {
-            code::COUNT_ZERO
-        } else if ask.count > most {
-            code::COUNT_TOO_LARGE
-        } else if need > self.bank_free {
-            short = need - self.bank_free;
-            match self.linux_gives {
-                _ if self.link => code::BANK_SHORT,
-                Some(gives) if gives >= short => {
-                    self.bank_free += short;
-                    short = 0;
-                    self.take(kind, ask.count)
-                }
-                _ => code::KERNEL_OUT_OF_MEMORY,
-            }
-        } else {
-            self.take(kind, ask.count)
-        };
-        if code != code::SUCCESS {
-            self.rows[kind.index()].refused += 1;
-        }
-        (code, self.numbers(ask, kind, most, short))
-    }
-
-    fn take(&mut self, kind: Kind, count: u64) -> u32 {
-        let row = &mut self.rows[kind.index()];
-        row.reserved += count;
-        row.free += count;
-        self.bank_free -= count * UNIT_FRAMES[kind.index()];
-        code::SUCCESS
-    }
-
-    fn release(&mut self, ask: PreallocAsk) -> (u32, PreallocAnswer) {
-        let Some(kind) = Kind::from_number(ask.kind) else { return (code::PREALLOC_TYPE_UNKNOWN, PreallocAnswer::default()) };
-        let row = &mut self.rows[kind.index()];
-        let code = match ask.count {
-            0 => code::COUNT_ZERO,
-            count if count > row.free => code::COUNT_TOO_LARGE,
-            count => {
-                row.free -= count;
-                row.reserved -= count;
-                self.bank_free += count * UNIT_FRAMES[kind.index()];
-                code::SUCCESS
-            }
-        };
-        let most = self.rows[kind.index()].free;
-        (code, self.numbers(ask, kind, most, 0))
-    }
-
-    fn numbers(&self, ask: PreallocAsk, kind: Kind, most: u64, short: u64) -> PreallocAnswer {
-        let row = self.rows[kind.index()];
-        let (free, reserved, bank_free) = (row.free, row.reserved, self.bank_free);
-        PreallocAnswer { kind: ask.kind, zero: 0, asked: ask.count, free, reserved, most, short, bank_free }
-    }
-
     fn fetch(&mut self, frames: u64) {
         self.halted = false;
         let (reason, fetched) = match self.linux_gives {
@@ -261,9 +214,10 @@ impl Root {
         if !self.fetched_is_lost {
             self.bank_free += fetched;
         }
+        self.tend();
         self.halted = true;
         self.core = 1;
-        let context = self.context(reason, fetched);
+        let context = Halted { missed: self.events_meanwhile, ..self.context(reason, fetched) };
         self.notices.push_back(write(notice::HALTED, context.as_bytes()));
     }
 
@@ -277,19 +231,12 @@ impl Root {
         }
     }
 
-    fn ledger(&self) -> Ledger {
-        let frames_kinds = self.rows.iter().zip(UNIT_FRAMES).map(|(row, frames)| row.reserved * frames).sum();
-        let frames_root = 0x80;
-        let frames = frames_root + self.bank_free + frames_kinds;
-        Ledger { kinds: self.rows, frames, frames_root, frames_free: self.bank_free, frames_kinds }
-    }
-
     fn context(&self, reason: u32, fetched: u64) -> Halted {
         let registers = self.registers();
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&[0xf4, 0xc3, 0x66, 0x90]);
         let (core, rip, rflags, cr3) = (self.core, registers.rip, registers.rflags, registers.crs[2]);
-        Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid: 4, cpl: 0, fetched }
+        Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid: 4, cpl: 0, fetched, missed: 0 }
     }
 
     fn registers(&self) -> Registers {
@@ -333,6 +280,12 @@ impl Root {
         }
         exits
     }
+}
+
+/// An answer that has its numbers with every code.
+fn numbers((code, answer): (u32, PreallocAnswer)) -> Result<Vec<u8>, (u32, Vec<u8>)> {
+    let bytes = answer.as_bytes().to_vec();
+    if code == code::SUCCESS { Ok(bytes) } else { Err((code, bytes)) }
 }
 
 fn write(code: u32, body: &[u8]) -> Vec<u8> {

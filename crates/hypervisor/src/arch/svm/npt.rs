@@ -7,7 +7,10 @@
 //!   an exit. Linux' own scans of memory find zeros instead of faulting.
 //! - N3: tables are never freed while a core runs under them; a merge is a flush first.
 //!
-//! **Cost**: one frame for each 512 GiB at start; hiding a block takes at most two frames, which come out of the block.
+//! - N4: the entry of 2 MiB that are hidden as a whole refers to one table of zeros for all of them, which nobody changes.
+//!
+//! **Cost**: two frames and one for each 512 GiB at start; hiding a block takes at most two frames, which come out of the
+//! block, and none if it is whole and not the first in its GiB.
 //! Layout: APM2 5.3 "Long-Mode Page Translation" and 15.25 "Nested Paging"; nested entries carry the user bit.
 
 use crate::arch::NoFrame;
@@ -30,6 +33,8 @@ const FRAMES_1G: u64 = 512 * 512;
 pub struct Npt {
     root: Option<Frame>,
     zeros: Option<Frame>,
+    /// See N4.
+    blank: Option<Frame>,
     tables: [Option<Frame>; TABLES_MAX],
 }
 
@@ -37,7 +42,7 @@ impl Npt {
     /// No tables yet. It is large, so it is filled where it lies.
     #[must_use]
     pub const fn empty() -> Npt {
-        Npt { root: None, zeros: None, tables: [const { None }; TABLES_MAX] }
+        Npt { root: None, zeros: None, blank: None, tables: [const { None }; TABLES_MAX] }
     }
 
     /// Maps everything below 2^`bits`.
@@ -45,7 +50,12 @@ impl Npt {
     /// # Errors
     /// [`NoFrame`] when `frames` ran out.
     pub fn build(&mut self, bits: u32, frames: &mut dyn FnMut() -> Option<Frame>) -> Result<(), NoFrame> {
-        self.zeros = Some(frames().ok_or(NoFrame)?);
+        let zeros = frames().ok_or(NoFrame)?;
+        let blank = frames().ok_or(NoFrame)?;
+        for slot in 0..512_u64 {
+            blank.set(index(slot), hidden_entry(&zeros));
+        }
+        (self.zeros, self.blank) = (Some(zeros), Some(blank));
         let root = frames().ok_or(NoFrame)?;
         for region in 0..1_u64 << bits.clamp(39, 48).saturating_sub(39) {
             let table = frames().ok_or(NoFrame)?;
@@ -71,10 +81,11 @@ impl Npt {
     pub fn tables_to_hide(&self, block: Block) -> u32 {
         let Some((gib, slot)) = self.gib(block.pfn) else { return 0 };
         let entry = gib.get(slot);
+        let whole = 1 << block.order == FRAMES_2M;
         if entry & LARGE != 0 {
-            return 2;
+            return if whole { 1 } else { 2 };
         }
-        u32::from(self.table_of(entry).is_some_and(|table| table.get(slot_2m(block.pfn)) & LARGE != 0))
+        u32::from(!whole && self.table_of(entry).is_some_and(|table| table.get(slot_2m(block.pfn)) & LARGE != 0))
     }
 
     /// Takes a block out of the guest's sight (N2). The caller flushes every core.
@@ -82,8 +93,8 @@ impl Npt {
     /// # Errors
     /// [`NoFrame`] when `frames` ran out; then nothing of the block was hidden.
     pub fn hide(&mut self, block: Block, frames: &mut dyn FnMut() -> Option<Frame>) -> Result<(), NoFrame> {
-        let zeros = self.zeros.as_ref().ok_or(NoFrame)?.pa();
-        self.map(block, Some(zeros | PRESENT | USER | NO_EXECUTE), frames)
+        let hidden = hidden_entry(self.zeros.as_ref().ok_or(NoFrame)?);
+        self.map(block, Some(hidden), frames)
     }
 
     /// Gives a block back to the guest's sight (N1). The caller flushes every core. Its tables stay.
@@ -110,7 +121,13 @@ impl Npt {
         }
         let entry = self.gib(block.pfn).map_or(0, |(gib, slot)| gib.get(slot));
         let slot = slot_2m(block.pfn);
-        let mib = self.table_of(entry).ok_or(NoFrame)?.get(slot);
+        let mibs = self.table_of(entry).ok_or(NoFrame)?;
+        let mib = mibs.get(slot);
+        let blank = self.blank.as_ref().map_or(0, Frame::pa) | FULL;
+        if 1 << block.order == FRAMES_2M && (mib & LARGE != 0 || mib == blank) {
+            mibs.set(slot, if hidden.is_some() { blank } else { block.pfn * FRAME_BYTES | FULL | LARGE });
+            return Ok(());
+        }
         if mib & LARGE != 0 {
             let table = frames().ok_or(NoFrame)?;
             let first = block.pfn & !(FRAMES_2M - 1);
@@ -146,6 +163,11 @@ impl Npt {
         *place = Some(table);
         Ok(())
     }
+}
+
+/// A page that is hidden (N2).
+fn hidden_entry(zeros: &Frame) -> u64 {
+    zeros.pa() | PRESENT | USER | NO_EXECUTE
 }
 
 fn slot_2m(pfn: u64) -> usize {
@@ -224,11 +246,31 @@ mod tests {
     #[test]
     fn without_frames_nothing_is_hidden() {
         let mut npt = built();
-        let block = Block { pfn: 0x8_0200, order: 9, used: 0 };
+        let block = Block { pfn: 0x8_0200, order: 8, used: 0 };
         assert_eq!(npt.hide(block, &mut || None), Err(NoFrame));
         assert_eq!(walk(&npt, block.pfn << 12), (2 << 30 | FULL | LARGE, 2));
         let mut one = frames();
         assert_eq!(npt.hide(block, &mut || one.take()), Err(NoFrame));
         assert_eq!(walk(&npt, block.pfn << 12), (block.pfn << 12 | FULL | LARGE, 1));
+    }
+
+    /// Would catch a whole block that costs a table each time, stays hidden when it is given back, or takes its neighbour
+    /// along (N4).
+    #[test]
+    fn whole_blocks_share_one_table_and_come_back_as_large_pages() {
+        let mut npt = built();
+        let (one, other) = (Block { pfn: 0xc_0200, order: 9, used: 0 }, Block { pfn: 0xc_0600, order: 9, used: 0 });
+        assert_eq!(npt.tables_to_hide(one), 1, "the table of its GiB");
+        npt.hide(one, &mut frames).unwrap();
+        npt.hide(other, &mut || None).unwrap();
+        let zeros = npt.zeros.as_ref().unwrap().pa();
+        for pfn in [0xc_0200_u64, 0xc_03ff, 0xc_0600, 0xc_07ff] {
+            assert_eq!(walk(&npt, pfn << 12), (zeros | PRESENT | USER | NO_EXECUTE, 0));
+        }
+        npt.show(one);
+        assert_eq!(walk(&npt, 0xc_0200 << 12), (0xc_0200 << 12 | FULL | LARGE, 1));
+        assert_eq!(walk(&npt, 0xc_0600 << 12), (zeros | PRESENT | USER | NO_EXECUTE, 0));
+        npt.hide(one, &mut || None).unwrap();
+        assert_eq!(walk(&npt, 0xc_0200 << 12), (zeros | PRESENT | USER | NO_EXECUTE, 0));
     }
 }

@@ -188,7 +188,7 @@ pub mod arena {
     use std::vec::Vec;
 
     /// Frames there are.
-    pub const FRAMES: u64 = 4096;
+    pub const FRAMES: u64 = 8192;
     static NEXT: AtomicU64 = AtomicU64::new(1);
 
     pub(super) fn base() -> u64 {
@@ -203,6 +203,8 @@ pub mod arena {
 
     /// A run of frames that no other test has.
     pub fn run(frames: usize) -> Option<u64> {
+        // So that the end of RAM is known before anything is read there.
+        base();
         let first = NEXT.fetch_add(frames as u64, Relaxed);
         (first + frames as u64 <= FRAMES).then_some(first)
     }
