@@ -1,0 +1,58 @@
+//! Scripts that must be refused, with the place and the words: one line a case, in `refused/*.ds`.
+//!
+//! `script //! [FILE:]LINE:COLUMN part of the message [| help][; the next error]`
+
+mod common;
+
+use common::{Files, cases};
+use script::{Options, compile};
+
+/// Would catch an error that is told of the wrong place, with the wrong words, without its help, or not at all.
+#[test]
+fn every_refusal_names_its_place_and_what_would_help() {
+    let (mut count, mut wrong) = (0, Vec::new());
+    for (place, text, expected) in cases("refused", "//!") {
+        count += 1;
+        let errors = match compile(&text, &Files, &Options::default()) {
+            Ok(_) => {
+                wrong.push(format!("{place}: {text}\n    was taken"));
+                continue;
+            }
+            Err(errors) => errors,
+        };
+        let several = expected.contains("; 1:");
+        let parts = if several { expected.split("; ").collect() } else { vec![expected.as_str()] };
+        for (part, error) in parts.iter().zip(&errors) {
+            let (told, help) = part.split_once(" | ").map_or((*part, None), |(told, help)| (told, Some(help)));
+            let (at, message) = told.split_once(' ').expect("a place and a message");
+            let file = error.file.as_ref().map_or(String::new(), |file| format!("{file}:"));
+            let found = format!("{file}{}:{}", error.line, error.column);
+            let helped = help.is_none_or(|help| error.help.as_ref().is_some_and(|found| found.contains(help)));
+            if found != at || !error.message.contains(message) || !helped {
+                wrong.push(format!("{place}: {text}\n    wanted {part}\n    found {found} {} | {:?}", error.message, error.help));
+            }
+        }
+        if errors.len() < parts.len() {
+            wrong.push(format!("{place}: {text}\n    only {} errors", errors.len()));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(count >= 100, "only {count} cases");
+}
+
+/// Would catch a caret under the wrong word.
+#[test]
+fn an_error_shows_its_line_with_carets_and_what_to_try() {
+    let errors = compile("x = 1;\n\ty = @rxa + 1;", &Files, &Options::default()).unwrap_err();
+    let shown = "err, there is no register rxa\n  --> script:2:6\n2 | \ty = @rxa + 1;\n  | \t    ^^^^\n     try: @rax";
+    assert_eq!(errors[0].to_string(), shown);
+}
+
+/// Would catch a second error that is an echo of the first, or the third that is lost behind it.
+#[test]
+fn many_errors_are_told_in_one_run() {
+    let text = "x = @rxa;\nif (x = 5) { foo(1); }\ny = \"a;\nz = 5 +;\nw = $pidd;\n";
+    let errors = compile(text, &Files, &Options::default()).unwrap_err();
+    let places: Vec<_> = errors.iter().map(|error| (error.line, error.column)).collect();
+    assert_eq!(places, [(1, 5), (2, 5), (2, 14), (3, 5), (4, 8), (5, 5)]);
+}
