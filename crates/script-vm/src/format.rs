@@ -329,7 +329,8 @@ mod tests {
     /// Would catch a float whose digits are not those of its exact value, from the least to the largest.
     #[test]
     fn floats_are_written_as_std_writes_them() {
-        let some = [0.0, -0.0, 1.0, 0.5, 1.5, 2.5, 0.1, 1e-300, 5e-324, 1e300, f64::MAX, f64::MIN, 123_456_789.987_654_3, 1e22, 1e23];
+        let some =
+            [0.0, -0.0, 1.0, 0.5, 1.5, 2.5, 0.1, 1e-300, 5e-324, 1e300, f64::MAX, f64::MIN, 123_456_789.987_654_3, 1e22, 1e23];
         let mut seed = 1_u64;
         let random = (0..2000).map(|_| {
             seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
@@ -349,7 +350,8 @@ mod tests {
     #[test]
     fn a_packed_conversion_is_unpacked_as_it_was() {
         for bits in [8, 16, 32, 64] {
-            let spec = Spec { what: b'x', left: true, zeros: false, plus: true, prefix: true, bits, width: 200, precision: Some(3) };
+            let spec =
+                Spec { what: b'x', left: true, zeros: false, plus: true, prefix: true, bits, width: 200, precision: Some(3) };
             assert_eq!(Spec::unpack(spec.pack()), Some(spec));
         }
         assert_eq!(Spec::unpack(Spec::plain(b's').pack()), Some(Spec::plain(b's')));

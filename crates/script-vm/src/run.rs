@@ -17,7 +17,7 @@ use crate::limits::STACK_WORDS_MIN;
 use crate::op;
 use crate::program::size;
 use crate::world::{BUFFER, DATA, World};
-use crate::{Fault, FaultKind, Interlocked, Machine, Program, Pseudo, Size, Space, Special, Spec};
+use crate::{Fault, FaultKind, Interlocked, Machine, Program, Pseudo, Size, Space, Spec, Special};
 
 /// Memory for a run, a core's own: [`crate::limits::STACK_WORDS`] and [`crate::limits::DATA_BYTES`] are usual.
 #[derive(Debug)]
@@ -72,7 +72,8 @@ pub fn run<M: Machine>(program: Program<'_>, machine: &mut M, scratch: &mut Scra
     }
     let Some(mut r) = window(stack, 0) else { fault!(FaultKind::BadProgram) };
     let data_end = program.function(0).map_or(0, |main| size(main.data));
-    let mut world = World { machine, data: scratch.data, data_start: 0, data_end, text: program.text(), globals: program.globals, steps };
+    let mut world =
+        World { machine, data: scratch.data, data_start: 0, data_end, text: program.text(), globals: program.globals, steps };
 
     loop {
         let Some(&word) = code.get(pc) else { fault!(FaultKind::BadProgram) };
@@ -92,7 +93,9 @@ pub fn run<M: Machine>(program: Program<'_>, machine: &mut M, scratch: &mut Scra
                 if $condition {
                     let to = target(word);
                     if to < pc {
-                        let Some(left) = world.steps.checked_sub(pc.wrapping_sub(to) as u64) else { fault!(FaultKind::StepLimit) };
+                        let Some(left) = world.steps.checked_sub(pc.wrapping_sub(to) as u64) else {
+                            fault!(FaultKind::StepLimit)
+                        };
                         world.steps = left;
                     }
                     pc = to;

@@ -134,7 +134,9 @@ fn is_well_formed(program: &Program<'_>, layout: &Layout, function: &Function, w
         Shape::Cell => half < layout.globals,
         Shape::Range => registers(b, a.into()),
         Shape::AData => register(a) && imm < function.data,
-        Shape::DataRange => imm % 8 == 0 && half % 8 == 0 && imm.checked_add(half.into()).is_some_and(|end| end <= function.data),
+        Shape::DataRange => {
+            imm % 8 == 0 && half % 8 == 0 && imm.checked_add(half.into()).is_some_and(|end| end <= function.data)
+        }
         Shape::Call => {
             program.function(size(imm)).is_some_and(|called| imm > 0 && registers(a, 1 + u16::from(called.arguments)))
         }

@@ -30,8 +30,7 @@ impl fmt::Display for Diagnostic {
         writeln!(f, "err, {}", self.message)?;
         writeln!(f, "  --> {file}:{}:{}", self.line, self.column)?;
         let number = self.line.to_string();
-        let before: String =
-            self.text.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let before: String = self.text.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         writeln!(f, "{number} | {}", self.text)?;
         write!(f, "{:1$} | {before}{2}", "", number.len(), "^".repeat(self.marked.max(1)))?;
         match &self.help {
@@ -95,6 +94,7 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>)
     let lower = word.to_lowercase();
     let near = candidates.map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate));
     let most = |candidate: &str| word.len().max(candidate.len()).div_ceil(3).min(3);
-    let close = near.filter(|(distance, candidate)| *distance <= most(candidate) && *distance < candidate.len().min(word.len()));
+    let close =
+        near.filter(|(distance, candidate)| *distance <= most(candidate) && *distance < candidate.len().min(word.len()));
     close.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }

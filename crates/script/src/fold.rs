@@ -20,90 +20,108 @@ fn block(body: &mut Vec<Stmt>) {
     body.retain(|stmt| !matches!(stmt.kind, StmtKind::Effect(Expr::Const(_) | Expr::Local(_))));
 }
 
-fn replace(place: &mut Expr) {
-    *place = expr(std::mem::replace(place, Expr::Const(0)));
-}
-
 fn statement(kind: &mut StmtKind) {
     match kind {
-        StmtKind::Effect(value) | StmtKind::Return(Some(value)) => replace(value),
+        StmtKind::Effect(value) | StmtKind::Return(Some(value)) => fold(value),
         StmtKind::If(test, then, otherwise) => {
-            replace(test);
+            fold(test);
             block(then);
             block(otherwise);
         }
         StmtKind::Loop { test, body, step, .. } => {
-            test.iter_mut().for_each(replace);
+            test.iter_mut().for_each(fold);
             block(body);
-            step.iter_mut().for_each(replace);
+            step.iter_mut().for_each(fold);
         }
         StmtKind::Print(pieces) => pieces.iter_mut().for_each(|piece| match piece {
-            Piece::Number(_, value) | Piece::String(_, value) => replace(value),
+            Piece::Number(_, value) | Piece::String(_, value) => fold(value),
             Piece::Text(..) => {}
         }),
         StmtKind::Break | StmtKind::Continue | StmtKind::Return(None) | StmtKind::Zero(..) => {}
     }
 }
 
-fn folded(boxed: Box<Expr>) -> Box<Expr> {
-    match *boxed {
-        leaf @ (Expr::Const(_) | Expr::Local(_) | Expr::Gpr(_) | Expr::Global(_)) => Box::new(leaf),
-        other => Box::new(expr(other)),
-    }
+/// Folds an expression.
+pub(crate) fn expr(mut value: Expr) -> Expr {
+    fold(&mut value);
+    value
 }
 
-/// Folds an expression.
-pub(crate) fn expr(value: Expr) -> Expr {
-    match value {
-        Expr::Unary(op, operand) => unary(op, folded(operand)),
-        Expr::Binary(op, left, right) => binary(op, folded(left), folded(right)),
-        Expr::Compare(how, order, left, right) => compare(how, order, folded(left), folded(right)),
-        Expr::Not(operand) => match *folded(operand) {
-            Expr::Const(value) => Expr::Const(u64::from(value == 0)),
-            Expr::Compare(how, order, left, right) if order != Order::Float => Expr::Compare(inverse(how), order, left, right),
-            other => Expr::Not(Box::new(other)),
+fn take(place: &mut Expr) -> Expr {
+    std::mem::replace(place, Expr::Const(0))
+}
+
+/// What is below first, then the expression itself.
+fn fold(place: &mut Expr) {
+    match place {
+        Expr::SetLocal(_, a)
+        | Expr::SetGlobal(_, a)
+        | Expr::AddGlobal(_, a)
+        | Expr::SetGpr(_, a)
+        | Expr::SetSpecial(_, a)
+        | Expr::Bits(_, _, a)
+        | Expr::Load(_, _, a)
+        | Expr::Unary(_, a)
+        | Expr::Not(a) => fold(a),
+        Expr::SetBits(_, _, a, b)
+        | Expr::Store(_, _, a, b)
+        | Expr::Binary(_, a, b)
+        | Expr::Compare(_, _, a, b)
+        | Expr::And(a, b)
+        | Expr::Or(a, b)
+        | Expr::Seq(a, b) => {
+            fold(a);
+            fold(b);
+        }
+        Expr::Call(_, arguments) | Expr::System(_, arguments) => arguments.iter_mut().for_each(fold),
+        _ => return,
+    }
+    let simpler = match place {
+        Expr::Unary(op, operand) => unary(*op, operand),
+        Expr::Binary(op, left, right) => binary(op, left, right),
+        Expr::Compare(how, order, left, right) => compare(how, *order, left, right),
+        Expr::Not(operand) => match &mut **operand {
+            Expr::Const(value) => Some(Expr::Const(u64::from(*value == 0))),
+            Expr::Compare(how, order, ..) if *order != Order::Float => {
+                *how = inverse(*how);
+                Some(take(operand))
+            }
+            _ => None,
         },
-        Expr::And(left, right) => match (*folded(left), folded(right)) {
-            (Expr::Const(0), _) => Expr::Const(0),
-            (Expr::Const(_), right) => truth(right),
-            (left, right) => Expr::And(Box::new(left), right),
+        Expr::And(left, right) => match **left {
+            Expr::Const(0) => Some(Expr::Const(0)),
+            Expr::Const(_) => Some(truth(take(right))),
+            _ => None,
         },
-        Expr::Or(left, right) => match (*folded(left), folded(right)) {
-            (Expr::Const(0), right) => truth(right),
-            (Expr::Const(_), _) => Expr::Const(1),
-            (left, right) => Expr::Or(Box::new(left), right),
+        Expr::Or(left, right) => match **left {
+            Expr::Const(0) => Some(truth(take(right))),
+            Expr::Const(_) => Some(Expr::Const(1)),
+            _ => None,
         },
-        Expr::SetLocal(slot, value) => Expr::SetLocal(slot, folded(value)),
-        Expr::SetGlobal(cell, value) => set_global(cell, folded(value)),
-        Expr::AddGlobal(cell, value) => Expr::AddGlobal(cell, folded(value)),
-        Expr::SetGpr(number, value) => Expr::SetGpr(number, folded(value)),
-        Expr::SetSpecial(number, value) => Expr::SetSpecial(number, folded(value)),
-        Expr::Bits(start, width, value) => match *folded(value) {
-            Expr::Const(value) => Expr::Const(arith::shr(value, start.into()) & arith::mask(width.into())),
-            other => Expr::Bits(start, width, Box::new(other)),
+        Expr::SetGlobal(cell, value) => set_global(*cell, value),
+        Expr::Bits(start, width, value) => match **value {
+            Expr::Const(value) => Some(Expr::Const(arith::shr(value, (*start).into()) & arith::mask((*width).into()))),
+            _ => None,
         },
-        Expr::SetBits(start, width, into, value) => Expr::SetBits(start, width, folded(into), folded(value)),
-        Expr::Load(space, size, address) => Expr::Load(space, size, folded(address)),
-        Expr::Store(space, size, address, value) => Expr::Store(space, size, folded(address), folded(value)),
-        Expr::Call(number, arguments) => Expr::Call(number, arguments.into_iter().map(expr).collect()),
-        Expr::System(number, arguments) => Expr::System(number, arguments.into_iter().map(expr).collect()),
-        Expr::Seq(first, then) => Expr::Seq(folded(first), folded(then)),
-        leaf => leaf,
+        _ => None,
+    };
+    if let Some(simpler) = simpler {
+        *place = simpler;
     }
 }
 
 /// 1 or 0.
-fn truth(value: Box<Expr>) -> Expr {
-    compare(Compare::Ne, Order::Unsigned, value, Box::new(Expr::Const(0)))
+fn truth(value: Expr) -> Expr {
+    expr(Expr::Compare(Compare::Ne, Order::Unsigned, Box::new(value), Box::new(Expr::Const(0))))
 }
 
-fn unary(op: u8, operand: Box<Expr>) -> Expr {
-    match *operand {
-        Expr::Const(value) => arith::pure(op, value, 0).map_or(Expr::Unary(op, Box::new(Expr::Const(value))), Expr::Const),
-        Expr::Load(space, size, address) if clears(op) == Some(size) => Expr::Load(space, size, address),
+fn unary(op: u8, operand: &mut Expr) -> Option<Expr> {
+    match operand {
+        Expr::Const(value) => arith::pure(op, *value, 0).map(Expr::Const),
+        Expr::Load(_, size, _) if clears(op) == Some(*size) => Some(take(operand)),
         // An extension of the same one.
-        Expr::Unary(inner, value) if inner == op && matches!(op, op::ZX8..=op::SX32 | op::F_ROUND) => Expr::Unary(op, value),
-        other => Expr::Unary(op, Box::new(other)),
+        Expr::Unary(inner, _) if *inner == op && matches!(op, op::ZX8..=op::SX32 | op::F_ROUND) => Some(take(operand)),
+        _ => None,
     }
 }
 
@@ -121,44 +139,39 @@ const fn commutes(op: u8) -> bool {
     matches!(op, op::ADD | op::MUL | op::AND | op::OR | op::XOR)
 }
 
-fn binary(op: u8, left: Box<Expr>, right: Box<Expr>) -> Expr {
-    let (left, right) = match (*left, *right) {
-        (Expr::Const(a), Expr::Const(b)) => match arith::pure(op, a, b) {
-            Some(value) => return Expr::Const(value),
-            None => (Expr::Const(a), Expr::Const(b)),
-        },
-        (constant @ Expr::Const(_), other) if commutes(op) => (other, constant),
-        pair => pair,
-    };
-    let Expr::Const(b) = right else { return Expr::Binary(op, Box::new(left), Box::new(right)) };
-    let power = if b.is_power_of_two() { Some(u64::from(b.trailing_zeros())) } else { None };
-    match (op, b, power) {
-        (op::SUB, ..) => binary(op::ADD, Box::new(left), Box::new(Expr::Const(b.wrapping_neg()))),
-        (op::ADD | op::OR | op::XOR | op::SHL | op::SHR | op::SAR, 0, _) | (op::MUL | op::DIV_U | op::DIV_S, 1, _) => left,
-        (op::MUL, _, Some(power)) => again(op::SHL, left, power),
-        (op::DIV_U, _, Some(power)) => again(op::SHR, left, power),
-        (op::REM_U, _, Some(_)) => again(op::AND, left, b - 1),
-        _ => again(op, left, b),
+fn binary(op: &mut u8, left: &mut Expr, right: &mut Expr) -> Option<Expr> {
+    if let (Expr::Const(a), Expr::Const(b)) = (&*left, &*right) {
+        return arith::pure(*op, *a, *b).map(Expr::Const);
     }
-}
-
-/// An operator with a constant, over another one with a constant.
-fn again(op: u8, left: Expr, b: u64) -> Expr {
-    match left {
-        Expr::Binary(inner, deeper, constant) if inner == op && matches!(op, op::ADD | op::AND | op::OR | op::XOR) => {
-            match *constant {
-                Expr::Const(a) => {
-                    let both = arith::pure(op, a, b).unwrap_or(b);
-                    binary(op, deeper, Box::new(Expr::Const(both)))
-                }
-                other => {
-                    let left = Expr::Binary(inner, deeper, Box::new(other));
-                    Expr::Binary(op, Box::new(left), Box::new(Expr::Const(b)))
-                }
-            }
+    if matches!(left, Expr::Const(_)) && commutes(*op) {
+        std::mem::swap(left, right);
+    }
+    let Expr::Const(constant) = right else { return None };
+    if *op == op::SUB {
+        (*op, *constant) = (op::ADD, constant.wrapping_neg());
+    }
+    match (*op, *constant) {
+        (op::ADD | op::OR | op::XOR | op::SHL | op::SHR | op::SAR, 0) | (op::MUL | op::DIV_U | op::DIV_S, 1) => {
+            return Some(take(left));
         }
-        left => Expr::Binary(op, Box::new(left), Box::new(Expr::Const(b))),
+        (op::MUL, b) if b.is_power_of_two() => (*op, *constant) = (op::SHL, b.trailing_zeros().into()),
+        (op::DIV_U, b) if b.is_power_of_two() => (*op, *constant) = (op::SHR, b.trailing_zeros().into()),
+        (op::REM_U, b) if b.is_power_of_two() => (*op, *constant) = (op::AND, b - 1),
+        _ => {}
     }
+    // An operator with a constant, over the same one with a constant.
+    if let Expr::Binary(inner, deeper, below) = left
+        && let Expr::Const(a) = **below
+        && *inner == *op
+        && matches!(*op, op::ADD | op::AND | op::OR | op::XOR)
+    {
+        *constant = arith::pure(*op, a, *constant)?;
+        *left = take(deeper);
+        if *constant == 0 && *op != op::AND {
+            return Some(take(left));
+        }
+    }
+    None
 }
 
 /// The comparison that is true where this one is not; not for floats, which may be neither.
@@ -184,18 +197,17 @@ const fn mirrored(how: Compare) -> Compare {
     }
 }
 
-fn compare(how: Compare, order: Order, left: Box<Expr>, right: Box<Expr>) -> Expr {
-    match (*left, *right) {
-        (Expr::Const(a), Expr::Const(b)) => Expr::Const(compared(how, order, a, b)),
-        (constant @ Expr::Const(_), other) => Expr::Compare(mirrored(how), order, Box::new(other), Box::new(constant)),
-        // What is 1 or 0 already.
-        (truth @ (Expr::Compare(..) | Expr::And(..) | Expr::Or(..) | Expr::Not(_)), Expr::Const(0))
-            if how == Compare::Ne && order != Order::Float =>
-        {
-            truth
-        }
-        (left, right) => Expr::Compare(how, order, Box::new(left), Box::new(right)),
+fn compare(how: &mut Compare, order: Order, left: &mut Expr, right: &mut Expr) -> Option<Expr> {
+    if let (Expr::Const(a), Expr::Const(b)) = (&*left, &*right) {
+        return Some(Expr::Const(compared(*how, order, *a, *b)));
     }
+    if matches!(left, Expr::Const(_)) {
+        std::mem::swap(left, right);
+        *how = mirrored(*how);
+    }
+    // What is 1 or 0 already.
+    let is_truth = matches!(left, Expr::Compare(..) | Expr::And(..) | Expr::Or(..) | Expr::Not(_));
+    (is_truth && *right == Expr::Const(0) && *how == Compare::Ne && order != Order::Float).then(|| take(left))
 }
 
 /// 1 or 0.
@@ -216,17 +228,13 @@ fn compared(how: Compare, order: Order, a: u64, b: u64) -> u64 {
 }
 
 /// `.hits = .hits + 1` becomes one instruction, and one that loses no count of another core.
-fn set_global(cell: u16, value: Box<Expr>) -> Expr {
-    match *value {
-        Expr::Binary(op::ADD, left, right) => match (*left, *right) {
-            (Expr::Global(same), added @ (Expr::Const(_) | Expr::Local(_) | Expr::Gpr(_) | Expr::Pseudo(_)))
-            | (added @ (Expr::Local(_) | Expr::Gpr(_) | Expr::Pseudo(_)), Expr::Global(same))
-                if same == cell =>
-            {
-                Expr::AddGlobal(cell, Box::new(added))
-            }
-            (left, right) => Expr::SetGlobal(cell, Box::new(Expr::Binary(op::ADD, Box::new(left), Box::new(right)))),
-        },
-        other => Expr::SetGlobal(cell, Box::new(other)),
-    }
+fn set_global(cell: u16, value: &mut Expr) -> Option<Expr> {
+    let Expr::Binary(op::ADD, left, right) = value else { return None };
+    let simple = |added: &Expr| matches!(added, Expr::Const(_) | Expr::Local(_) | Expr::Gpr(_) | Expr::Pseudo(_));
+    let added = match (&**left, &**right) {
+        (Expr::Global(same), added) if *same == cell && simple(added) => right,
+        (added, Expr::Global(same)) if *same == cell && simple(added) => left,
+        _ => return None,
+    };
+    Some(Expr::AddGlobal(cell, Box::new(take(added))))
 }

@@ -52,8 +52,8 @@ pub(crate) struct Tokens {
 /// The longest first.
 const SIGNS: [&str; 46] = [
     "<<=", ">>=", "...", "==", "!=", "<=", ">=", "&&", "||", "++", "--", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<",
-    ">>", "->", "+", "-", "*", "/", "%", "&", "|", "^", "~", "!", "=", "<", ">", "(", ")", "{", "}", "[", "]", ";", ",", ":", "?",
-    ".",
+    ">>", "->", "+", "-", "*", "/", "%", "&", "|", "^", "~", "!", "=", "<", ">", "(", ")", "{", "}", "[", "]", ";", ",", ":",
+    "?", ".",
 ];
 
 /// Reads all tokens.
@@ -285,10 +285,12 @@ impl Lexer<'_> {
                 Unit::Escaped(byte) => bytes.push(byte),
             }
         }
-        if self.peek(0) == Some(b'"') {
+        let closed = self.peek(0) == Some(b'"');
+        if closed {
             self.at += 1;
         } else {
-            self.troubles.push(Trouble::new(span(start, start + 1), "this string has no end").help("close it with \" on the same line"));
+            self.troubles
+                .push(Trouble::new(span(start, start + 1), "this string has no end").help("close it with \" on the same line"));
         }
         if bytes.len() > LITERAL_BYTES_MAX {
             self.trouble(start, format!("a string has {LITERAL_BYTES_MAX} bytes at most"));
@@ -297,6 +299,10 @@ impl Lexer<'_> {
         self.tokens.texts.push(bytes);
         let index = self.tokens.texts.len() - 1;
         self.push(if wide { Kind::Wide(index) } else { Kind::Text(index) }, start);
+        if !closed {
+            // The `;` is in the string: to tell that it is missing would be an echo.
+            self.push(Kind::Sign(";"), self.at);
+        }
     }
 
     fn character(&mut self) {

@@ -3,12 +3,16 @@
 //! [`walk`] evaluates the checked tree before anything is folded. It shares no code with folding, emission and the
 //! interpreter, so a fault of any of them shows as a difference; only the functions of the language are the interpreter's.
 
+mod generate;
 mod walk;
 
 use crate::{NoSymbols, Options, Program};
 use script_vm::limits::{DATA_BYTES, STACK_WORDS};
-use script_vm::{BadAddress, Control, Fault, Interlocked, Label, Limits, Machine, Pseudo, Refused, Scratch, Size, Space, Special};
+use script_vm::{
+    BadAddress, Control, Fault, Interlocked, Label, Limits, Machine, Pseudo, Refused, Scratch, Size, Space, Special,
+};
 
+pub use generate::generate;
 pub use walk::walk;
 
 /// Where the model's RAM starts, virtually.
@@ -214,6 +218,18 @@ pub fn source(text: &str) {
     let ran = run_words(&program.words, &mut by_run, 10_000_000);
     assert_eq!(ran.map_err(|fault| fault.kind), walked, "{text}");
     assert_eq!(by_run, by_walk, "{text}");
+}
+
+/// A script made of any bytes by [`generate`]: it compiles, and the walker agrees with the interpreter.
+///
+/// # Panics
+/// If not.
+pub fn generated(bytes: &[u8]) {
+    let text = generate(bytes);
+    if let Err(errors) = crate::compile(&text, &NoSymbols, &Options::default()) {
+        panic!("{}\n{text}", errors[0]);
+    }
+    source(&text);
 }
 
 /// Any words: whatever passes the verifier runs within its steps and without a panic.

@@ -17,17 +17,42 @@ type Read<T> = Result<T, Told>;
 
 /// Reads a script.
 pub(crate) fn script<'s>(text: &'s str, tokens: &[Token], troubles: &mut Vec<Trouble>) -> Script<'s> {
-    let mut parser = Parser { text, tokens, at: 0, troubles, depth: 0, typedefs: Vec::new(), functions: Vec::new(), assigned: Vec::new(), addressed: Vec::new() };
+    let mut parser = Parser {
+        text,
+        tokens,
+        at: 0,
+        troubles,
+        depth: 0,
+        given_up: None,
+        typedefs: Vec::new(),
+        functions: Vec::new(),
+        assigned: Vec::new(),
+        addressed: Vec::new(),
+    };
     let mut body = Vec::new();
     while !parser.is_end() {
         parser.statement_or_skip(&mut body, true);
+    }
+    if let Some(told) = parser.given_up {
+        parser.troubles.truncate(told);
     }
     Script { functions: parser.functions, body, assigned: parser.assigned, addressed: parser.addressed }
 }
 
 /// Reads one expression and nothing else.
 pub(crate) fn expression<'s>(text: &'s str, tokens: &[Token], troubles: &mut Vec<Trouble>) -> Option<Expr<'s>> {
-    let mut parser = Parser { text, tokens, at: 0, troubles, depth: 0, typedefs: Vec::new(), functions: Vec::new(), assigned: Vec::new(), addressed: Vec::new() };
+    let mut parser = Parser {
+        text,
+        tokens,
+        at: 0,
+        troubles,
+        depth: 0,
+        given_up: None,
+        typedefs: Vec::new(),
+        functions: Vec::new(),
+        assigned: Vec::new(),
+        addressed: Vec::new(),
+    };
     let expression = parser.expression().ok()?;
     parser.accept(";");
     if !parser.is_end() {
@@ -43,6 +68,8 @@ struct Parser<'s, 't> {
     at: usize,
     troubles: &'t mut Vec<Trouble>,
     depth: u32,
+    /// Troubles when the parser gave up: what it told afterwards is an echo.
+    given_up: Option<usize>,
     typedefs: Vec<&'s str>,
     functions: Vec<Function<'s>>,
     assigned: Vec<&'s str>,
@@ -142,7 +169,9 @@ impl<'s> Parser<'s, '_> {
             let span = self.peek().span;
             // What is left would tell the same again and again.
             self.at = self.tokens.len() - 1;
-            return self.tell(Trouble::new(span, format!("more than {DEPTH_MAX} levels stand inside each other")));
+            self.troubles.push(Trouble::new(span, format!("more than {DEPTH_MAX} levels stand inside each other")));
+            self.given_up = self.given_up.or(Some(self.troubles.len()));
+            return Err(Told);
         }
         self.depth += 1;
         let read = read(self);
@@ -356,7 +385,18 @@ impl<'s> Parser<'s, '_> {
         let word = self.slice(token.span);
         let known = matches!(
             word,
-            "void" | "bool" | "char" | "short" | "int" | "long" | "float" | "double" | "signed" | "unsigned" | "struct" | "const"
+            "void"
+                | "bool"
+                | "char"
+                | "short"
+                | "int"
+                | "long"
+                | "float"
+                | "double"
+                | "signed"
+                | "unsigned"
+                | "struct"
+                | "const"
         );
         token.kind == Kind::Word && (known || self.typedefs.contains(&word))
     }

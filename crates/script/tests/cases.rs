@@ -40,7 +40,8 @@ fn differs(wanted: &str, program: &Program, model: &Model, ended: Result<u64, Fa
         let found: Vec<_> = model.controls.iter().map(|control| format!("{control:?}")).collect();
         return (format!("\"{}\"", found.join(" ")) != text).then(|| found.join(" "));
     } else if let Some((name, value)) = wanted.split_once('=') {
-        let global = program.globals.iter().find(|global| global.name == name).map(|global| model.globals[usize::from(global.cell)]);
+        let global =
+            program.globals.iter().find(|global| global.name == name).map(|global| model.globals[usize::from(global.cell)]);
         let found = global.or_else(|| GPRS.iter().position(|gpr| *gpr == name).map(|at| model.gprs[at]));
         (found, hex(value))
     } else {

@@ -29,7 +29,10 @@ fn every_refusal_names_its_place_and_what_would_help() {
             let found = format!("{file}{}:{}", error.line, error.column);
             let helped = help.is_none_or(|help| error.help.as_ref().is_some_and(|found| found.contains(help)));
             if found != at || !error.message.contains(message) || !helped {
-                wrong.push(format!("{place}: {text}\n    wanted {part}\n    found {found} {} | {:?}", error.message, error.help));
+                wrong.push(format!(
+                    "{place}: {text}\n    wanted {part}\n    found {found} {} | {:?}",
+                    error.message, error.help
+                ));
             }
         }
         if errors.len() < parts.len() {
@@ -55,4 +58,29 @@ fn many_errors_are_told_in_one_run() {
     let errors = compile(text, &Files, &Options::default()).unwrap_err();
     let places: Vec<_> = errors.iter().map(|error| (error.line, error.column)).collect();
     assert_eq!(places, [(1, 5), (2, 5), (2, 14), (3, 5), (4, 8), (5, 5)]);
+}
+
+/// Would catch a limit that ends in a crash, in silence, or in a program that the verifier refuses.
+#[test]
+fn a_script_beyond_a_limit_is_refused_in_words() {
+    let variables: String = (0..161).map(|number| format!("x{number:x}_ = {number:x};\n")).collect();
+    let half_computed = |levels: usize| format!("x = 1; y = {}x{};", "x + (x * (".repeat(levels), "))".repeat(levels));
+    for (text, message) in [
+        (" ".repeat((1 << 20) + 1), "a script has 1048576 bytes at most"),
+        (format!("x = 1{};", " + 1".repeat(257)), "more than 256 operators in a row"),
+        (variables, "a function has 160 variables at most"),
+        (format!("printf(\"{}\");", "a".repeat(4097)), "a string has 4096 bytes at most"),
+        (half_computed(40), "levels stand inside each other"),
+        ("f(1, ".repeat(100), "levels stand inside each other"),
+        ("if (1) {".repeat(100), "levels stand inside each other"),
+        (format!("printf(\"{}\"{});", "%d".repeat(300), ", @rax".repeat(300)), "too much of this is half computed"),
+    ] {
+        let errors = compile(&text, &Files, &Options::default()).err().unwrap_or_default();
+        let told = errors.first().map(|error| error.message.as_str()).unwrap_or("nothing");
+        assert!(told.contains(message), "wanted {message}, told {told}");
+    }
+    let small = Options { words_max: 16, ..Options::default() };
+    let errors =
+        compile("printf(\"a long text that takes its room\"); x = 5; print(x); print(x + 1);", &Files, &small).unwrap_err();
+    assert!(errors[0].message.contains("128 are there"), "{}", errors[0].message);
 }

@@ -52,9 +52,7 @@ fn widened(kind: &Type, bits: hir::Expr) -> hir::Expr {
         Type::Int { bytes: 2, signed: true } => unary(op::SX16, bits),
         Type::Int { bytes: 4, signed: true } => unary(op::SX32, bits),
         Type::Float => unary(op::F_WIDEN, bits),
-        Type::Bool => {
-            hir::Expr::Compare(hir::Compare::Ne, hir::Order::Unsigned, Box::new(bits), Box::new(hir::Expr::Const(0)))
-        }
+        Type::Bool => hir::Expr::Compare(hir::Compare::Ne, hir::Order::Unsigned, Box::new(bits), Box::new(hir::Expr::Const(0))),
         _ => bits,
     }
 }
@@ -309,7 +307,9 @@ impl<'s> Checker<'s, '_> {
         let there = if up { BinaryOp::Add } else { BinaryOp::Sub };
         let back = if up { BinaryOp::Sub } else { BinaryOp::Add };
         let old = self.load(&place);
-        if new_is_meant || matches!(kind, Type::Int { .. } | Type::Untyped | Type::Pointer(_)) && !matches!(place, Place::Register(_)) {
+        if new_is_meant
+            || matches!(kind, Type::Int { .. } | Type::Untyped | Type::Pointer(_)) && !matches!(place, Place::Register(_))
+        {
             let new = self.binary(there, old, one(), span, span, span)?;
             let stored = self.assigned(place, new, span)?;
             let mut value = Value { expr: sequence(first, stored), kind: kind.clone() };

@@ -56,7 +56,10 @@ impl<'s> Checker<'s, '_> {
 
     /// A value that is asked whether it is true.
     pub(super) fn condition(&mut self, expr: &Expr<'s>) -> Checked<hir::Expr> {
-        if let crate::ast::ExprKind::Assign(None, ..) = expr.kind {
+        // In parentheses of its own it is meant.
+        if let crate::ast::ExprKind::Assign(None, left, _) = &expr.kind
+            && left.span.start == expr.span.start
+        {
             let trouble = crate::diagnostic::Trouble::new(expr.span, "this assigns where a condition is asked for");
             return self.tell(trouble.help("== compares"));
         }
@@ -103,7 +106,15 @@ impl<'s> Checker<'s, '_> {
     }
 
     /// An operator of two operands, but for `&&` and `||`.
-    pub(super) fn binary(&mut self, op: BinaryOp, left: Value, right: Value, at_left: Span, at_right: Span, span: Span) -> Checked<Value> {
+    pub(super) fn binary(
+        &mut self,
+        op: BinaryOp,
+        left: Value,
+        right: Value,
+        at_left: Span,
+        at_right: Span,
+        span: Span,
+    ) -> Checked<Value> {
         if let Some(how) = compared(op) {
             return self.comparison(how, left, right, at_left, at_right);
         }

@@ -109,9 +109,7 @@ impl<'s> Checker<'s, '_> {
         match op {
             UnaryOp::Not => Ok(Value::untyped(hir::Expr::Not(Box::new(truth(value))))),
             UnaryOp::Plus => Ok(value),
-            UnaryOp::Minus if value.kind.is_float() => {
-                Ok(Value { expr: unary(op::F_NEG, value.expr), kind: value.kind })
-            }
+            UnaryOp::Minus if value.kind.is_float() => Ok(Value { expr: unary(op::F_NEG, value.expr), kind: value.kind }),
             UnaryOp::Complement if value.kind.is_float() => self.wrong(span, "this operator takes integers: cast the float"),
             _ => {
                 let op = if op == UnaryOp::Minus { op::NEG } else { op::NOT };
@@ -145,7 +143,10 @@ impl<'s> Checker<'s, '_> {
             return self.tell(Trouble::new(span, format!("the flag {name} needs its @")).help(help));
         }
         let variables = self.scope.iter().chain(&self.implicit).map(|known| known.name);
-        let near = nearest(name, variables.chain(self.assigned.iter().copied()).chain(registers::names().map(|name| -> &str { name })));
+        let near = nearest(
+            name,
+            variables.chain(self.assigned.iter().copied()).chain(registers::names().map(|name| -> &str { name })),
+        );
         let near = near.map(str::to_owned).or_else(|| self.resolver.suggest(name));
         self.tell(Trouble::new(span, format!("{name} is no variable, no register, no number and no symbol")).maybe(near))
     }

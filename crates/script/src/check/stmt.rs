@@ -167,7 +167,9 @@ impl<'s> Checker<'s, '_> {
                 self.depth -= 1;
                 push(hir::StmtKind::Loop { test: Some(test?), first: false, body, step: Vec::new() });
             }
-            StmtKind::For(first, condition, steps, block) => self.for_loop(first.as_deref(), condition.as_ref(), steps, block, at, into)?,
+            StmtKind::For(first, condition, steps, block) => {
+                self.for_loop(first.as_deref(), condition.as_ref(), steps, block, at, into)?
+            }
             StmtKind::Break | StmtKind::Continue => {
                 let goes_on = matches!(stmt.kind, StmtKind::Continue);
                 if self.loops == 0 {
@@ -263,7 +265,7 @@ impl<'s> Checker<'s, '_> {
         // The initial value is read before the name is there.
         let mut value = None;
         if let Some(Initial::Value(expr)) = &declarator.initial
-            && !matches!((&kind, &expr.kind), (Type::Array(..), ExprKind::Text(_) | ExprKind::Wide(_)))
+            && !matches!(kind, Type::Array(..))
         {
             value = Some((self.value(expr), expr.span));
         }
@@ -356,9 +358,7 @@ impl<'s> Checker<'s, '_> {
         match (bytes, address) {
             (0, address) => address,
             (bytes, hir::Expr::Address(at)) => hir::Expr::Address(at.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX))),
-            (bytes, address) => {
-                hir::Expr::Binary(script_vm::op::ADD, Box::new(address), Box::new(hir::Expr::Const(bytes)))
-            }
+            (bytes, address) => hir::Expr::Binary(script_vm::op::ADD, Box::new(address), Box::new(hir::Expr::Const(bytes))),
         }
     }
 }

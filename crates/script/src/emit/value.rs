@@ -98,7 +98,7 @@ impl Emitter {
     }
 
     /// An address and what is added to it.
-    fn address<'e>(expr: &'e Expr) -> (&'e Expr, i32) {
+    fn address(expr: &Expr) -> (&Expr, i32) {
         if let Expr::Binary(op::ADD, base, offset) = expr
             && let Expr::Const(offset) = **offset
             && let Some(offset) = small(offset)
@@ -306,7 +306,8 @@ impl Emitter {
             }
             Expr::Call(number, arguments) => {
                 // The register before the arguments takes the link, then the result.
-                let link = if u16::from(dest) >= self.locals && u16::from(dest) + 1 == self.top { dest } else { self.temporary() };
+                let link =
+                    if u16::from(dest) >= self.locals && u16::from(dest) + 1 == self.top { dest } else { self.temporary() };
                 for argument in arguments {
                     self.copied(argument);
                 }

@@ -5,7 +5,9 @@
 
 use super::Model;
 use crate::hir::{Compare, Expr, Order, Piece, Script, Stmt, StmtKind};
-use script_vm::{Control, DATA, FaultKind, GLOBALS, Interlocked, Label, Machine, NAMES, Pseudo, Size, Space, Special, TEXT, op, system};
+use script_vm::{
+    Control, DATA, FaultKind, GLOBALS, Interlocked, Label, Machine, NAMES, Pseudo, Size, Space, Special, TEXT, op, system,
+};
 
 const BUFFER: u64 = 0x5c04 << 48;
 
@@ -415,7 +417,9 @@ impl Walker<'_> {
                 }
             }
             system::SPINLOCK_UNLOCK => self.change(a, Interlocked::Exchange(0)).map(|_| 0),
-            system::DISASSEMBLE_LEN | system::DISASSEMBLE_LEN64 => self.model.instruction_bytes(a, 64).or_else(|_| Self::bad(a)),
+            system::DISASSEMBLE_LEN | system::DISASSEMBLE_LEN64 => {
+                self.model.instruction_bytes(a, 64).or_else(|_| Self::bad(a))
+            }
             system::DISASSEMBLE_LEN32 => self.model.instruction_bytes(a, 32).or_else(|_| Self::bad(a)),
             system::RDTSC | system::RDTSCP => Ok(self.model.ticks(false)),
             system::MICROSLEEP if a < 1000 => {
@@ -478,8 +482,20 @@ fn binary(op: u8, a: u64, b: u64) -> Option<u64> {
         op::AND => a & b,
         op::OR => a | b,
         op::XOR => a ^ b,
-        op::SHL => if b > 63 { 0 } else { shift(wide << b) },
-        op::SHR => if b > 63 { 0 } else { a >> b },
+        op::SHL => {
+            if b > 63 {
+                0
+            } else {
+                shift(wide << b)
+            }
+        }
+        op::SHR => {
+            if b > 63 {
+                0
+            } else {
+                a >> b
+            }
+        }
         op::SAR => signed(s >> b.min(64)),
         op::F_ADD => (x + y).to_bits(),
         op::F_SUB => (x - y).to_bits(),
