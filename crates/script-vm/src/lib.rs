@@ -10,6 +10,7 @@
 //! | `program` | the layout of a program |
 //! | `verify` | which words are a program |
 //! | `run` | the interpreter |
+//! | `guard` | the condition that a program begins with, asked without a run |
 //! | `world` | addresses: the script's own memory, and the guest's |
 //! | `functions`, `system` | the documented functions |
 //! | `format` | numbers as text |
@@ -22,6 +23,7 @@ pub mod arith;
 mod fault;
 mod format;
 mod functions;
+mod guard;
 pub mod limits;
 mod machine;
 pub mod op;
@@ -33,6 +35,7 @@ mod world;
 
 pub use fault::{Fault, FaultKind};
 pub use format::Spec;
+pub use guard::Guard;
 pub use machine::{BadAddress, Control, Interlocked, Label, Machine, Pseudo, Refused, Size, Space, Special};
 pub use program::{Layout, Program};
 pub use run::{Scratch, run};

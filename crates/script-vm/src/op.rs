@@ -296,8 +296,10 @@ operations! {
     GET_GLOBAL = ACell;
     /// A global `= r[a]`.
     SET_GLOBAL = ACell;
-    /// A global `+= r[a]`, at once; `r[a] =` the sum.
+    /// A global `+= r[a]`, at once: no count of another core is lost.
     ADD_GLOBAL = ACell;
+    /// The same, and `r[a] =` the sum.
+    ADD_GLOBAL_GET = ACell;
     /// A global `+= imm`, at once: no count of another core is lost.
     ADD_GLOBAL_I = Cell;
     /// `r[a] =` the address of the function's own data at `imm`.

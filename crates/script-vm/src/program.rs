@@ -51,6 +51,8 @@ pub struct Layout {
     pub globals: u16,
     /// [`USES_BUFFER`] and its like.
     pub flags: u32,
+    /// Bytes of data of the first function; not in the header.
+    pub data: u32,
 }
 
 /// A function's entry.
@@ -136,7 +138,9 @@ impl Layout {
         let ((magic, kind), (code, constants), (text, functions), (flags, all)) =
             (halves(first), halves(code), halves(text), halves(rest));
         let [a, b, c, d] = kind.to_le_bytes();
-        let layout = Layout { code, constants, text, functions, globals: u16::from_le_bytes([c, d]), flags };
+        let needs = words.get(HEADER_WORDS + 1).copied().unwrap_or(0);
+        let data = halves(needs).1;
+        let layout = Layout { code, constants, text, functions, globals: u16::from_le_bytes([c, d]), flags, data };
         let fits = [code, constants, text, functions].iter().all(|area| size(*area) <= 8 * words.len());
         let known = magic == MAGIC && u16::from_le_bytes([a, b]) == VERSION && flags & !FLAGS == 0;
         (known && fits && layout.words() == words.len() && size(all) == words.len()).then_some(layout)
@@ -149,7 +153,7 @@ impl Layout {
         let (functions, rest) = words.get(HEADER_WORDS..)?.split_at_checked(size(self.functions) * FUNCTION_WORDS)?;
         let (code, rest) = rest.split_at_checked(size(self.code))?;
         let (constants, text) = rest.split_at_checked(size(self.constants))?;
-        Some(Program { code, constants, functions, text, globals: self.globals })
+        Some(Program { code, constants, functions, text, globals: self.globals, data: self.data })
     }
 }
 
@@ -161,6 +165,7 @@ pub struct Program<'w> {
     pub(crate) functions: &'w [u64],
     text: &'w [u64],
     pub(crate) globals: u16,
+    pub(crate) data: u32,
 }
 
 impl<'w> Program<'w> {

@@ -9,7 +9,7 @@
 //!   holds what some earlier script of this core left there.
 //!
 //! **Callers**: root, on each event that fires, one run a core at a time; the prompt and the tests.
-//! **Cost**: 5 to 10 machine instructions for one of ours; what is rare, or long, is called out of line.
+//! **Cost**: about 15 machine instructions for one of ours and 50 for a run; what is rare, or long, is called out of line.
 //! **Proof**: `crates/script/tests/`: cases, a tree walker that must agree, random programs.
 
 use crate::arith::{self, mask, sar, set_bits, shl, shr};
@@ -35,25 +35,67 @@ fn window(stack: &mut [u64], base: usize) -> Option<&mut Window> {
     stack.get_mut(base..)?.first_chunk_mut()
 }
 
-#[inline]
-fn target(word: u64) -> usize {
-    let [.., a, b, c, d] = word.to_le_bytes();
-    size(u32::from_le_bytes([a, b, c, d]))
+// The fields of an instruction, each taken where it is used: taken at once, they would cost every instruction.
+
+// Shifts and masks, not `to_le_bytes`: of that all eight bytes are computed before the instruction is known.
+
+#[inline(always)]
+pub(crate) const fn operation(word: u64) -> u8 {
+    (word & 0xff) as u8
 }
 
-#[inline]
-fn immediate(word: u64) -> u64 {
+#[inline(always)]
+pub(crate) const fn field_a(word: u64) -> u8 {
+    (word >> 8 & 0xff) as u8
+}
+
+#[inline(always)]
+const fn field_b(word: u64) -> u8 {
+    (word >> 16 & 0xff) as u8
+}
+
+#[inline(always)]
+const fn field_c(word: u64) -> u8 {
+    (word >> 24 & 0xff) as u8
+}
+
+#[inline(always)]
+pub(crate) const fn target(word: u64) -> usize {
+    size((word >> 32 & 0xffff_ffff) as u32)
+}
+
+#[inline(always)]
+const fn immediate(word: u64) -> u64 {
     (word.cast_signed() >> 32).cast_unsigned()
 }
 
-#[inline]
-fn half(b: u8, c: u8) -> u64 {
-    i64::from(i16::from_le_bytes([b, c])).cast_unsigned()
+/// `b` and `c` as a signed number.
+#[inline(always)]
+pub(crate) const fn half(word: u64) -> u64 {
+    ((word << 32).cast_signed() >> 48).cast_unsigned()
 }
 
-#[inline]
-fn cell(b: u8, c: u8) -> u16 {
-    u16::from_le_bytes([b, c])
+/// `b` and `c` as a cell or the number of a constant.
+#[inline(always)]
+pub(crate) const fn cell(word: u64) -> u16 {
+    (word >> 16 & 0xffff) as u16
+}
+
+/// All of a run but for what the loop holds in registers.
+struct Run<'r, 'w, M> {
+    world: World<'r, M>,
+    program: &'r Program<'w>,
+    stack: &'r mut [u64],
+    /// Where the window lies.
+    base: usize,
+}
+
+/// What an instruction out of line leads to.
+enum Next {
+    /// On at this word, with the window where it lies now.
+    At(usize),
+    /// The run is over.
+    Done(u64),
 }
 
 /// Runs a program; what it returns, 0 if nothing.
@@ -62,30 +104,41 @@ fn cell(b: u8, c: u8) -> u16 {
 /// The fault that ended it.
 pub fn run<M: Machine>(program: Program<'_>, machine: &mut M, scratch: &mut Scratch<'_>, steps: u64) -> Result<u64, Fault> {
     let code = program.code;
-    let stack = &mut *scratch.stack;
+    let world = World {
+        machine,
+        data: &mut *scratch.data,
+        data_start: 0,
+        data_end: size(program.data),
+        text: program.text(),
+        globals: program.globals,
+        steps,
+    };
+    let mut run = Run { world, program: &program, stack: &mut *scratch.stack, base: 0 };
     let mut pc: usize = 0;
-    let mut base: usize = 0;
     macro_rules! fault {
         ($kind:expr) => {
             return Err(Fault { kind: $kind, at: u32::try_from(pc.wrapping_sub(1)).unwrap_or(u32::MAX) })
         };
     }
-    let Some(mut r) = window(stack, 0) else { fault!(FaultKind::BadProgram) };
-    let data_end = program.function(0).map_or(0, |main| size(main.data));
-    let mut world =
-        World { machine, data: scratch.data, data_start: 0, data_end, text: program.text(), globals: program.globals, steps };
+    let Some(mut r) = window(run.stack, 0) else { fault!(FaultKind::BadProgram) };
 
     loop {
         let Some(&word) = code.get(pc) else { fault!(FaultKind::BadProgram) };
         pc = pc.wrapping_add(1);
-        let [op, a, b, c, ..] = word.to_le_bytes();
-        let (ra, rb, rc) = (usize::from(a), usize::from(b), usize::from(c));
-        macro_rules! attempt {
-            ($what:expr) => {
-                match $what {
-                    Ok(value) => value,
-                    Err(kind) => fault!(kind),
-                }
+        let op = operation(word);
+        macro_rules! a {
+            () => {
+                r[usize::from(field_a(word))]
+            };
+        }
+        macro_rules! b {
+            () => {
+                r[usize::from(field_b(word))]
+            };
+        }
+        macro_rules! c {
+            () => {
+                r[usize::from(field_c(word))]
             };
         }
         macro_rules! jump_if {
@@ -93,24 +146,29 @@ pub fn run<M: Machine>(program: Program<'_>, machine: &mut M, scratch: &mut Scra
                 if $condition {
                     let to = target(word);
                     if to < pc {
-                        let Some(left) = world.steps.checked_sub(pc.wrapping_sub(to) as u64) else {
+                        let Some(left) = run.world.steps.checked_sub(pc.wrapping_sub(to) as u64) else {
                             fault!(FaultKind::StepLimit)
                         };
-                        world.steps = left;
+                        run.world.steps = left;
                     }
                     pc = to;
                 }
             };
         }
+        // Right sides of comparisons.
         macro_rules! constant {
-            ($index:expr) => {
-                match program.constants.get($index) {
+            () => {
+                match program.constants.get(usize::from(cell(word))) {
                     Some(value) => *value,
                     None => fault!(FaultKind::BadProgram),
                 }
             };
         }
-        // Left and right side of a comparison: register or guest register, immediate or constant.
+        macro_rules! gpr {
+            () => {
+                run.world.machine.gpr(field_a(word) & 15)
+            };
+        }
         macro_rules! signed {
             ($left:expr, $sign:tt, $right:expr) => {
                 $left.cast_signed() $sign $right.cast_signed()
@@ -118,188 +176,199 @@ pub fn run<M: Machine>(program: Program<'_>, machine: &mut M, scratch: &mut Scra
         }
         match op {
             op::END => return Ok(0),
-            op::RETURN => {
-                let value = r[ra];
-                let Some(link) = base.checked_sub(1) else { return Ok(value) };
-                let Some(place) = stack.get_mut(link) else { fault!(FaultKind::BadProgram) };
-                let saved = Link::unpack(*place);
-                *place = value;
-                pc = saved.pc;
-                base = link.wrapping_sub(saved.register);
-                world.data_end = world.data_start;
-                world.data_start = world.data_start.wrapping_sub(saved.data);
-                match window(stack, base) {
+            op::JUMP => jump_if!(true),
+
+            op::MOVE => a!() = b!(),
+            op::LOAD_I => a!() = immediate(word),
+            op::ADD => a!() = b!().wrapping_add(c!()),
+            op::SUB => a!() = b!().wrapping_sub(c!()),
+            op::MUL => a!() = b!().wrapping_mul(c!()),
+            op::AND => a!() = b!() & c!(),
+            op::OR => a!() = b!() | c!(),
+            op::XOR => a!() = b!() ^ c!(),
+            op::SHL => a!() = shl(b!(), c!()),
+            op::SHR => a!() = shr(b!(), c!()),
+            op::SAR => a!() = sar(b!(), c!()),
+            op::ADD_I => a!() = b!().wrapping_add(immediate(word)),
+            op::MUL_I => a!() = b!().wrapping_mul(immediate(word)),
+            op::AND_I => a!() = b!() & immediate(word),
+            op::OR_I => a!() = b!() | immediate(word),
+            op::XOR_I => a!() = b!() ^ immediate(word),
+            op::SHL_I => a!() = shl(b!(), immediate(word)),
+            op::SHR_I => a!() = shr(b!(), immediate(word)),
+            op::SAR_I => a!() = sar(b!(), immediate(word)),
+            op::NEG => a!() = b!().wrapping_neg(),
+            op::NOT => a!() = !b!(),
+            op::ZX8 => a!() = b!() & 0xff,
+            op::ZX16 => a!() = b!() & 0xffff,
+            op::ZX32 => a!() = b!() & 0xffff_ffff,
+            op::SX8 => a!() = sar(b!() << 56, 56),
+            op::SX16 => a!() = sar(b!() << 48, 48),
+            op::SX32 => a!() = sar(b!() << 32, 32),
+            op::SET_EQ => a!() = u64::from(b!() == c!()),
+            op::SET_NE => a!() = u64::from(b!() != c!()),
+            op::SET_LT => a!() = u64::from(signed!(b!(), <, c!())),
+            op::SET_LE => a!() = u64::from(signed!(b!(), <=, c!())),
+            op::SET_LT_U => a!() = u64::from(b!() < c!()),
+            op::SET_LE_U => a!() = u64::from(b!() <= c!()),
+
+            op::J_EQ => jump_if!(a!() == b!()),
+            op::J_NE => jump_if!(a!() != b!()),
+            op::J_LT => jump_if!(signed!(a!(), <, b!())),
+            op::J_LE => jump_if!(signed!(a!(), <=, b!())),
+            op::J_LT_U => jump_if!(a!() < b!()),
+            op::J_LE_U => jump_if!(a!() <= b!()),
+            op::J_EQ_I => jump_if!(a!() == half(word)),
+            op::J_NE_I => jump_if!(a!() != half(word)),
+            op::J_LT_I => jump_if!(signed!(a!(), <, half(word))),
+            op::J_LE_I => jump_if!(signed!(a!(), <=, half(word))),
+            op::J_GT_I => jump_if!(signed!(a!(), >, half(word))),
+            op::J_GE_I => jump_if!(signed!(a!(), >=, half(word))),
+            op::J_ANY_I => jump_if!(a!() & half(word) != 0),
+            op::J_NONE_I => jump_if!(a!() & half(word) == 0),
+            op::J_EQ_K => jump_if!(a!() == constant!()),
+            op::J_NE_K => jump_if!(a!() != constant!()),
+            op::J_LT_K => jump_if!(signed!(a!(), <, constant!())),
+            op::J_LE_K => jump_if!(signed!(a!(), <=, constant!())),
+            op::J_GT_K => jump_if!(signed!(a!(), >, constant!())),
+            op::J_GE_K => jump_if!(signed!(a!(), >=, constant!())),
+            op::J_ANY_K => jump_if!(a!() & constant!() != 0),
+            op::J_NONE_K => jump_if!(a!() & constant!() == 0),
+            op::J_EQ_GI => jump_if!(gpr!() == half(word)),
+            op::J_NE_GI => jump_if!(gpr!() != half(word)),
+            op::J_LT_GI => jump_if!(signed!(gpr!(), <, half(word))),
+            op::J_LE_GI => jump_if!(signed!(gpr!(), <=, half(word))),
+            op::J_GT_GI => jump_if!(signed!(gpr!(), >, half(word))),
+            op::J_GE_GI => jump_if!(signed!(gpr!(), >=, half(word))),
+            op::J_ANY_GI => jump_if!(gpr!() & half(word) != 0),
+            op::J_NONE_GI => jump_if!(gpr!() & half(word) == 0),
+            op::J_EQ_GK => jump_if!(gpr!() == constant!()),
+            op::J_NE_GK => jump_if!(gpr!() != constant!()),
+            op::J_LT_GK => jump_if!(signed!(gpr!(), <, constant!())),
+            op::J_LE_GK => jump_if!(signed!(gpr!(), <=, constant!())),
+            op::J_GT_GK => jump_if!(signed!(gpr!(), >, constant!())),
+            op::J_GE_GK => jump_if!(signed!(gpr!(), >=, constant!())),
+            op::J_ANY_GK => jump_if!(gpr!() & constant!() != 0),
+            op::J_NONE_GK => jump_if!(gpr!() & constant!() == 0),
+
+            op::GET_GPR => a!() = run.world.machine.gpr(field_b(word) & 15),
+            op::SET_GPR => run.world.machine.set_gpr(field_b(word) & 15, a!()),
+            // The embedder has as many cells as the verifier was told.
+            op::GET_GLOBAL => a!() = run.world.machine.global(cell(word)),
+            op::SET_GLOBAL => run.world.machine.set_global(cell(word), a!()),
+            op::ADD_GLOBAL => {
+                run.world.machine.change_global(cell(word), Interlocked::Add(a!()));
+            }
+            op::ADD_GLOBAL_I => {
+                run.world.machine.change_global(cell(word), Interlocked::Add(immediate(word)));
+            }
+
+            _ => {
+                match run.rare(word, pc) {
+                    Ok(Next::At(to)) => pc = to,
+                    Ok(Next::Done(value)) => return Ok(value),
+                    Err(kind) => fault!(kind),
+                }
+                match window(run.stack, run.base) {
                     Some(window) => r = window,
                     None => fault!(FaultKind::BadProgram),
                 }
             }
+        }
+    }
+}
+
+impl<M: Machine> Run<'_, '_, M> {
+    /// What is rare, or long anyway. The loop above is small so that all that it needs stays in registers.
+    #[inline(never)]
+    fn rare(&mut self, word: u64, pc: usize) -> Result<Next, FaultKind> {
+        let [op, a, b, c, ..] = word.to_le_bytes();
+        let (ra, rb, rc) = (usize::from(a), usize::from(b), usize::from(c));
+        let Run { world, program, stack, base } = self;
+        let r = window(stack, *base).ok_or(FaultKind::BadProgram)?;
+        match op {
+            op::RETURN => {
+                let value = r[ra];
+                let Some(link) = base.checked_sub(1) else { return Ok(Next::Done(value)) };
+                let place = stack.get_mut(link).ok_or(FaultKind::BadProgram)?;
+                let saved = Link::unpack(*place);
+                *place = value;
+                *base = link.wrapping_sub(saved.register);
+                world.data_end = world.data_start;
+                world.data_start = world.data_start.wrapping_sub(saved.data);
+                return Ok(Next::At(saved.pc));
+            }
             op::CALL => {
-                let Some(called) = program.function(target(word)) else { fault!(FaultKind::BadProgram) };
-                attempt!(world.pay(u64::from(called.end.wrapping_sub(called.start))));
+                let called = program.function(target(word)).ok_or(FaultKind::BadProgram)?;
+                world.pay(u64::from(called.end.wrapping_sub(called.start)))?;
                 let data = world.data_end.wrapping_sub(world.data_start);
                 let data_end = world.data_end.saturating_add(size(called.data));
-                if data_end > world.data.len() {
-                    fault!(FaultKind::CallDepth);
-                }
+                let callee = base.wrapping_add(ra).wrapping_add(1);
                 r[ra] = Link { pc, register: ra, data }.pack();
-                match window(stack, base.wrapping_add(ra).wrapping_add(1)) {
-                    Some(window) => r = window,
-                    None => fault!(FaultKind::CallDepth),
+                if data_end > world.data.len() || window(stack, callee).is_none() {
+                    return Err(FaultKind::CallDepth);
                 }
-                base = base.wrapping_add(ra).wrapping_add(1);
+                *base = callee;
                 (world.data_start, world.data_end) = (world.data_end, data_end);
-                pc = size(called.start);
+                return Ok(Next::At(size(called.start)));
             }
             op::SYSTEM => {
                 let argument = |at: u8| r[usize::from(b.wrapping_add(at))];
                 let arguments = [argument(0), argument(1), argument(2)];
-                r[ra] = attempt!(world.call(u32::try_from(target(word)).unwrap_or(u32::MAX), arguments));
+                r[ra] = world.call(u32::try_from(target(word)).unwrap_or(u32::MAX), arguments)?;
             }
-            op::JUMP => jump_if!(true),
-
-            op::MOVE => r[ra] = r[rb],
-            op::LOAD_I => r[ra] = immediate(word),
-            op::LOAD_K => r[ra] = constant!(target(word)),
+            op::LOAD_K => r[ra] = *program.constants.get(target(word)).ok_or(FaultKind::BadProgram)?,
             op::ZERO => r.iter_mut().skip(rb).take(ra).for_each(|register| *register = 0),
-
-            op::ADD => r[ra] = r[rb].wrapping_add(r[rc]),
-            op::SUB => r[ra] = r[rb].wrapping_sub(r[rc]),
-            op::MUL => r[ra] = r[rb].wrapping_mul(r[rc]),
-            op::DIV_U | op::DIV_S | op::REM_U | op::REM_S => match arith::pure(op, r[rb], r[rc]) {
-                Some(value) => r[ra] = value,
-                None => fault!(FaultKind::DivideByZero),
-            },
-            op::AND => r[ra] = r[rb] & r[rc],
-            op::OR => r[ra] = r[rb] | r[rc],
-            op::XOR => r[ra] = r[rb] ^ r[rc],
-            op::SHL => r[ra] = shl(r[rb], r[rc]),
-            op::SHR => r[ra] = shr(r[rb], r[rc]),
-            op::SAR => r[ra] = sar(r[rb], r[rc]),
-            op::ADD_I => r[ra] = r[rb].wrapping_add(immediate(word)),
-            op::MUL_I => r[ra] = r[rb].wrapping_mul(immediate(word)),
-            op::AND_I => r[ra] = r[rb] & immediate(word),
-            op::OR_I => r[ra] = r[rb] | immediate(word),
-            op::XOR_I => r[ra] = r[rb] ^ immediate(word),
-            op::SHL_I => r[ra] = shl(r[rb], immediate(word)),
-            op::SHR_I => r[ra] = shr(r[rb], immediate(word)),
-            op::SAR_I => r[ra] = sar(r[rb], immediate(word)),
-            op::NEG => r[ra] = r[rb].wrapping_neg(),
-            op::NOT => r[ra] = !r[rb],
-            op::ZX8 => r[ra] = r[rb] & 0xff,
-            op::ZX16 => r[ra] = r[rb] & 0xffff,
-            op::ZX32 => r[ra] = r[rb] & 0xffff_ffff,
-            op::SX8 => r[ra] = sar(r[rb] << 56, 56),
-            op::SX16 => r[ra] = sar(r[rb] << 48, 48),
-            op::SX32 => r[ra] = sar(r[rb] << 32, 32),
+            op::DIV_U | op::DIV_S | op::REM_U | op::REM_S => {
+                r[ra] = arith::pure(op, r[rb], r[rc]).ok_or(FaultKind::DivideByZero)?;
+            }
             op::GET_BITS => r[ra] = shr(r[rb], immediate(word) & 0x3f) & mask(immediate(word) >> 8 & 0xff),
             op::SET_BITS => r[ra] = set_bits(r[ra], r[rb], immediate(word) & 0x3f, immediate(word) >> 8 & 0xff),
-            op::SET_EQ => r[ra] = u64::from(r[rb] == r[rc]),
-            op::SET_NE => r[ra] = u64::from(r[rb] != r[rc]),
-            op::SET_LT => r[ra] = u64::from(signed!(r[rb], <, r[rc])),
-            op::SET_LE => r[ra] = u64::from(signed!(r[rb], <=, r[rc])),
-            op::SET_LT_U => r[ra] = u64::from(r[rb] < r[rc]),
-            op::SET_LE_U => r[ra] = u64::from(r[rb] <= r[rc]),
-
-            op::F_ADD..=op::F_NARROW => match arith::float(op, r[rb], r[rc]) {
-                Some(value) => r[ra] = value,
-                None => fault!(FaultKind::BadProgram),
-            },
-
-            op::J_EQ => jump_if!(r[ra] == r[rb]),
-            op::J_NE => jump_if!(r[ra] != r[rb]),
-            op::J_LT => jump_if!(signed!(r[ra], <, r[rb])),
-            op::J_LE => jump_if!(signed!(r[ra], <=, r[rb])),
-            op::J_LT_U => jump_if!(r[ra] < r[rb]),
-            op::J_LE_U => jump_if!(r[ra] <= r[rb]),
-            op::J_EQ_I => jump_if!(r[ra] == half(b, c)),
-            op::J_NE_I => jump_if!(r[ra] != half(b, c)),
-            op::J_LT_I => jump_if!(signed!(r[ra], <, half(b, c))),
-            op::J_LE_I => jump_if!(signed!(r[ra], <=, half(b, c))),
-            op::J_GT_I => jump_if!(signed!(r[ra], >, half(b, c))),
-            op::J_GE_I => jump_if!(signed!(r[ra], >=, half(b, c))),
-            op::J_ANY_I => jump_if!(r[ra] & half(b, c) != 0),
-            op::J_NONE_I => jump_if!(r[ra] & half(b, c) == 0),
-            op::J_EQ_K => jump_if!(r[ra] == constant!(usize::from(cell(b, c)))),
-            op::J_NE_K => jump_if!(r[ra] != constant!(usize::from(cell(b, c)))),
-            op::J_LT_K => jump_if!(signed!(r[ra], <, constant!(usize::from(cell(b, c))))),
-            op::J_LE_K => jump_if!(signed!(r[ra], <=, constant!(usize::from(cell(b, c))))),
-            op::J_GT_K => jump_if!(signed!(r[ra], >, constant!(usize::from(cell(b, c))))),
-            op::J_GE_K => jump_if!(signed!(r[ra], >=, constant!(usize::from(cell(b, c))))),
-            op::J_ANY_K => jump_if!(r[ra] & constant!(usize::from(cell(b, c))) != 0),
-            op::J_NONE_K => jump_if!(r[ra] & constant!(usize::from(cell(b, c))) == 0),
-            op::J_EQ_GI => jump_if!(world.machine.gpr(a & 15) == half(b, c)),
-            op::J_NE_GI => jump_if!(world.machine.gpr(a & 15) != half(b, c)),
-            op::J_LT_GI => jump_if!(signed!(world.machine.gpr(a & 15), <, half(b, c))),
-            op::J_LE_GI => jump_if!(signed!(world.machine.gpr(a & 15), <=, half(b, c))),
-            op::J_GT_GI => jump_if!(signed!(world.machine.gpr(a & 15), >, half(b, c))),
-            op::J_GE_GI => jump_if!(signed!(world.machine.gpr(a & 15), >=, half(b, c))),
-            op::J_ANY_GI => jump_if!(world.machine.gpr(a & 15) & half(b, c) != 0),
-            op::J_NONE_GI => jump_if!(world.machine.gpr(a & 15) & half(b, c) == 0),
-            op::J_EQ_GK => jump_if!(world.machine.gpr(a & 15) == constant!(usize::from(cell(b, c)))),
-            op::J_NE_GK => jump_if!(world.machine.gpr(a & 15) != constant!(usize::from(cell(b, c)))),
-            op::J_LT_GK => jump_if!(signed!(world.machine.gpr(a & 15), <, constant!(usize::from(cell(b, c))))),
-            op::J_LE_GK => jump_if!(signed!(world.machine.gpr(a & 15), <=, constant!(usize::from(cell(b, c))))),
-            op::J_GT_GK => jump_if!(signed!(world.machine.gpr(a & 15), >, constant!(usize::from(cell(b, c))))),
-            op::J_GE_GK => jump_if!(signed!(world.machine.gpr(a & 15), >=, constant!(usize::from(cell(b, c))))),
-            op::J_ANY_GK => jump_if!(world.machine.gpr(a & 15) & constant!(usize::from(cell(b, c))) != 0),
-            op::J_NONE_GK => jump_if!(world.machine.gpr(a & 15) & constant!(usize::from(cell(b, c))) == 0),
-
-            op::GET_GPR => r[ra] = world.machine.gpr(b & 15),
-            op::SET_GPR => world.machine.set_gpr(b & 15, r[ra]),
-            op::GET_SPECIAL => match Special::ALL.get(rb) {
-                Some(special) => r[ra] = world.machine.special(*special),
-                None => fault!(FaultKind::BadProgram),
-            },
-            op::SET_SPECIAL => match Special::ALL.get(rb).map(|special| world.machine.set_special(*special, r[ra])) {
-                Some(Ok(())) => {}
-                Some(Err(_)) => fault!(FaultKind::Refused),
-                None => fault!(FaultKind::BadProgram),
-            },
-            op::GET_PSEUDO => match Pseudo::ALL.get(rb) {
-                Some(pseudo) => r[ra] = world.machine.pseudo(*pseudo),
-                None => fault!(FaultKind::BadProgram),
-            },
-            op::GET_BUFFER => r[ra] = if world.machine.buffer_bytes() > 0 { BUFFER } else { 0 },
-            // The embedder has as many cells as the verifier was told.
-            op::GET_GLOBAL => r[ra] = world.machine.global(cell(b, c)),
-            op::SET_GLOBAL => world.machine.set_global(cell(b, c), r[ra]),
-            op::ADD_GLOBAL => {
-                r[ra] = r[ra].wrapping_add(world.machine.change_global(cell(b, c), Interlocked::Add(r[ra])));
+            op::F_ADD..=op::F_NARROW => r[ra] = arith::float(op, r[rb], r[rc]).ok_or(FaultKind::BadProgram)?,
+            op::GET_SPECIAL => r[ra] = world.machine.special(*Special::ALL.get(rb).ok_or(FaultKind::BadProgram)?),
+            op::SET_SPECIAL => {
+                let special = *Special::ALL.get(rb).ok_or(FaultKind::BadProgram)?;
+                world.machine.set_special(special, r[ra]).map_err(|_| FaultKind::Refused)?;
             }
-            op::ADD_GLOBAL_I => {
-                world.machine.change_global(cell(b, c), Interlocked::Add(immediate(word)));
+            op::GET_PSEUDO => r[ra] = world.machine.pseudo(*Pseudo::ALL.get(rb).ok_or(FaultKind::BadProgram)?),
+            op::GET_BUFFER => r[ra] = if world.machine.buffer_bytes() > 0 { BUFFER } else { 0 },
+            op::ADD_GLOBAL_GET => {
+                r[ra] = r[ra].wrapping_add(world.machine.change_global(cell(word), Interlocked::Add(r[ra])));
             }
             op::ADDRESS => r[ra] = DATA.wrapping_add(world.data_start as u64).wrapping_add(target(word) as u64),
-            op::ZERO_DATA => attempt!(world.zero(target(word), cell(b, c))),
+            op::ZERO_DATA => world.zero(target(word), cell(word))?,
 
-            op::LOAD8..=op::LOAD64_P if !(op::STORE8..=op::STORE64).contains(&op) => {
-                let at = if op < op::STORE8 { op.wrapping_sub(op::LOAD8) } else { op.wrapping_sub(op::LOAD8_P) };
-                let space = if op < op::STORE8 { Space::Virtual } else { Space::Physical };
-                r[ra] = attempt!(world.load(space, r[rb].wrapping_add(immediate(word)), width(at)));
+            op::LOAD8..=op::LOAD64 | op::LOAD8_P..=op::LOAD64_P => {
+                let physical = op >= op::LOAD8_P;
+                let at = op.wrapping_sub(if physical { op::LOAD8_P } else { op::LOAD8 });
+                let space = if physical { Space::Physical } else { Space::Virtual };
+                r[ra] = world.load(space, r[rb].wrapping_add(immediate(word)), width(at))?;
             }
             op::STORE8..=op::STORE64 | op::STORE8_P..=op::STORE64_P => {
-                let at = if op < op::STORE8_P { op.wrapping_sub(op::STORE8) } else { op.wrapping_sub(op::STORE8_P) };
-                let space = if op < op::STORE8_P { Space::Virtual } else { Space::Physical };
-                attempt!(world.store(space, r[rb].wrapping_add(immediate(word)), width(at), r[ra]));
+                let physical = op >= op::STORE8_P;
+                let at = op.wrapping_sub(if physical { op::STORE8_P } else { op::STORE8 });
+                let space = if physical { Space::Physical } else { Space::Virtual };
+                world.store(space, r[rb].wrapping_add(immediate(word)), width(at), r[ra])?;
             }
 
             op::SAY => {
                 let start = target(word);
-                let text = world.text.get(start..start.wrapping_add(usize::from(cell(b, c))));
+                let text = world.text.get(start..start.wrapping_add(usize::from(cell(word))));
                 world.machine.say(text.unwrap_or(&[]));
             }
             op::SAY_NUMBER | op::SAY_STRING => {
                 let [.., i, j, k, l] = word.to_le_bytes();
-                let Some(spec) = Spec::unpack(i32::from_le_bytes([i, j, k, l])) else { fault!(FaultKind::BadProgram) };
+                let spec = Spec::unpack(i32::from_le_bytes([i, j, k, l])).ok_or(FaultKind::BadProgram)?;
                 if op == op::SAY_NUMBER {
                     world.machine.say_number(spec, r[ra]);
                 } else {
-                    attempt!(world.say_string(spec, r[ra]));
+                    world.say_string(spec, r[ra])?;
                 }
             }
             op::SAID => world.machine.said(),
-            _ => fault!(FaultKind::BadProgram),
+            _ => return Err(FaultKind::BadProgram),
         }
+        Ok(Next::At(pc))
     }
 }
 

@@ -53,6 +53,16 @@ fn run_six_lines_that_miss(bencher: Bencher<'_, '_>) {
     ran(bencher, EVENT, 2);
 }
 
+#[divan::bench]
+fn ask_the_guard_of_six_lines(bencher: Bencher<'_, '_>) {
+    let program = compile(EVENT, &NoSymbols, &Options::default()).unwrap();
+    let layout = verify(&program.words, &LIMITS).unwrap();
+    let guard = layout.open(&program.words).unwrap().guard().unwrap();
+    let mut model = Model::default();
+    model.set_gpr(0, 2);
+    bencher.bench_local(|| black_box(&guard).misses(black_box(&model)));
+}
+
 #[divan::bench(sample_count = 20)]
 fn run_a_million_additions(bencher: Bencher<'_, '_>) {
     ran(bencher, LOOP, 1);

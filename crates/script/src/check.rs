@@ -4,8 +4,8 @@
 //! (flags only with `@`); else a symbol of the kernel's.
 //!
 //! **Holds always**
-//! - K1: an untyped variable that may be read before it is written is zeroed; one whose first mention is an assignment
-//!   outside of any condition is not, and costs nothing.
+//! - K1: an untyped variable that may be read before it is written is zeroed. One whose first mention is an assignment, and
+//!   that is mentioned only within the block of that, is not, and costs nothing.
 //! - K2: every value of an integer type is extended to 64 bits as its type says; every conversion restores that.
 
 mod assign;
@@ -52,6 +52,8 @@ struct Variable<'s> {
     name: &'s str,
     kind: Type,
     home: Home,
+    /// The block in which it was written before it was read; 0 for the function's.
+    block: u32,
 }
 
 struct Signature<'s> {
@@ -82,8 +84,12 @@ pub(crate) struct Checker<'s, 'c> {
     marks: Vec<usize>,
     /// What runs before all else: variables in memory that must be 0.
     prologue: Vec<hir::Stmt>,
-    /// Conditions and loops around.
-    depth: u32,
+    /// Blocks around that may not run, or more than once.
+    blocks: Vec<u32>,
+    /// The last one's number.
+    block: u32,
+    /// Operands and conditions around that may not be evaluated.
+    bare: u32,
     loops: u32,
     full: bool,
 }
@@ -113,7 +119,9 @@ impl<'s, 'c> Checker<'s, 'c> {
             implicit: Vec::new(),
             marks: Vec::new(),
             prologue: Vec::new(),
-            depth: 0,
+            blocks: Vec::new(),
+            block: 0,
+            bare: 0,
             loops: 0,
             full: false,
         }

@@ -87,6 +87,7 @@ pub(crate) fn emit(script: &Script, words_max: usize) -> Result<Emitted, TooLarg
         functions: count(entries.len()),
         globals: script.globals,
         flags,
+        data: script.functions.first().map_or(0, |main| main.data),
     };
     if layout.words() > words_max {
         return Err(TooLarge::Words(layout.words()));

@@ -128,7 +128,7 @@ impl Program {
 /// # Errors
 /// All that is wrong with it, in the order of the text, up to [`limits::ERRORS_MAX`].
 pub fn compile(text: &str, resolver: &dyn Resolver, options: &Options) -> Result<Program, Vec<Diagnostic>> {
-    build(text, resolver, options, false).map(|(program, _)| program)
+    build(text, resolver, options, What::Script).map(|(program, _)| program)
 }
 
 /// Compiles one expression; the run returns its value.
@@ -136,7 +136,7 @@ pub fn compile(text: &str, resolver: &dyn Resolver, options: &Options) -> Result
 /// # Errors
 /// As [`compile`].
 pub fn compile_expression(text: &str, resolver: &dyn Resolver, options: &Options) -> Result<Program, Vec<Diagnostic>> {
-    build(text, resolver, options, true).map(|(program, _)| program)
+    build(text, resolver, options, What::Expression).map(|(program, _)| program)
 }
 
 /// Compiles, and gives the tree as it was before anything was folded.
@@ -149,14 +149,23 @@ pub fn compile_with_tree(
     resolver: &dyn Resolver,
     options: &Options,
 ) -> Result<(Program, hir::Script), Vec<Diagnostic>> {
-    build(text, resolver, options, false)
+    build(text, resolver, options, What::ScriptAndTree)
+}
+
+/// What is compiled, and what is given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Script,
+    Expression,
+    #[cfg_attr(not(feature = "fuzz"), expect(dead_code, reason = "for tests and the fuzzer"))]
+    ScriptAndTree,
 }
 
 fn build(
     text: &str,
     resolver: &dyn Resolver,
     options: &Options,
-    expression: bool,
+    what: What,
 ) -> Result<(Program, hir::Script), Vec<Diagnostic>> {
     let mut source = Source::new(text);
     let mut troubles = Vec::new();
@@ -165,11 +174,11 @@ fn build(
         return Err(diagnostic::diagnostics(&source, vec![trouble]));
     }
     let tokens = lex::lex(&mut source, resolver, &mut troubles);
-    let (mut script, globals) = checked(&source.text, &tokens, resolver, options, expression, &mut troubles);
+    let (mut script, globals) = checked(&source.text, &tokens, resolver, options, what == What::Expression, &mut troubles);
     if !troubles.is_empty() {
         return Err(diagnostic::diagnostics(&source, troubles));
     }
-    let tree = if cfg!(feature = "fuzz") { script.clone() } else { hir::Script::default() };
+    let tree = if what == What::ScriptAndTree { script.clone() } else { hir::Script::default() };
     fold::script(&mut script);
     let emitted = emit::emit(&script, options.words_max.min(script_vm::limits::PROGRAM_WORDS_MAX)).map_err(|error| {
         let trouble = match error {

@@ -89,9 +89,11 @@ fn set(bytes: &mut [u8], at: usize, size: Size, value: u64) -> Option<()> {
 }
 
 impl Machine for Model {
+    #[inline]
     fn gpr(&self, number: u8) -> u64 {
         self.gprs[usize::from(number & 15)]
     }
+    #[inline]
     fn set_gpr(&mut self, number: u8, value: u64) {
         self.gprs[usize::from(number & 15)] = value;
     }
@@ -118,12 +120,15 @@ impl Machine for Model {
         bytes[..text.len()].copy_from_slice(text);
         bytes
     }
+    #[inline]
     fn global(&self, cell: u16) -> u64 {
         self.globals[usize::from(cell)]
     }
+    #[inline]
     fn set_global(&mut self, cell: u16, value: u64) {
         self.globals[usize::from(cell)] = value;
     }
+    #[inline]
     fn change_global(&mut self, cell: u16, change: Interlocked) -> u64 {
         let before = self.global(cell);
         self.set_global(cell, change.applied(before));

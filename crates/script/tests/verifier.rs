@@ -21,7 +21,15 @@ fn words(script: &str) -> Vec<u64> {
 
 /// A header around any code, so that more than headers is tried.
 fn wrapped(code: &[u64], registers: u16) -> Vec<u64> {
-    let layout = Layout { code: u32::try_from(code.len()).unwrap(), constants: 2, text: 8, functions: 1, globals: 4, flags: 0 };
+    let layout = Layout {
+        code: u32::try_from(code.len()).unwrap(),
+        constants: 2,
+        text: 8,
+        functions: 1,
+        globals: 4,
+        flags: 0,
+        data: 64,
+    };
     let main = program::Function { start: 0, end: layout.code, registers, arguments: 0, data: 64 };
     let mut words = layout.encode().to_vec();
     words.extend(main.encode());
@@ -155,4 +163,28 @@ fn a_miss_is_two_instructions_and_a_counted_hit_three() {
     let ops: Vec<_> =
         layout.open(&words).unwrap().code().iter().map(|word| op::NAMES[usize::from(word.to_le_bytes()[0])]).collect();
     assert_eq!(ops, ["J_NE_GI", "ADD_GLOBAL_I", "END"]);
+}
+
+/// Would catch a guard that keeps a script from running, or one that lets a miss through.
+#[test]
+fn a_guard_misses_exactly_when_a_run_does_nothing() {
+    let values = [0, 1, 5, 6, u64::MAX, 1 << 63, 0x1234_5678_9abc, 0x1234_5678_9abd];
+    for sign in ["==", "!=", "<", "<=", ">", ">=", "&"] {
+        for right in ["5", "123456789abc", "-1"] {
+            let program = words(&format!("if (@rcx {sign} {right}) {{ .hit = 1; }}"));
+            let layout = verify(&program, &LIMITS).unwrap();
+            let guard = layout.open(&program).unwrap().guard().expect("it begins with a condition");
+            for value in values {
+                let mut model = Model::default();
+                model.gprs[1] = value;
+                let misses = guard.misses(&model);
+                run_words(&program, &mut model, 1000).unwrap();
+                assert_eq!(misses, model.globals[0] == 0, "{value:x} {sign} {right}");
+            }
+        }
+    }
+    for without in ["if (@rax == 5) { .x = 1; } .y = 1;", ".x = 1;", "if (@rax == 5) { .x = 1; } else { .x = 2; }"] {
+        let program = words(without);
+        assert_eq!(verify(&program, &LIMITS).unwrap().open(&program).unwrap().guard(), None, "{without}");
+    }
 }

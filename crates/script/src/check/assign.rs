@@ -156,8 +156,11 @@ impl<'s> Checker<'s, '_> {
         }
     }
 
-    pub(super) fn variable(&self, name: &str) -> Option<Place> {
+    pub(super) fn variable(&mut self, name: &str) -> Option<Place> {
         let known = self.scope.iter().rev().chain(&self.implicit).find(|known| known.name == name)?;
+        if let (Home::Local(slot), true) = (known.home, known.block != 0 && !self.blocks.contains(&known.block)) {
+            self.function.zeroed.push(slot);
+        }
         let kind = known.kind.clone();
         Some(match known.home {
             Home::Local(slot) => Place::Local(slot, kind),
@@ -188,12 +191,13 @@ impl<'s> Checker<'s, '_> {
             Home::Data(offset)
         } else {
             let slot = self.slot(span)?;
-            if !written || self.depth > 0 {
+            if !written || self.bare > 0 {
                 self.function.zeroed.push(slot);
             }
             Home::Local(slot)
         };
-        self.implicit.push(Variable { name, kind: Type::Untyped, home });
+        let block = self.blocks.last().copied().unwrap_or(0);
+        self.implicit.push(Variable { name, kind: Type::Untyped, home, block });
         Ok(self.variable(name).unwrap_or(Place::Local(0, Type::Untyped)))
     }
 

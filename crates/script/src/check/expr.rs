@@ -59,9 +59,9 @@ impl<'s> Checker<'s, '_> {
             }
             ExprKind::Binary(op @ (BinaryOp::AndAlso | BinaryOp::OrElse), left, right) => {
                 let left = self.condition(left);
-                self.depth += 1;
+                self.bare += 1;
                 let right = self.condition(right);
-                self.depth -= 1;
+                self.bare -= 1;
                 let (left, right) = (Box::new(left?), Box::new(right?));
                 let and = *op == BinaryOp::AndAlso;
                 Ok(Value::untyped(if and { hir::Expr::And(left, right) } else { hir::Expr::Or(left, right) }))

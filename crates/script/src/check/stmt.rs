@@ -71,7 +71,7 @@ impl<'s> Checker<'s, '_> {
                 let store = self.store(Place::Memory(hir::Expr::Address(offset), kind.clone()), hir::Expr::Local(slot));
                 body.push(hir::Stmt { kind: hir::StmtKind::Effect(store), at: parameter.span.start });
             }
-            self.scope.push(Variable { name: parameter.name, kind, home });
+            self.scope.push(Variable { name: parameter.name, kind, home, block: 0 });
         }
         self.statements(&function.body, &mut body);
         self.function.body = body;
@@ -99,9 +99,13 @@ impl<'s> Checker<'s, '_> {
 
     /// One that may not run, or more than once.
     fn conditional(&mut self, block: &Block<'s>) -> Vec<hir::Stmt> {
-        self.depth += 1;
+        self.block += 1;
+        self.blocks.push(self.block);
+        // What is evaluated within is evaluated whenever the block is.
+        let bare = std::mem::take(&mut self.bare);
         let body = self.scoped(block);
-        self.depth -= 1;
+        self.bare = bare;
+        self.blocks.pop();
         body
     }
 
@@ -140,31 +144,32 @@ impl<'s> Checker<'s, '_> {
                 let mut checked = Vec::new();
                 for (condition, block) in arms {
                     let test = self.condition(condition);
-                    self.depth += 1;
-                    let body = self.scoped(block);
+                    let body = self.conditional(block);
+                    // The next condition is asked only if this one was not true.
+                    self.bare += 1;
                     if let Ok(test) = test {
                         checked.push((test, body, condition.span.start));
                     }
                 }
-                let mut rest = otherwise.as_ref().map_or(Vec::new(), |block| self.scoped(block));
-                self.depth -= u32::try_from(arms.len()).unwrap_or(0);
+                let mut rest = otherwise.as_ref().map_or(Vec::new(), |block| self.conditional(block));
+                self.bare -= u32::try_from(arms.len()).unwrap_or(0);
                 for (test, body, at) in checked.into_iter().rev() {
                     rest = vec![hir::Stmt { kind: hir::StmtKind::If(test, body, rest), at }];
                 }
                 into.append(&mut rest);
             }
             StmtKind::While(condition, block) => {
-                self.depth += 1;
+                self.bare += 1;
                 let test = self.condition(condition);
-                self.depth -= 1;
+                self.bare -= 1;
                 let body = self.looped(block);
                 push(hir::StmtKind::Loop { test: Some(test?), first: true, body, step: Vec::new() });
             }
             StmtKind::Do(block, condition) => {
                 let body = self.looped(block);
-                self.depth += 1;
+                self.bare += 1;
                 let test = self.condition(condition);
-                self.depth -= 1;
+                self.bare -= 1;
                 push(hir::StmtKind::Loop { test: Some(test?), first: false, body, step: Vec::new() });
             }
             StmtKind::For(first, condition, steps, block) => {
@@ -209,12 +214,14 @@ impl<'s> Checker<'s, '_> {
         if let Some(first) = first {
             self.statement(first, into);
         }
-        self.depth += 1;
+        self.bare += 1;
         let test = condition.map(|condition| self.condition(condition)).transpose();
+        self.bare -= 1;
         // The body is written before the steps and runs before them.
         let body = self.looped(block);
+        self.bare += 1;
         let steps: Vec<_> = steps.iter().map(|step| self.value(step)).collect();
-        self.depth -= 1;
+        self.bare -= 1;
         self.marks.pop();
         self.scope.truncate(outside);
         let steps: Checked<Vec<_>> = steps.into_iter().collect();
@@ -280,7 +287,7 @@ impl<'s> Checker<'s, '_> {
             Home::Local(slot) => Place::Local(slot, kind.clone()),
             Home::Data(offset) => Place::Memory(hir::Expr::Address(offset), kind.clone()),
         };
-        self.scope.push(Variable { name, kind: kind.clone(), home });
+        self.scope.push(Variable { name, kind: kind.clone(), home, block: 0 });
         match (&declarator.initial, value) {
             (_, Some((value, at))) => {
                 let value = value?;

@@ -151,7 +151,7 @@ impl Emitter {
                     self.push_half(op::ADD_GLOBAL_I, 0, *cell, small(value).unwrap_or(0));
                 }
                 _ => {
-                    let register = self.copied(value);
+                    let register = self.operand(value);
                     self.push_half(op::ADD_GLOBAL, register, *cell, 0);
                 }
             },
@@ -291,7 +291,7 @@ impl Emitter {
             }
             Expr::AddGlobal(cell, value) => {
                 let register = self.copied(value);
-                self.push_half(op::ADD_GLOBAL, register, *cell, 0);
+                self.push_half(op::ADD_GLOBAL_GET, register, *cell, 0);
                 self.moved(dest, register);
             }
             Expr::SetGpr(number, value) => {
