@@ -8,7 +8,7 @@ use crate::{Control, FaultKind, Interlocked, Machine, Size, Space, Spec, system}
 /// Turns between two tries of a lock unless the script says otherwise.
 const TURNS: u64 = 64;
 
-impl<M: Machine> World<'_, M> {
+impl<M: Machine> World<'_, '_, '_, M> {
     /// Calls a function by number.
     #[inline(never)]
     pub(crate) fn call(&mut self, function: u32, [a, b, c]: [u64; 3]) -> Result<u64, FaultKind> {

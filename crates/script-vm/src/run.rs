@@ -82,10 +82,8 @@ pub(crate) const fn cell(word: u64) -> u16 {
 }
 
 /// All of a run but for what the loop holds in registers.
-struct Run<'r, 'w, M> {
-    world: World<'r, M>,
-    program: &'r Program<'w>,
-    stack: &'r mut [u64],
+struct Run<'r, 's, 'w, M> {
+    world: World<'r, 's, 'w, M>,
     /// Where the window lies.
     base: usize,
 }
@@ -104,23 +102,16 @@ enum Next {
 /// The fault that ended it.
 pub fn run<M: Machine>(program: Program<'_>, machine: &mut M, scratch: &mut Scratch<'_>, steps: u64) -> Result<u64, Fault> {
     let code = program.code;
-    let world = World {
-        machine,
-        data: &mut *scratch.data,
-        data_start: 0,
-        data_end: size(program.data),
-        text: program.text(),
-        globals: program.globals,
-        steps,
-    };
-    let mut run = Run { world, program: &program, stack: &mut *scratch.stack, base: 0 };
+    let data_end = size(program.data);
+    let world = World { machine, scratch, program: &program, data_start: 0, data_end, steps };
+    let mut run = Run { world, base: 0 };
     let mut pc: usize = 0;
     macro_rules! fault {
         ($kind:expr) => {
             return Err(Fault { kind: $kind, at: u32::try_from(pc.wrapping_sub(1)).unwrap_or(u32::MAX) })
         };
     }
-    let Some(mut r) = window(run.stack, 0) else { fault!(FaultKind::BadProgram) };
+    let Some(mut r) = window(run.world.scratch.stack, 0) else { fault!(FaultKind::BadProgram) };
 
     loop {
         let Some(&word) = code.get(pc) else { fault!(FaultKind::BadProgram) };
@@ -269,7 +260,7 @@ pub fn run<M: Machine>(program: Program<'_>, machine: &mut M, scratch: &mut Scra
                     Ok(Next::Done(value)) => return Ok(value),
                     Err(kind) => fault!(kind),
                 }
-                match window(run.stack, run.base) {
+                match window(run.world.scratch.stack, run.base) {
                     Some(window) => r = window,
                     None => fault!(FaultKind::BadProgram),
                 }
@@ -278,21 +269,22 @@ pub fn run<M: Machine>(program: Program<'_>, machine: &mut M, scratch: &mut Scra
     }
 }
 
-impl<M: Machine> Run<'_, '_, M> {
+impl<M: Machine> Run<'_, '_, '_, M> {
     /// What is rare, or long anyway. The loop above is small so that all that it needs stays in registers.
     #[inline(never)]
     fn rare(&mut self, word: u64, pc: usize) -> Result<Next, FaultKind> {
-        let [op, a, b, c, ..] = word.to_le_bytes();
-        let (ra, rb, rc) = (usize::from(a), usize::from(b), usize::from(c));
-        let Run { world, program, stack, base } = self;
-        let r = window(stack, *base).ok_or(FaultKind::BadProgram)?;
-        match op {
+        let op = operation(word);
+        let (ra, rb) = (usize::from(field_a(word)), usize::from(field_b(word)));
+        let Run { world, base } = self;
+        let program = world.program;
+        let r = window(world.scratch.stack, *base).ok_or(FaultKind::BadProgram)?;
+        let (va, vb, vc) = (r[ra], r[rb], r[usize::from(field_c(word))]);
+        let value = match op {
             op::RETURN => {
-                let value = r[ra];
-                let Some(link) = base.checked_sub(1) else { return Ok(Next::Done(value)) };
-                let place = stack.get_mut(link).ok_or(FaultKind::BadProgram)?;
+                let Some(link) = base.checked_sub(1) else { return Ok(Next::Done(va)) };
+                let place = world.scratch.stack.get_mut(link).ok_or(FaultKind::BadProgram)?;
                 let saved = Link::unpack(*place);
-                *place = value;
+                *place = va;
                 *base = link.wrapping_sub(saved.register);
                 world.data_end = world.data_start;
                 world.data_start = world.data_start.wrapping_sub(saved.data);
@@ -300,76 +292,96 @@ impl<M: Machine> Run<'_, '_, M> {
             }
             op::CALL => {
                 let called = program.function(target(word)).ok_or(FaultKind::BadProgram)?;
-                world.pay(u64::from(called.end.wrapping_sub(called.start)))?;
                 let data = world.data_end.wrapping_sub(world.data_start);
+                r[ra] = Link { pc, register: ra, data }.pack();
+                world.pay(u64::from(called.end.wrapping_sub(called.start)))?;
                 let data_end = world.data_end.saturating_add(size(called.data));
                 let callee = base.wrapping_add(ra).wrapping_add(1);
-                r[ra] = Link { pc, register: ra, data }.pack();
-                if data_end > world.data.len() || window(stack, callee).is_none() {
+                if data_end > world.scratch.data.len() || window(world.scratch.stack, callee).is_none() {
                     return Err(FaultKind::CallDepth);
                 }
                 *base = callee;
                 (world.data_start, world.data_end) = (world.data_end, data_end);
                 return Ok(Next::At(size(called.start)));
             }
+            op::ZERO => {
+                r.iter_mut().skip(rb).take(ra).for_each(|register| *register = 0);
+                return Ok(Next::At(pc));
+            }
             op::SYSTEM => {
-                let argument = |at: u8| r[usize::from(b.wrapping_add(at))];
+                let argument = |at: u8| r[usize::from(field_b(word).wrapping_add(at))];
                 let arguments = [argument(0), argument(1), argument(2)];
-                r[ra] = world.call(u32::try_from(target(word)).unwrap_or(u32::MAX), arguments)?;
+                world.call(u32::try_from(target(word)).unwrap_or(u32::MAX), arguments)?
             }
-            op::LOAD_K => r[ra] = *program.constants.get(target(word)).ok_or(FaultKind::BadProgram)?,
-            op::ZERO => r.iter_mut().skip(rb).take(ra).for_each(|register| *register = 0),
-            op::DIV_U | op::DIV_S | op::REM_U | op::REM_S => {
-                r[ra] = arith::pure(op, r[rb], r[rc]).ok_or(FaultKind::DivideByZero)?;
-            }
-            op::GET_BITS => r[ra] = shr(r[rb], immediate(word) & 0x3f) & mask(immediate(word) >> 8 & 0xff),
-            op::SET_BITS => r[ra] = set_bits(r[ra], r[rb], immediate(word) & 0x3f, immediate(word) >> 8 & 0xff),
-            op::F_ADD..=op::F_NARROW => r[ra] = arith::float(op, r[rb], r[rc]).ok_or(FaultKind::BadProgram)?,
-            op::GET_SPECIAL => r[ra] = world.machine.special(*Special::ALL.get(rb).ok_or(FaultKind::BadProgram)?),
-            op::SET_SPECIAL => {
-                let special = *Special::ALL.get(rb).ok_or(FaultKind::BadProgram)?;
-                world.machine.set_special(special, r[ra]).map_err(|_| FaultKind::Refused)?;
-            }
-            op::GET_PSEUDO => r[ra] = world.machine.pseudo(*Pseudo::ALL.get(rb).ok_or(FaultKind::BadProgram)?),
-            op::GET_BUFFER => r[ra] = if world.machine.buffer_bytes() > 0 { BUFFER } else { 0 },
-            op::ADD_GLOBAL_GET => {
-                r[ra] = r[ra].wrapping_add(world.machine.change_global(cell(word), Interlocked::Add(r[ra])));
-            }
-            op::ADDRESS => r[ra] = DATA.wrapping_add(world.data_start as u64).wrapping_add(target(word) as u64),
-            op::ZERO_DATA => world.zero(target(word), cell(word))?,
-
+            op::LOAD_K => *program.constants.get(target(word)).ok_or(FaultKind::BadProgram)?,
+            op::DIV_U | op::DIV_S | op::REM_U | op::REM_S => arith::pure(op, vb, vc).ok_or(FaultKind::DivideByZero)?,
+            op::GET_BITS => shr(vb, immediate(word) & 0x3f) & mask(immediate(word) >> 8 & 0xff),
+            op::SET_BITS => set_bits(va, vb, immediate(word) & 0x3f, immediate(word) >> 8 & 0xff),
+            op::F_ADD..=op::F_NARROW => arith::float(op, vb, vc).ok_or(FaultKind::BadProgram)?,
+            op::GET_SPECIAL => world.machine.special(*Special::ALL.get(rb).ok_or(FaultKind::BadProgram)?),
+            op::GET_PSEUDO => world.machine.pseudo(*Pseudo::ALL.get(rb).ok_or(FaultKind::BadProgram)?),
+            op::GET_BUFFER if world.machine.buffer_bytes() > 0 => BUFFER,
+            op::GET_BUFFER => 0,
+            op::ADD_GLOBAL_GET => va.wrapping_add(world.machine.change_global(cell(word), Interlocked::Add(va))),
+            op::ADDRESS => DATA.wrapping_add(world.data_start as u64).wrapping_add(target(word) as u64),
             op::LOAD8..=op::LOAD64 | op::LOAD8_P..=op::LOAD64_P => {
                 let physical = op >= op::LOAD8_P;
                 let at = op.wrapping_sub(if physical { op::LOAD8_P } else { op::LOAD8 });
                 let space = if physical { Space::Physical } else { Space::Virtual };
-                r[ra] = world.load(space, r[rb].wrapping_add(immediate(word)), width(at))?;
+                world.load(space, vb.wrapping_add(immediate(word)), width(at))?
             }
+            _ => {
+                Self::without_value(world, word, va, vb)?;
+                return Ok(Next::At(pc));
+            }
+        };
+        if let Some(r) = window(world.scratch.stack, *base) {
+            r[ra] = value;
+        }
+        Ok(Next::At(pc))
+    }
+
+    fn without_value(world: &mut World<'_, '_, '_, M>, word: u64, va: u64, vb: u64) -> Result<(), FaultKind> {
+        let op = operation(word);
+        match op {
+            op::SET_SPECIAL => {
+                let special = *Special::ALL.get(usize::from(field_b(word))).ok_or(FaultKind::BadProgram)?;
+                world.machine.set_special(special, va).map_err(|_| FaultKind::Refused)
+            }
+            op::ZERO_DATA => world.zero(target(word), cell(word)),
             op::STORE8..=op::STORE64 | op::STORE8_P..=op::STORE64_P => {
                 let physical = op >= op::STORE8_P;
                 let at = op.wrapping_sub(if physical { op::STORE8_P } else { op::STORE8 });
                 let space = if physical { Space::Physical } else { Space::Virtual };
-                world.store(space, r[rb].wrapping_add(immediate(word)), width(at), r[ra])?;
+                world.store(space, vb.wrapping_add(immediate(word)), width(at), va)
             }
-
             op::SAY => {
                 let start = target(word);
-                let text = world.text.get(start..start.wrapping_add(usize::from(cell(word))));
+                let text = world.program.text().get(start..start.wrapping_add(usize::from(cell(word))));
                 world.machine.say(text.unwrap_or(&[]));
+                Ok(())
             }
             op::SAY_NUMBER | op::SAY_STRING => {
-                let [.., i, j, k, l] = word.to_le_bytes();
-                let spec = Spec::unpack(i32::from_le_bytes([i, j, k, l])).ok_or(FaultKind::BadProgram)?;
-                if op == op::SAY_NUMBER {
-                    world.machine.say_number(spec, r[ra]);
-                } else {
-                    world.say_string(spec, r[ra])?;
+                let spec = Spec::unpack(i32::from_le_bytes(high(word))).ok_or(FaultKind::BadProgram)?;
+                if op == op::SAY_STRING {
+                    return world.say_string(spec, va);
                 }
+                world.machine.say_number(spec, va);
+                Ok(())
             }
-            op::SAID => world.machine.said(),
-            _ => return Err(FaultKind::BadProgram),
+            op::SAID => {
+                world.machine.said();
+                Ok(())
+            }
+            _ => Err(FaultKind::BadProgram),
         }
-        Ok(Next::At(pc))
     }
+}
+
+/// The bytes of an immediate.
+const fn high(word: u64) -> [u8; 4] {
+    let [.., i, j, k, l] = word.to_le_bytes();
+    [i, j, k, l]
 }
 
 #[inline]

@@ -8,7 +8,7 @@
 //! - W1: an access lies within one window whole, or is a fault; the stack of registers and links is in none.
 
 use crate::arith::{mask, set_bits};
-use crate::{BadAddress, FaultKind, Interlocked, Label, Machine, Size, Space};
+use crate::{BadAddress, FaultKind, Interlocked, Label, Machine, Program, Scratch, Size, Space};
 
 /// The script's text: literals, each ended by a zero.
 pub const TEXT: u64 = 0x5c01 << 48;
@@ -25,18 +25,17 @@ const OFFSET: u64 = (1 << 48) - 1;
 const OURS: u64 = TEXT >> 56;
 
 /// What a run works on, but for its registers.
-pub(crate) struct World<'r, M> {
+pub(crate) struct World<'r, 's, 'w, M> {
     pub(crate) machine: &'r mut M,
-    pub(crate) data: &'r mut [u8],
+    pub(crate) scratch: &'r mut Scratch<'s>,
+    pub(crate) program: &'r Program<'w>,
     /// Where the running function's data starts, and ends.
     pub(crate) data_start: usize,
     pub(crate) data_end: usize,
-    pub(crate) text: &'r [u8],
-    pub(crate) globals: u16,
     pub(crate) steps: u64,
 }
 
-impl<M: Machine> World<'_, M> {
+impl<M: Machine> World<'_, '_, '_, M> {
     /// Pays for work.
     #[inline]
     pub(crate) fn pay(&mut self, steps: u64) -> Result<(), FaultKind> {
@@ -71,8 +70,8 @@ impl<M: Machine> World<'_, M> {
         let (window, bytes) = (address & !OFFSET, size.bytes());
         let mut label;
         let from = match window {
-            TEXT => self.text.get(offset..end)?,
-            DATA => self.data.get(..self.data_end)?.get(offset..end)?,
+            TEXT => self.program.text().get(offset..end)?,
+            DATA => self.scratch.data.get(..self.data_end)?.get(offset..end)?,
             BUFFER => return self.machine.buffer_read(offset, size),
             NAMES => {
                 let which = [Label::ProcessName, Label::Date, Label::Time];
@@ -99,7 +98,7 @@ impl<M: Machine> World<'_, M> {
         let end = offset.checked_add(size.bytes())?;
         match address & !OFFSET {
             DATA => {
-                let place = self.data.get_mut(..self.data_end)?.get_mut(offset..end)?;
+                let place = self.scratch.data.get_mut(..self.data_end)?.get_mut(offset..end)?;
                 place.copy_from_slice(value.to_le_bytes().get(..size.bytes())?);
             }
             BUFFER => self.machine.buffer_write(offset, size, value)?,
@@ -126,7 +125,7 @@ impl<M: Machine> World<'_, M> {
 
     /// The cell of an offset, and the bit in it.
     fn cell(&self, offset: usize, size: Size) -> Option<(u16, u64)> {
-        let cell = u16::try_from(offset / 8).ok().filter(|cell| *cell < self.globals)?;
+        let cell = u16::try_from(offset / 8).ok().filter(|cell| *cell < self.program.globals)?;
         let within = offset % 8;
         (within + size.bytes() <= 8).then_some((cell, 8 * within as u64))
     }
@@ -152,7 +151,7 @@ impl<M: Machine> World<'_, M> {
     #[inline(never)]
     pub(crate) fn zero(&mut self, offset: usize, bytes: u16) -> Result<(), FaultKind> {
         let start = self.data_start.saturating_add(offset);
-        let place = self.data.get_mut(start..start.saturating_add(bytes.into())).ok_or(FaultKind::BadProgram)?;
+        let place = self.scratch.data.get_mut(start..start.saturating_add(bytes.into())).ok_or(FaultKind::BadProgram)?;
         place.fill(0);
         self.pay(u64::from(bytes) / 8)
     }

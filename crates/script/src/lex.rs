@@ -186,7 +186,8 @@ impl Lexer<'_> {
     fn sign(&mut self) {
         let start = self.at;
         let rest = &self.source.text.as_bytes()[self.at..self.end];
-        match SIGNS.iter().find(|sign| rest.starts_with(sign.as_bytes())) {
+        let first = rest.first();
+        match SIGNS.iter().find(|sign| sign.as_bytes().first() == first && rest.starts_with(sign.as_bytes())) {
             Some(sign) => {
                 self.at += sign.len();
                 self.push(Kind::Sign(sign), start);

@@ -118,14 +118,17 @@ impl<'s> Parser<'s, '_> {
         self.text.get(span.start as usize..span.end as usize).unwrap_or("")
     }
 
+    #[inline]
     fn is_sign(&self, sign: &str) -> bool {
         matches!(self.peek().kind, Kind::Sign(other) if other == sign)
     }
 
+    #[inline]
     fn is_word(&self, word: &str) -> bool {
         self.peek().kind == Kind::Word && self.slice(self.peek().span) == word
     }
 
+    #[inline]
     fn accept(&mut self, sign: &str) -> bool {
         let is = self.is_sign(sign);
         self.at += usize::from(is);
