@@ -37,7 +37,7 @@ pub use fault::{Fault, FaultKind};
 pub use format::Spec;
 pub use guard::Guard;
 pub use machine::{BadAddress, Control, Interlocked, Label, Machine, Pseudo, Refused, Size, Space, Special};
-pub use program::{Layout, Program};
+pub use program::{Areas, Layout, Program};
 pub use run::{Scratch, run};
 pub use verify::{Limits, Rejected, verify};
 pub use world::{DATA, GLOBALS, NAMES, TEXT};

@@ -36,9 +36,9 @@ pub const SAYS: u32 = 4;
 /// All flags.
 pub const FLAGS: u32 = USES_BUFFER | TELLS_FLOAT | SAYS;
 
-/// The areas of a program. Small enough to be kept beside the words; [`Layout::open`] then costs a few comparisons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
+/// How large the areas of a program are, as its header says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Areas {
     /// Words of code.
     pub code: u32,
     /// Constants.
@@ -51,8 +51,21 @@ pub struct Layout {
     pub globals: u16,
     /// [`USES_BUFFER`] and its like.
     pub flags: u32,
-    /// Bytes of data of the first function; not in the header.
-    pub data: u32,
+}
+
+/// Where the areas of a program are. To be kept beside the words: [`Layout::open`] is then one comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    words: usize,
+    code: u32,
+    code_start: u32,
+    constants: u32,
+    constants_start: u32,
+    text_start: u32,
+    pub(crate) functions: u32,
+    globals: u16,
+    data: u32,
+    flags: u32,
 }
 
 /// A function's entry.
@@ -105,16 +118,15 @@ impl Function {
     }
 }
 
-impl Layout {
+impl Areas {
     /// Words of all areas together.
     #[must_use]
     pub const fn words(&self) -> usize {
-        HEADER_WORDS + self.text_start() + size(self.text).div_ceil(8)
-    }
-
-    /// Where the text starts, counted from the end of the header.
-    const fn text_start(&self) -> usize {
-        size(self.functions) * FUNCTION_WORDS + size(self.code) + size(self.constants)
+        HEADER_WORDS
+            + size(self.functions) * FUNCTION_WORDS
+            + size(self.code)
+            + size(self.constants)
+            + size(self.text).div_ceil(8)
     }
 
     /// The header.
@@ -131,74 +143,110 @@ impl Layout {
         ]
     }
 
-    /// The areas that a header names. `None`: it is no header of this version, or names other than the words that are there.
+    /// What a header says. `None`: it is none of this version, or names other words than are there.
     #[must_use]
     pub fn decode(words: &[u64]) -> Option<Self> {
         let [first, code, text, rest, ..] = *words else { return None };
         let ((magic, kind), (code, constants), (text, functions), (flags, all)) =
             (halves(first), halves(code), halves(text), halves(rest));
         let [a, b, c, d] = kind.to_le_bytes();
-        let needs = words.get(HEADER_WORDS + 1).copied().unwrap_or(0);
-        let data = halves(needs).1;
-        let layout = Layout { code, constants, text, functions, globals: u16::from_le_bytes([c, d]), flags, data };
+        let areas = Areas { code, constants, text, functions, globals: u16::from_le_bytes([c, d]), flags };
         let fits = [code, constants, text, functions].iter().all(|area| size(*area) <= 8 * words.len());
         let known = magic == MAGIC && u16::from_le_bytes([a, b]) == VERSION && flags & !FLAGS == 0;
-        (known && fits && layout.words() == words.len() && size(all) == words.len()).then_some(layout)
+        (known && fits && areas.words() == words.len() && size(all) == words.len()).then_some(areas)
+    }
+}
+
+impl Layout {
+    /// Where the areas are that a header names.
+    pub(crate) fn new(areas: &Areas, words: &[u64]) -> Option<Self> {
+        let start = |after: usize| u32::try_from(after).ok();
+        let code_start = HEADER_WORDS + size(areas.functions) * FUNCTION_WORDS;
+        let constants_start = code_start + size(areas.code);
+        let (_, data) = halves(*words.get(HEADER_WORDS + 1)?);
+        Some(Layout {
+            words: words.len(),
+            code: areas.code,
+            code_start: start(code_start)?,
+            constants: areas.constants,
+            constants_start: start(constants_start)?,
+            text_start: start(constants_start + size(areas.constants))?,
+            functions: areas.functions,
+            globals: areas.globals,
+            data,
+            flags: areas.flags,
+        })
+    }
+
+    /// [`USES_BUFFER`] and its like.
+    #[must_use]
+    pub const fn flags(&self) -> u32 {
+        self.flags
     }
 
     /// The program in words that this layout was read from; `None` if they are others.
     #[must_use]
     #[inline]
-    pub fn open<'w>(&self, words: &'w [u64]) -> Option<Program<'w>> {
-        let (functions, rest) = words.get(HEADER_WORDS..)?.split_at_checked(size(self.functions) * FUNCTION_WORDS)?;
-        let (code, rest) = rest.split_at_checked(size(self.code))?;
-        let (constants, text) = rest.split_at_checked(size(self.constants))?;
-        Some(Program { code, constants, functions, text, globals: self.globals, data: self.data })
+    pub const fn open<'w>(&'w self, words: &'w [u64]) -> Option<Program<'w>> {
+        if self.words == words.len() { Some(Program { words, layout: self }) } else { None }
     }
 }
 
 /// A program, open: its areas.
 #[derive(Clone, Copy, Debug)]
 pub struct Program<'w> {
-    pub(crate) code: &'w [u64],
-    pub(crate) constants: &'w [u64],
-    pub(crate) functions: &'w [u64],
-    text: &'w [u64],
-    pub(crate) globals: u16,
-    pub(crate) data: u32,
+    words: &'w [u64],
+    layout: &'w Layout,
 }
 
 impl<'w> Program<'w> {
+    #[inline]
+    fn area(&self, start: u32, length: u32) -> &'w [u64] {
+        self.words.get(size(start)..).and_then(|rest| rest.get(..size(length))).unwrap_or(&[])
+    }
+
     /// Its code.
     #[must_use]
-    pub const fn code(&self) -> &'w [u64] {
-        self.code
+    #[inline]
+    pub fn code(&self) -> &'w [u64] {
+        self.area(self.layout.code_start, self.layout.code)
     }
 
     /// Its constants.
     #[must_use]
-    pub const fn constants(&self) -> &'w [u64] {
-        self.constants
+    #[inline]
+    pub fn constants(&self) -> &'w [u64] {
+        self.area(self.layout.constants_start, self.layout.constants)
     }
 
     /// Cells that it may name.
     #[must_use]
+    #[inline]
     pub const fn globals(&self) -> u16 {
-        self.globals
+        self.layout.globals
+    }
+
+    /// Bytes of data of the script itself.
+    #[inline]
+    pub(crate) const fn data(&self) -> u32 {
+        self.layout.data
     }
 
     /// Its text, padding included.
     #[must_use]
     pub fn text(&self) -> &'w [u8] {
-        self.text.as_bytes()
+        self.words.get(size(self.layout.text_start)..).unwrap_or(&[]).as_bytes()
     }
 
     /// A function by number.
     #[must_use]
     #[inline]
     pub fn function(&self, number: usize) -> Option<Function> {
-        let at = number.checked_mul(FUNCTION_WORDS)?;
-        let [place, needs] = *self.functions.get(at..)?.first_chunk()?;
+        if number >= size(self.layout.functions) {
+            return None;
+        }
+        let at = number.checked_mul(FUNCTION_WORDS)?.checked_add(HEADER_WORDS)?;
+        let [place, needs] = *self.words.get(at..)?.first_chunk()?;
         Function::decode(place, needs)
     }
 }

@@ -100,12 +100,25 @@ enum Next {
 ///
 /// # Errors
 /// The fault that ended it.
+#[inline]
 pub fn run<M: Machine>(program: Program<'_>, machine: &mut M, scratch: &mut Scratch<'_>, steps: u64) -> Result<u64, Fault> {
-    let code = program.code;
-    let data_end = size(program.data);
-    let world = World { machine, scratch, program: &program, data_start: 0, data_end, steps };
+    run_from(0, &program, machine, scratch, steps)
+}
+
+/// The same from some word on; it must be one of the script's own.
+#[inline(never)]
+pub(crate) fn run_from<M: Machine>(
+    start: usize,
+    program: &Program<'_>,
+    machine: &mut M,
+    scratch: &mut Scratch<'_>,
+    steps: u64,
+) -> Result<u64, Fault> {
+    let code = program.code();
+    let data_end = size(program.data());
+    let world = World { machine, scratch, program, data_start: 0, data_end, steps };
     let mut run = Run { world, base: 0 };
-    let mut pc: usize = 0;
+    let mut pc = start;
     macro_rules! fault {
         ($kind:expr) => {
             return Err(Fault { kind: $kind, at: u32::try_from(pc.wrapping_sub(1)).unwrap_or(u32::MAX) })
@@ -149,7 +162,7 @@ pub fn run<M: Machine>(program: Program<'_>, machine: &mut M, scratch: &mut Scra
         // Right sides of comparisons.
         macro_rules! constant {
             () => {
-                match program.constants.get(usize::from(cell(word))) {
+                match program.constants().get(usize::from(cell(word))) {
                     Some(value) => *value,
                     None => fault!(FaultKind::BadProgram),
                 }
@@ -313,7 +326,7 @@ impl<M: Machine> Run<'_, '_, '_, M> {
                 let arguments = [argument(0), argument(1), argument(2)];
                 world.call(u32::try_from(target(word)).unwrap_or(u32::MAX), arguments)?
             }
-            op::LOAD_K => *program.constants.get(target(word)).ok_or(FaultKind::BadProgram)?,
+            op::LOAD_K => *program.constants().get(target(word)).ok_or(FaultKind::BadProgram)?,
             op::DIV_U | op::DIV_S | op::REM_U | op::REM_S => arith::pure(op, vb, vc).ok_or(FaultKind::DivideByZero)?,
             op::GET_BITS => shr(vb, immediate(word) & 0x3f) & mask(immediate(word) >> 8 & 0xff),
             op::SET_BITS => set_bits(va, vb, immediate(word) & 0x3f, immediate(word) >> 8 & 0xff),

@@ -9,7 +9,7 @@
 use crate::limits::{ARGUMENTS_MAX, FUNCTIONS_MAX, PROGRAM_WORDS_MAX, REGISTERS_MAX};
 use crate::machine::{Pseudo, Special};
 use crate::op::{self, SHAPES, Shape};
-use crate::program::{Function, Layout, Program, size};
+use crate::program::{Areas, Function, Layout, Program, size};
 use crate::{Spec, system};
 
 /// What the embedder has room for.
@@ -60,23 +60,24 @@ pub fn verify(words: &[u64], limits: &Limits) -> Result<Layout, Rejected> {
     if words.len() > limits.words.min(PROGRAM_WORDS_MAX) {
         return Err(Rejected::TooLong { words: words.len() });
     }
-    let layout = Layout::decode(words).ok_or(Rejected::Header)?;
+    let areas = Areas::decode(words).ok_or(Rejected::Header)?;
+    let layout = Layout::new(&areas, words).ok_or(Rejected::Header)?;
     let program = layout.open(words).ok_or(Rejected::Header)?;
-    if layout.globals > limits.globals {
-        return Err(Rejected::Globals { asked: layout.globals });
+    if areas.globals > limits.globals {
+        return Err(Rejected::Globals { asked: areas.globals });
     }
-    if !(1..=FUNCTIONS_MAX).contains(&size(layout.functions)) {
+    if !(1..=FUNCTIONS_MAX).contains(&size(areas.functions)) {
         return Err(Rejected::Header);
     }
-    if program.text().get(size(layout.text)..).unwrap_or(&[]).iter().any(|byte| *byte != 0) {
+    if program.text().get(size(areas.text)..).unwrap_or(&[]).iter().any(|byte| *byte != 0) {
         return Err(Rejected::Padding);
     }
     let mut end = 0;
-    for number in 0..layout.functions {
+    for number in 0..areas.functions {
         let checked = program.function(size(number)).filter(|function| {
             function.start == end
                 && function.end > function.start
-                && function.end <= layout.code
+                && function.end <= areas.code
                 && (1..=REGISTERS_MAX).contains(&function.registers)
                 && u16::from(function.arguments) <= function.registers.min(ARGUMENTS_MAX)
                 && (number > 0 || function.arguments == 0)
@@ -84,16 +85,16 @@ pub fn verify(words: &[u64], limits: &Limits) -> Result<Layout, Rejected> {
                 && function.data % 8 == 0
         });
         let function = checked.ok_or(Rejected::Function { number })?;
-        check_code(&program, &layout, &function)?;
+        check_code(&program, &areas, &function)?;
         end = function.end;
     }
-    if end == layout.code { Ok(layout) } else { Err(Rejected::Header) }
+    if end == areas.code { Ok(layout) } else { Err(Rejected::Header) }
 }
 
-fn check_code(program: &Program<'_>, layout: &Layout, function: &Function) -> Result<(), Rejected> {
-    let code = program.code.get(size(function.start)..size(function.end)).unwrap_or(&[]);
+fn check_code(program: &Program<'_>, areas: &Areas, function: &Function) -> Result<(), Rejected> {
+    let code = program.code().get(size(function.start)..size(function.end)).unwrap_or(&[]);
     for (at, word) in (function.start..).zip(code) {
-        if !is_well_formed(program, layout, function, *word) {
+        if !is_well_formed(program, areas, function, *word) {
             return Err(Rejected::Instruction { at });
         }
     }
@@ -104,7 +105,7 @@ fn check_code(program: &Program<'_>, layout: &Layout, function: &Function) -> Re
     }
 }
 
-fn is_well_formed(program: &Program<'_>, layout: &Layout, function: &Function, word: u64) -> bool {
+fn is_well_formed(program: &Program<'_>, areas: &Areas, function: &Function, word: u64) -> bool {
     let [op, a, b, c, i, j, k, l] = word.to_le_bytes();
     let Some(shape) = SHAPES.get(usize::from(op)) else { return false };
     let imm = u32::from_le_bytes([i, j, k, l]);
@@ -112,7 +113,7 @@ fn is_well_formed(program: &Program<'_>, layout: &Layout, function: &Function, w
     let register = |number: u8| u16::from(number) < function.registers;
     let registers = |first: u8, count: u16| u16::from(first) + count <= function.registers;
     let target = || (function.start..function.end).contains(&imm);
-    let constant = |number: u32| number < layout.constants;
+    let constant = |number: u32| number < areas.constants;
     let gpr = |number: u8| number < 16;
     match shape {
         Shape::Plain => true,
@@ -130,8 +131,8 @@ fn is_well_formed(program: &Program<'_>, layout: &Layout, function: &Function, w
         Shape::AGpr => register(a) && gpr(b),
         Shape::ASpecial => register(a) && usize::from(b) < Special::ALL.len(),
         Shape::APseudo => register(a) && usize::from(b) < Pseudo::ALL.len(),
-        Shape::ACell => register(a) && half < layout.globals,
-        Shape::Cell => half < layout.globals,
+        Shape::ACell => register(a) && half < areas.globals,
+        Shape::Cell => half < areas.globals,
         Shape::Range => registers(b, a.into()),
         Shape::AData => register(a) && imm < function.data,
         Shape::DataRange => {
@@ -144,7 +145,7 @@ fn is_well_formed(program: &Program<'_>, layout: &Layout, function: &Function, w
             let known = system::ALL.get(size(imm));
             known.is_some_and(|known| known.arguments == c) && register(a) && registers(b, c.into())
         }
-        Shape::Text => imm.checked_add(half.into()).is_some_and(|end| end <= layout.text),
+        Shape::Text => imm.checked_add(half.into()).is_some_and(|end| end <= areas.text),
         Shape::Number => register(a) && Spec::unpack(imm.cast_signed()).is_some_and(Spec::is_number),
         Shape::String => register(a) && Spec::unpack(imm.cast_signed()).is_some_and(Spec::is_string),
     }

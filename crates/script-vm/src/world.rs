@@ -125,7 +125,7 @@ impl<M: Machine> World<'_, '_, '_, M> {
 
     /// The cell of an offset, and the bit in it.
     fn cell(&self, offset: usize, size: Size) -> Option<(u16, u64)> {
-        let cell = u16::try_from(offset / 8).ok().filter(|cell| *cell < self.program.globals)?;
+        let cell = u16::try_from(offset / 8).ok().filter(|cell| *cell < self.program.globals())?;
         let within = offset % 8;
         (within + size.bytes() <= 8).then_some((cell, 8 * within as u64))
     }

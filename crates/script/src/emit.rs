@@ -11,7 +11,7 @@ mod branch;
 mod value;
 
 use crate::hir::{Expr, Function, Piece, Script, Stmt, StmtKind};
-use script_vm::{Layout, op, program};
+use script_vm::{Areas, op, program};
 
 /// Where jumps go that are not placed yet.
 type Label = usize;
@@ -80,20 +80,19 @@ pub(crate) fn emit(script: &Script, words_max: usize) -> Result<Emitted, TooLarg
     flags |= if script.uses_buffer { program::USES_BUFFER } else { 0 };
     flags |= if script.tells_float { program::TELLS_FLOAT } else { 0 };
     flags |= if emitter.code.iter().any(|word| word.to_le_bytes()[0] == op::SAID) { program::SAYS } else { 0 };
-    let layout = Layout {
+    let areas = Areas {
         code: count(emitter.code.len()),
         constants: count(emitter.constants.len()),
         text: count(script.text.len()),
         functions: count(entries.len()),
         globals: script.globals,
         flags,
-        data: script.functions.first().map_or(0, |main| main.data),
     };
-    if layout.words() > words_max {
-        return Err(TooLarge::Words(layout.words()));
+    if areas.words() > words_max {
+        return Err(TooLarge::Words(areas.words()));
     }
-    let mut words = Vec::with_capacity(layout.words());
-    words.extend(layout.encode());
+    let mut words = Vec::with_capacity(areas.words());
+    words.extend(areas.encode());
     words.extend(entries.into_iter().flat_map(program::Function::encode));
     words.extend(emitter.code);
     words.extend(emitter.constants);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use script::oracle::{self, LIMITS, Model, run_words};
 use script::{NoSymbols, Options, compile};
-use script_vm::{FaultKind, Layout, Limits, Rejected, op, program, verify};
+use script_vm::{Areas, FaultKind, Limits, Rejected, Scratch, limits::STACK_WORDS, op, program, verify};
 
 /// Programs to start from.
 const SCRIPTS: [&str; 6] = [
@@ -21,15 +21,7 @@ fn words(script: &str) -> Vec<u64> {
 
 /// A header around any code, so that more than headers is tried.
 fn wrapped(code: &[u64], registers: u16) -> Vec<u64> {
-    let layout = Layout {
-        code: u32::try_from(code.len()).unwrap(),
-        constants: 2,
-        text: 8,
-        functions: 1,
-        globals: 4,
-        flags: 0,
-        data: 64,
-    };
+    let layout = Areas { code: u32::try_from(code.len()).unwrap(), constants: 2, text: 8, functions: 1, globals: 4, flags: 0 };
     let main = program::Function { start: 0, end: layout.code, registers, arguments: 0, data: 64 };
     let mut words = layout.encode().to_vec();
     words.extend(main.encode());
@@ -180,11 +172,17 @@ fn a_guard_misses_exactly_when_a_run_does_nothing() {
                 let misses = guard.misses(&model);
                 run_words(&program, &mut model, 1000).unwrap();
                 assert_eq!(misses, model.globals[0] == 0, "{value:x} {sign} {right}");
+                let mut guarded = Model { globals: vec![0; 512], ..model.clone() };
+                let (mut stack, mut data) = (vec![0; STACK_WORDS], vec![0; 64]);
+                let mut scratch = Scratch { stack: &mut stack, data: &mut data };
+                guard.run(layout.open(&program).unwrap(), &mut guarded, &mut scratch, 1000).unwrap();
+                assert_eq!(guarded, model, "{value:x} {sign} {right}");
             }
         }
     }
     for without in ["if (@rax == 5) { .x = 1; } .y = 1;", ".x = 1;", "if (@rax == 5) { .x = 1; } else { .x = 2; }"] {
         let program = words(without);
-        assert_eq!(verify(&program, &LIMITS).unwrap().open(&program).unwrap().guard(), None, "{without}");
+        let layout = verify(&program, &LIMITS).unwrap();
+        assert_eq!(layout.open(&program).unwrap().guard(), None, "{without}");
     }
 }
