@@ -65,7 +65,7 @@ pub(crate) const fn target(word: u64) -> usize {
 }
 
 #[inline(always)]
-const fn immediate(word: u64) -> u64 {
+pub(crate) const fn immediate(word: u64) -> u64 {
     (word.cast_signed() >> 32).cast_unsigned()
 }
 
@@ -377,7 +377,8 @@ impl<M: Machine> Run<'_, '_, '_, M> {
             op::SAY_NUMBER | op::SAY_STRING => {
                 let spec = Spec::unpack(i32::from_le_bytes(high(word))).ok_or(FaultKind::BadProgram)?;
                 if op == op::SAY_STRING {
-                    return world.say_string(spec, va);
+                    // What was said before a fault is a message still.
+                    return world.say_string(spec, va).inspect_err(|_| world.machine.said());
                 }
                 world.machine.say_number(spec, va);
                 Ok(())

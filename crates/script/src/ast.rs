@@ -7,6 +7,24 @@ use crate::source::Span;
 pub(crate) struct Expr<'s> {
     pub(crate) kind: ExprKind<'s>,
     pub(crate) span: Span,
+    /// Operators above each other in it.
+    pub(crate) height: u32,
+}
+
+impl ExprKind<'_> {
+    /// Operators above each other.
+    pub(crate) fn height(&self) -> u32 {
+        match self {
+            ExprKind::Unary(_, a)
+            | ExprKind::Count(_, _, a)
+            | ExprKind::Field(a, ..)
+            | ExprKind::Cast(_, a)
+            | ExprKind::Sizeof(a) => a.height + 1,
+            ExprKind::Binary(_, a, b) | ExprKind::Assign(_, a, b) | ExprKind::Index(a, b) => a.height.max(b.height) + 1,
+            ExprKind::Call(_, _, arguments) => arguments.iter().map(|argument| argument.height).max().unwrap_or(0) + 1,
+            _ => 0,
+        }
+    }
 }
 
 pub(crate) type Boxed<'s> = Box<Expr<'s>>;

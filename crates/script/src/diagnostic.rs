@@ -4,6 +4,9 @@ use crate::limits::ERRORS_MAX;
 use crate::source::{Source, Span};
 use std::fmt;
 
+/// Carets below a line: where something starts is what one looks for.
+const CARETS_MAX: usize = 64;
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -32,7 +35,7 @@ impl fmt::Display for Diagnostic {
         let number = self.line.to_string();
         let before: String = self.text.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         writeln!(f, "{number} | {}", self.text)?;
-        write!(f, "{:1$} | {before}{2}", "", number.len(), "^".repeat(self.marked.max(1)))?;
+        write!(f, "{:1$} | {before}{2}", "", number.len(), "^".repeat(self.marked.clamp(1, CARETS_MAX)))?;
         match &self.help {
             Some(help) => write!(f, "\n     try: {help}"),
             None => Ok(()),

@@ -219,7 +219,7 @@ impl Emitter {
         }
         match &stmt.kind {
             StmtKind::Effect(value) => self.effect(value),
-            StmtKind::If(test, then, otherwise) => self.choice(test, then, otherwise),
+            StmtKind::If(arms, otherwise) => self.choice(arms, otherwise),
             StmtKind::Loop { test, first, body, step } => self.repetition(test.as_ref(), *first, body, step),
             StmtKind::Break => {
                 if let Some((_, exit)) = self.loops.last().copied() {
@@ -240,23 +240,30 @@ impl Emitter {
         }
     }
 
-    fn choice(&mut self, test: &Expr, then: &[Stmt], otherwise: &[Stmt]) {
-        if let Expr::Const(value) = test {
-            return self.block(if *value != 0 { then } else { otherwise });
-        }
+    fn choice(&mut self, arms: &[(Expr, Vec<Stmt>)], otherwise: &[Stmt]) {
         // `if (…) { break; }` is one jump.
-        if let ([Stmt { kind: kind @ (StmtKind::Break | StmtKind::Continue), .. }], [], Some((next, exit))) =
-            (then, otherwise, self.loops.last().copied())
+        if let ([(test, then)], []) = (arms, otherwise)
+            && let [Stmt { kind: kind @ (StmtKind::Break | StmtKind::Continue), .. }] = &then[..]
+            && let Some((next, exit)) = self.loops.last().copied()
         {
             return self.branch(test, true, if *kind == StmtKind::Break { exit } else { next });
         }
-        let (no, end) = (self.label(), self.label());
-        self.branch(test, false, no);
-        self.block(then);
-        if !otherwise.is_empty() && self.reachable {
-            self.jump_to(end);
+        let end = self.label();
+        for (at, (test, then)) in arms.iter().enumerate() {
+            let no = self.label();
+            self.branch(test, false, no);
+            if self.reachable {
+                self.block(then);
+            }
+            let more = at + 1 < arms.len() || !otherwise.is_empty();
+            if more && self.reachable {
+                self.jump_to(end);
+            }
+            self.place(no);
+            if !self.reachable {
+                break;
+            }
         }
-        self.place(no);
         self.block(otherwise);
         self.place(end);
     }

@@ -23,9 +23,11 @@ fn block(body: &mut Vec<Stmt>) {
 fn statement(kind: &mut StmtKind) {
     match kind {
         StmtKind::Effect(value) | StmtKind::Return(Some(value)) => fold(value),
-        StmtKind::If(test, then, otherwise) => {
-            fold(test);
-            block(then);
+        StmtKind::If(arms, otherwise) => {
+            for (test, then) in arms {
+                fold(test);
+                block(then);
+            }
             block(otherwise);
         }
         StmtKind::Loop { test, body, step, .. } => {

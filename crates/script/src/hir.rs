@@ -103,8 +103,8 @@ pub struct Stmt {
 pub enum StmtKind {
     /// Evaluates.
     Effect(Expr),
-    /// The second if the first, else the third.
-    If(Expr, Vec<Stmt>, Vec<Stmt>),
+    /// The first block whose condition is true, else the last. Flat, so that nesting stays bounded.
+    If(Vec<(Expr, Vec<Stmt>)>, Vec<Stmt>),
     /// Repeats.
     Loop {
         /// As long as this; for ever without one.

@@ -9,8 +9,8 @@ pub const INCLUDE_DEPTH_MAX: usize = 16;
 /// Blocks, parentheses and signs inside each other: all passes recurse as deep, on a stack of 2 MiB at least.
 pub const DEPTH_MAX: u32 = 64;
 
-/// Operators one after the other in an expression, without parentheses.
-pub const CHAIN_MAX: u32 = 256;
+/// Operators above each other in the tree of an expression: `1 + 1 + …` is as high as it is long, and all passes recurse.
+pub const HEIGHT_MAX: u32 = 256;
 
 /// Errors that are told of one script; what follows is mostly their echo.
 pub const ERRORS_MAX: usize = 20;

@@ -7,7 +7,7 @@ mod expr;
 use crate::ast::{BaseName, Block, Declarator, Expr, ExprKind, Function, Initial, Script, Stmt, StmtKind, Struct, TypeName};
 use crate::diagnostic::Trouble;
 use crate::lex::{Kind, Token};
-use crate::limits::DEPTH_MAX;
+use crate::limits::{DEPTH_MAX, HEIGHT_MAX};
 use crate::source::Span;
 
 /// An error that has been told.
@@ -165,6 +165,15 @@ impl<'s> Parser<'s, '_> {
             return Ok(());
         }
         Err(self.unexpected("an operator or `;`"))
+    }
+
+    /// An expression, unless it is too high.
+    fn made(&mut self, kind: ExprKind<'s>, span: Span) -> Read<Expr<'s>> {
+        let height = kind.height();
+        if height > HEIGHT_MAX {
+            return self.tell(Trouble::new(span, format!("more than {HEIGHT_MAX} operators stand above each other")));
+        }
+        Ok(Expr { kind, span, height })
     }
 
     fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Read<T>) -> Read<T> {
@@ -528,11 +537,5 @@ impl<'s> Parser<'s, '_> {
         let assigned = std::mem::replace(&mut self.assigned, outside);
         let body = body?;
         Ok(Function { name: self.slice(span), span, returns, parameters, body, assigned })
-    }
-}
-
-impl<'s> Expr<'s> {
-    fn new(kind: ExprKind<'s>, span: Span) -> Self {
-        Expr { kind, span }
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use script::oracle;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
     /// Would catch a fold, an emission or an instruction that means something else than the tree.
     #[test]

@@ -60,6 +60,25 @@ fn many_errors_are_told_in_one_run() {
     assert_eq!(places, [(1, 5), (2, 5), (2, 14), (3, 5), (4, 8), (5, 5)]);
 }
 
+/// Would catch a stack that overflows on what is just within the limits.
+#[test]
+fn a_script_at_its_limits_is_compiled() {
+    let arms = "elsif (x == 1) { x = 2; } ".repeat(300);
+    for text in [
+        format!("x = 1{};", " + x".repeat(255)),
+        format!("int x = 1; x = x{};", " * x".repeat(255)),
+        format!("double x = 1; x = x{};", " * x".repeat(255)),
+        format!("x = {}1{};", "-(".repeat(30), ")".repeat(30)),
+        format!("{} x = 1; {}", "if (x) {".repeat(60), "}".repeat(60)),
+        format!("if (x) {{ }} {arms} else {{ if (x) {{ }} {arms} }}"),
+        format!("x = 1{};", " && x == 2".repeat(127)),
+    ] {
+        let compiled = compile(&text, &Files, &Options::default());
+        assert!(compiled.is_ok(), "{}", compiled.unwrap_err()[0]);
+        script::oracle::source(&text);
+    }
+}
+
 /// Would catch a limit that ends in a crash, in silence, or in a program that the verifier refuses.
 #[test]
 fn a_script_beyond_a_limit_is_refused_in_words() {
@@ -67,7 +86,9 @@ fn a_script_beyond_a_limit_is_refused_in_words() {
     let half_computed = |levels: usize| format!("x = 1; y = {}x{};", "x + (x * (".repeat(levels), "))".repeat(levels));
     for (text, message) in [
         (" ".repeat((1 << 20) + 1), "a script has 1048576 bytes at most"),
-        (format!("x = 1{};", " + 1".repeat(257)), "more than 256 operators in a row"),
+        (format!("x = 1{};", " + 1".repeat(257)), "more than 256 operators stand above each other"),
+        (format!("x = {}1{};", "(".repeat(60), " + 1 + 1 + 1 + 1 + 1)".repeat(60)), "more than 256 operators"),
+        (format!("x{};", "[1]".repeat(300)), "more than 256 operators"),
         (variables, "a function has 160 variables at most"),
         (format!("printf(\"{}\");", "a".repeat(4097)), "a string has 4096 bytes at most"),
         (half_computed(40), "levels stand inside each other"),

@@ -77,7 +77,7 @@ const PROOFS: [(&str, &str, &str, &str); 25] = [
     (SCRIPT_VM, "PROGRAM_WORDS_MAX", VERIFIER, "what_the_embedder_has_no_room_for_is_refused"),
     (SCRIPT_VM, "PRINTED_NUMBER_BYTES_MAX", "crates/script-vm/src/format.rs", "floats_are_written_as_std_writes_them"),
     (SCRIPT, "SOURCE_BYTES_MAX", REFUSED, "a_script_beyond_a_limit_is_refused_in_words"),
-    (SCRIPT, "CHAIN_MAX", REFUSED, "a_script_beyond_a_limit_is_refused_in_words"),
+    (SCRIPT, "HEIGHT_MAX", REFUSED, "a_script_beyond_a_limit_is_refused_in_words"),
     (SCRIPT, "VARIABLES_MAX", REFUSED, "a_script_beyond_a_limit_is_refused_in_words"),
     (SCRIPT, "LITERAL_BYTES_MAX", REFUSED, "a_script_beyond_a_limit_is_refused_in_words"),
     (SCRIPT, "DEPTH_MAX", REFUSED, "every_refusal_names_its_place_and_what_would_help"),

@@ -141,22 +141,17 @@ impl<'s> Checker<'s, '_> {
                 }
             }
             StmtKind::If(arms, otherwise) => {
-                let mut checked = Vec::new();
+                let mut checked = Vec::with_capacity(arms.len());
                 for (condition, block) in arms {
                     let test = self.condition(condition);
                     let body = self.conditional(block);
                     // The next condition is asked only if this one was not true.
                     self.bare += 1;
-                    if let Ok(test) = test {
-                        checked.push((test, body, condition.span.start));
-                    }
+                    checked.push(test.map(|test| (test, body)));
                 }
-                let mut rest = otherwise.as_ref().map_or(Vec::new(), |block| self.conditional(block));
+                let rest = otherwise.as_ref().map_or(Vec::new(), |block| self.conditional(block));
                 self.bare -= u32::try_from(arms.len()).unwrap_or(0);
-                for (test, body, at) in checked.into_iter().rev() {
-                    rest = vec![hir::Stmt { kind: hir::StmtKind::If(test, body, rest), at }];
-                }
-                into.append(&mut rest);
+                push(hir::StmtKind::If(checked.into_iter().collect::<Checked<_>>()?, rest));
             }
             StmtKind::While(condition, block) => {
                 self.bare += 1;

@@ -78,9 +78,13 @@ impl Walker<'_> {
         self.tick()?;
         match &stmt.kind {
             StmtKind::Effect(expr) => self.value(expr).map(|_| ()),
-            StmtKind::If(test, then, otherwise) => {
-                let yes = self.value(test)? != 0;
-                self.block(if yes { then } else { otherwise })
+            StmtKind::If(arms, otherwise) => {
+                for (test, then) in arms {
+                    if self.value(test)? != 0 {
+                        return self.block(then);
+                    }
+                }
+                self.block(otherwise)
             }
             StmtKind::Loop { test, first, body, step } => {
                 let mut asked = *first;
@@ -146,7 +150,9 @@ impl Walker<'_> {
                     }
                     for index in 0..most {
                         self.tick()?;
-                        let unit = self.load(Space::Virtual, at.wrapping_add(index * size.bytes() as u64), size)?;
+                        let unit = self.load(Space::Virtual, at.wrapping_add(index * size.bytes() as u64), size);
+                        // What was said before a fault is a message still.
+                        let unit = unit.inspect_err(|_| self.model.said.push(1))?;
                         match unit {
                             0 => break,
                             unit if size == Size::One => self.model.said.push(unit.to_le_bytes()[0]),

@@ -8,7 +8,6 @@ use super::{Parser, Read, remember};
 use crate::ast::{BinaryOp, Expr, ExprKind, UnaryOp};
 use crate::diagnostic::Trouble;
 use crate::lex::Kind;
-use crate::limits::CHAIN_MAX;
 
 /// How tight an operator binds, and what it is.
 fn binary(sign: &str) -> Option<(u8, BinaryOp)> {
@@ -57,24 +56,19 @@ impl<'s> Parser<'s, '_> {
         remember(&mut self.assigned, &left);
         let right = self.expression()?;
         let span = left.span.to(right.span);
-        Ok(Expr::new(ExprKind::Assign(op, Box::new(left), Box::new(right)), span))
+        self.made(ExprKind::Assign(op, Box::new(left), Box::new(right)), span)
     }
 
     fn binary(&mut self, least: u8) -> Read<Expr<'s>> {
         let mut left = self.unary()?;
-        let mut chain = 0;
         loop {
             let token = self.peek();
             let Kind::Sign(sign) = token.kind else { return Ok(left) };
             let Some((binds, op)) = binary(sign).filter(|(binds, _)| *binds >= least) else { return Ok(left) };
-            chain += 1;
-            if chain > CHAIN_MAX {
-                return self.tell(Trouble::new(token.span, format!("more than {CHAIN_MAX} operators in a row")));
-            }
             self.at += 1;
             let right = self.binary(binds + 1)?;
             let span = left.span.to(right.span);
-            left = Expr::new(ExprKind::Binary(op, Box::new(left), Box::new(right)), span);
+            left = self.made(ExprKind::Binary(op, Box::new(left), Box::new(right)), span)?;
         }
     }
 
@@ -97,7 +91,7 @@ impl<'s> Parser<'s, '_> {
                 let counted = self.nested(Self::unary)?;
                 remember(&mut self.assigned, &counted);
                 let span = start.to(counted.span);
-                return Ok(Expr::new(ExprKind::Count(sign == "++", true, Box::new(counted)), span));
+                return self.made(ExprKind::Count(sign == "++", true, Box::new(counted)), span);
             }
             "(" if self.is_type_at(1) => {
                 self.at += 1;
@@ -105,7 +99,7 @@ impl<'s> Parser<'s, '_> {
                 self.expect(")")?;
                 let value = self.nested(Self::unary)?;
                 let span = start.to(value.span);
-                return Ok(Expr::new(ExprKind::Cast(kind, Box::new(value)), span));
+                return self.made(ExprKind::Cast(kind, Box::new(value)), span);
             }
             _ => return self.postfix(),
         };
@@ -115,7 +109,7 @@ impl<'s> Parser<'s, '_> {
             remember(&mut self.addressed, &operand);
         }
         let span = start.to(operand.span);
-        Ok(Expr::new(ExprKind::Unary(op, Box::new(operand)), span))
+        self.made(ExprKind::Unary(op, Box::new(operand)), span)
     }
 
     fn sizeof(&mut self) -> Read<Expr<'s>> {
@@ -127,18 +121,13 @@ impl<'s> Parser<'s, '_> {
             ExprKind::Sizeof(Box::new(self.expression()?))
         };
         self.expect(")")?;
-        Ok(Expr::new(kind, start.to(self.last())))
+        self.made(kind, start.to(self.last()))
     }
 
     fn postfix(&mut self) -> Read<Expr<'s>> {
         let mut value = self.primary()?;
-        let mut chain = 0;
         loop {
             let start = value.span;
-            chain += 1;
-            if chain > CHAIN_MAX {
-                return self.tell(Trouble::new(start, format!("more than {CHAIN_MAX} operators in a row")));
-            }
             let Kind::Sign(sign) = self.peek().kind else { return Ok(value) };
             let kind = match sign {
                 "[" => {
@@ -163,7 +152,7 @@ impl<'s> Parser<'s, '_> {
                 }
                 _ => return Ok(value),
             };
-            value = Expr::new(kind, start.to(self.last()));
+            value = self.made(kind, start.to(self.last()))?;
         }
     }
 
@@ -205,12 +194,12 @@ impl<'s> Parser<'s, '_> {
                 if let ("reference", [of]) = (text, &arguments[..]) {
                     remember(&mut self.addressed, of);
                 }
-                return Ok(Expr::new(ExprKind::Call(text, span, arguments), span.to(self.last())));
+                return self.made(ExprKind::Call(text, span, arguments), span.to(self.last()));
             }
             Kind::Word => ExprKind::Word(text),
             _ => return Err(self.unexpected("a value")),
         };
         self.at += 1;
-        Ok(Expr::new(kind, span))
+        self.made(kind, span)
     }
 }
