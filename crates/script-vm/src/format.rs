@@ -116,7 +116,7 @@ impl Spec {
         if self.prefix && matches!(self.what, b'x' | b'X') {
             sign = b"0x";
         }
-        let blank = usize::from(self.width).saturating_sub(text.len() + sign.len());
+        let blank = usize::from(self.width).saturating_sub(text.len().saturating_add(sign.len()));
         let zeros = self.zeros && !self.left && text.is_finite;
         if !self.left && !zeros {
             pad(blank, b' ', out);
@@ -139,7 +139,7 @@ pub(crate) fn pad(mut count: usize, byte: u8, out: &mut dyn FnMut(&[u8])) {
     let some = [byte; 16];
     while let Some(part) = some.get(..count.min(some.len())).filter(|part| !part.is_empty()) {
         out(part);
-        count -= part.len();
+        count = count.saturating_sub(part.len());
     }
 }
 
@@ -156,7 +156,7 @@ impl Text {
     }
 
     const fn len(&self) -> usize {
-        PRINTED_NUMBER_BYTES_MAX - self.start
+        PRINTED_NUMBER_BYTES_MAX.saturating_sub(self.start)
     }
 
     fn reversed(&self) -> &[u8] {
@@ -164,9 +164,10 @@ impl Text {
     }
 
     fn push(&mut self, byte: u8) {
-        if let Some(place) = self.start.checked_sub(1).and_then(|at| self.bytes.get_mut(at)) {
+        let Some(start) = self.start.checked_sub(1) else { return };
+        if let Some(place) = self.bytes.get_mut(start) {
             *place = byte;
-            self.start -= 1;
+            self.start = start;
         }
     }
 

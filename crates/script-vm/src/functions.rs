@@ -62,13 +62,13 @@ impl<M: Machine> World<'_, '_, '_, M> {
 
     /// Copies upwards, 8 bytes at once where it can.
     fn copy(&mut self, space: Space, to: u64, from: u64, bytes: u64) -> Result<u64, FaultKind> {
-        self.pay(bytes / 8 + bytes % 8)?;
-        let mut done = 0;
+        self.pay((bytes / 8).saturating_add(bytes % 8))?;
+        let mut done: u64 = 0;
         while done < bytes {
             let size = if bytes - done >= 8 { Size::Eight } else { Size::One };
             let value = self.load(space, from.wrapping_add(done), size)?;
             self.store(space, to.wrapping_add(done), size, value)?;
-            done += size.bytes() as u64;
+            done = done.wrapping_add(size.bytes() as u64);
         }
         Ok(0)
     }

@@ -93,7 +93,7 @@ pub fn verify(words: &[u64], limits: &Limits) -> Result<Layout, Rejected> {
 
 fn check_code(program: &Program<'_>, areas: &Areas, function: &Function) -> Result<(), Rejected> {
     let code = program.code().get(size(function.start)..size(function.end)).unwrap_or(&[]);
-    for (at, word) in (function.start..).zip(code) {
+    for (at, word) in (function.start..function.end).zip(code) {
         if !is_well_formed(program, areas, function, *word) {
             return Err(Rejected::Instruction { at });
         }
@@ -101,7 +101,7 @@ fn check_code(program: &Program<'_>, areas: &Areas, function: &Function) -> Resu
     // P3: the last instruction leads elsewhere.
     match code.last().map(|word| word.to_le_bytes()[0]) {
         Some(op::END | op::RETURN | op::JUMP) => Ok(()),
-        _ => Err(Rejected::Instruction { at: function.end - 1 }),
+        _ => Err(Rejected::Instruction { at: function.end.saturating_sub(1) }),
     }
 }
 
