@@ -9,9 +9,9 @@
 //! - K2: every value of an integer type is extended to 64 bits as its type says; every conversion restores that.
 
 mod assign;
-mod call;
+pub(crate) mod call;
 mod convert;
-mod expr;
+pub(crate) mod expr;
 mod format;
 mod stmt;
 
@@ -22,6 +22,7 @@ use crate::limits::{FRAME_BYTES_MAX, TYPE_BYTES_MAX, VARIABLES_MAX};
 use crate::source::Span;
 use crate::types::{Layout, Type};
 use crate::{Global, Options, Resolver};
+use script_vm::limits::FUNCTIONS_MAX;
 use std::rc::Rc;
 
 /// An error that has been told.
@@ -135,7 +136,7 @@ impl<'s, 'c> Checker<'s, 'c> {
         if types_first {
             self.top_level_types(&script.body);
         }
-        for function in &script.functions {
+        for function in script.functions.iter().take(FUNCTIONS_MAX) {
             self.signature(function);
         }
         self.assigned = &script.assigned;
@@ -148,7 +149,7 @@ impl<'s, 'c> Checker<'s, 'c> {
         self.function.body = body;
         let main = self.finish();
         self.out.functions.push(main);
-        for (number, function) in script.functions.iter().enumerate() {
+        for (number, function) in script.functions.iter().take(FUNCTIONS_MAX).enumerate() {
             self.assigned = &function.assigned;
             self.user_function(number, function);
         }

@@ -33,8 +33,12 @@ impl fmt::Display for Diagnostic {
         writeln!(f, "err, {}", self.message)?;
         writeln!(f, "  --> {file}:{}:{}", self.line, self.column)?;
         let number = self.line.to_string();
-        let before: String = self.text.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        writeln!(f, "{number} | {}", self.text)?;
+        // Of a long line, what stands around the place.
+        let skipped = self.column.saturating_sub(CARETS_MAX);
+        let shown: String = self.text.chars().skip(skipped).take(2 * CARETS_MAX).collect();
+        let blank = |c: char| if c == '\t' { '\t' } else { ' ' };
+        let before: String = shown.chars().take(self.column - 1 - skipped).map(blank).collect();
+        writeln!(f, "{number} | {shown}")?;
         write!(f, "{:1$} | {before}{2}", "", number.len(), "^".repeat(self.marked.clamp(1, CARETS_MAX)))?;
         match &self.help {
             Some(help) => write!(f, "\n     try: {help}"),

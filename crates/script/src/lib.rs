@@ -152,6 +152,21 @@ pub fn compile_with_tree(
     build(text, resolver, options, What::ScriptAndTree)
 }
 
+/// The names of all functions of the language, for completion.
+pub fn functions() -> impl Iterator<Item = &'static str> {
+    check::call::documented()
+}
+
+/// The names of all registers, without `@`.
+pub fn registers() -> impl Iterator<Item = &'static str> {
+    registers::names()
+}
+
+/// The names of all pseudo-registers, with `$`.
+pub fn pseudo_registers() -> impl Iterator<Item = &'static str> {
+    check::expr::pseudo_registers()
+}
+
 /// What is compiled, and what is given.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {

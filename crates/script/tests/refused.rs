@@ -49,6 +49,11 @@ fn an_error_shows_its_line_with_carets_and_what_to_try() {
     let errors = compile("x = 1;\n\ty = @rxa + 1;", &Files, &Options::default()).unwrap_err();
     let shown = "err, there is no register rxa\n  --> script:2:6\n2 | \ty = @rxa + 1;\n  | \t    ^^^^\n     try: @rax";
     assert_eq!(errors[0].to_string(), shown);
+    let long = format!("{}y = @rxa;", "x = 1; ".repeat(100));
+    let shown = compile(&long, &Files, &Options::default()).unwrap_err()[0].to_string();
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(lines[2].find("@rxa"), lines[3].find("^^^^"), "{shown}");
+    assert!(lines[2].len() < 140, "{shown}");
 }
 
 /// Would catch a second error that is an echo of the first, or the third that is lost behind it.

@@ -44,7 +44,8 @@ const OTHERS: [&str; 7] = ["printf", "print", "formats", "test_statement", "neg"
 /// Records of branches: not on every processor, so not here.
 const LBR: [&str; 6] = ["lbr_save", "lbr_print", "lbr_dump", "lbr_check", "lbr_restore", "lbr_restore_by_filter"];
 
-fn documented() -> impl Iterator<Item = &'static str> {
+/// The names of all functions of the language.
+pub(crate) fn documented() -> impl Iterator<Item = &'static str> {
     let reads = READS.iter().chain(&MORE_READS).map(|read| read.0);
     let writes = WRITES.iter().map(|write| write.0);
     reads.chain(writes).chain(OTHERS).chain(LBR).chain(system::ALL.iter().map(|system| system.name))

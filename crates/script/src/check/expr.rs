@@ -31,6 +31,11 @@ const PSEUDO: [(&str, Option<Pseudo>); 16] = [
     ("$time", None),
 ];
 
+/// The names of all pseudo-registers.
+pub(crate) fn pseudo_registers() -> impl Iterator<Item = &'static str> {
+    PSEUDO.iter().map(|(name, _)| *name)
+}
+
 impl<'s> Checker<'s, '_> {
     /// A value of any type; one without is `void`.
     pub(super) fn value(&mut self, expr: &Expr<'s>) -> Checked<Value> {
@@ -179,7 +184,7 @@ impl<'s> Checker<'s, '_> {
                 Ok(Value { expr: hir::Expr::Const(NAMES + 16 * number), kind: Type::Pointer(Rc::new(character)) })
             }
             None => {
-                let near = nearest(name, PSEUDO.iter().map(|(known, _)| *known)).map(str::to_owned);
+                let near = nearest(name, pseudo_registers()).map(str::to_owned);
                 self.tell(Trouble::new(span, format!("there is no pseudo-register {name}")).maybe(near))
             }
         }

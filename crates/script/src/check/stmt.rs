@@ -3,6 +3,7 @@
 use super::{Checked, Checker, Home, Signature, Value, Variable, assign::Place};
 use crate::ast::{Block, Declarator, Expr, ExprKind, Function, Initial, Stmt, StmtKind};
 use crate::hir;
+use crate::limits::ERRORS_MAX;
 use crate::source::Span;
 use crate::types::Type;
 use script_vm::limits::{ARGUMENTS_MAX, FUNCTIONS_MAX};
@@ -118,7 +119,10 @@ impl<'s> Checker<'s, '_> {
 
     /// Checks a statement; what is wrong has been told.
     pub(super) fn statement(&mut self, stmt: &Stmt<'s>, into: &mut Vec<hir::Stmt>) {
-        let _told = self.try_statement(stmt, into);
+        // Errors are searched for what was meant, and nobody reads hundreds.
+        if self.troubles.len() < 4 * ERRORS_MAX {
+            let _told = self.try_statement(stmt, into);
+        }
     }
 
     fn try_statement(&mut self, stmt: &Stmt<'s>, into: &mut Vec<hir::Stmt>) -> Checked<()> {
