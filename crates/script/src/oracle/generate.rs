@@ -24,6 +24,44 @@ const VARIABLES: [(&str, &str); 8] = [
     ("q", "unsigned long"),
 ];
 
+/// Values that need memory, of the script's own and of the guest's.
+const LIBRARY: &[&str] = &[
+    "strlen(\"abc\")",
+    "strcmp(b, \"hello\")",
+    "memcmp(@rsi, t, 4)",
+    "interlocked_increment(&.x)",
+    "interlocked_exchange_add(&w, 3)",
+    "*a",
+    "a[1]",
+    "b[u & 3]",
+    "*b++",
+    "(a - t)",
+    "w",
+    "sizeof(p)",
+    "wcslen(L\"ab\")",
+    "check_address(a)",
+    "(a < t + 4)",
+    "disassemble_len(@rsi)",
+];
+
+/// Statements that write memory.
+const WRITES: &[&str] = &[
+    "*a = u",
+    "a++",
+    "a = t + (v & 3)",
+    "a[1] -= v",
+    "memcpy(t, @rsi, 8)",
+    "memcpy(@rsi, &w, 3)",
+    "eq(&w, v)",
+    "eb(&.x + 1, v)",
+    "w = *b",
+    "p = p",
+    "@ah = w",
+    "printf(\"%s %.3s %c|\", $pname, b, u)",
+    "(&p)->i++",
+    "spinlock_unlock(&.y)",
+];
+
 /// A script that compiles, whatever the bytes are.
 #[must_use]
 pub fn generate(bytes: &[u8]) -> String {
@@ -37,7 +75,9 @@ pub fn generate(bytes: &[u8]) -> String {
     generator.in_function = false;
     generator.text.push_str("u = 5;\nv = 7;\n");
     generator.declare(&["u"]);
-    generator.text.push_str("struct pair p;\nint t[4] = { 1, 2, 3 };\ndouble d = 1.5;\nfloat g = 0.1;\n");
+    generator.text.push_str(
+        "struct pair p;\nint t[4] = { 1, 2, 3 };\ndouble d = 1.5;\nfloat g = 0.1;\nlong w = 3;\nint *a = t;\nchar *b = @rdi;\n",
+    );
     generator.block(6);
     generator.text.push_str("printf(\"%llx %d %lld %f %f\\n\", u, i, l, d, g);\n");
     let value = generator.value();
@@ -148,6 +188,10 @@ impl Generator<'_> {
                 }
                 self.loops -= 1;
             }
+            13 if self.byte() & 1 == 0 && !self.in_function => {
+                let written = self.one_of(WRITES);
+                let _ = writeln!(self.text, "{written};");
+            }
             13 => {
                 let value = self.value();
                 let _ = writeln!(self.text, "eq(@rsi + 8 * ({value} & f), {value});");
@@ -227,6 +271,7 @@ impl Generator<'_> {
                 format!("{read}(@rsi + ({value} & ff))")
             }
             22 if !self.in_function => format!("(long){}", self.float()),
+            23 if !self.in_function => self.one_of(LIBRARY).to_owned(),
             _ => self.place(),
         };
         self.depth -= 1;
