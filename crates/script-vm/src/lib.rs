@@ -40,4 +40,4 @@ pub use machine::{BadAddress, Control, Interlocked, Label, Machine, Pseudo, Refu
 pub use program::{Areas, Layout, Program};
 pub use run::{Scratch, run};
 pub use verify::{Limits, Rejected, verify};
-pub use world::{DATA, GLOBALS, NAMES, TEXT};
+pub use world::{BUFFER, DATA, GLOBALS, NAMES, TEXT};

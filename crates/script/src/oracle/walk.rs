@@ -6,10 +6,9 @@
 use super::Model;
 use crate::hir::{Compare, Expr, Order, Piece, Script, Stmt, StmtKind};
 use script_vm::{
-    Control, DATA, FaultKind, GLOBALS, Interlocked, Label, Machine, NAMES, Pseudo, Size, Space, Special, TEXT, op, system,
+    BUFFER, Control, DATA, FaultKind, GLOBALS, Interlocked, Label, Machine, NAMES, Pseudo, Size, Space, Special, TEXT, op,
+    system,
 };
-
-const BUFFER: u64 = 0x5c04 << 48;
 
 /// Why a walk ends.
 enum End {
