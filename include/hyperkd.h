@@ -21,7 +21,7 @@
 #endif
 
 /* Revision of everything below; module, image and programs refuse each other when it differs. */
-#define HYPERKD_PROTOCOL 0x2ull
+#define HYPERKD_PROTOCOL 0x3ull
 
 /* What one count of `prealloc TYPE` buys. */
 typedef enum _DEBUGGER_PREALLOC_COMMAND_TYPE {
@@ -259,8 +259,13 @@ struct hyperkd_boot {
 	uint32_t flags;
 	uint64_t boot_id;
 	uint64_t tsc_khz;
+	uint64_t current_task;
+	uint32_t task_tid;
+	uint32_t task_pid;
+	uint32_t task_name;
+	uint32_t zero;
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 72);
+HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 96);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, protocol) == 0);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, cores) == 4);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, root_cr3) == 8);
@@ -272,6 +277,11 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_boot, blocks) == 48);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, flags) == 52);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, boot_id) == 56);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, tsc_khz) == 64);
+HYPERKD_ASSERT(offsetof(struct hyperkd_boot, current_task) == 72);
+HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_tid) == 80);
+HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_pid) == 84);
+HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_name) == 88);
+HYPERKD_ASSERT(offsetof(struct hyperkd_boot, zero) == 92);
 
 /* Root asks the worker; the worker reads it without an exit. */
 struct hyperkd_doorbell {

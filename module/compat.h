@@ -5,6 +5,7 @@
 
 #include <linux/mem_encrypt.h>
 #include <asm/cpufeature.h>
+#include <asm/current.h>
 #include "hyperkd.h"
 
 static inline u64 hyperkd_compat_lacks(void)
@@ -14,6 +15,12 @@ static inline u64 hyperkd_compat_lacks(void)
 	if (sme_get_me_mask())
 		lacks |= HYPERKD_LACK_SME;
 	return lacks;
+}
+
+/* Where a core keeps the task that it runs, behind its base of GS. */
+static inline u64 hyperkd_compat_current(void)
+{
+	return (unsigned long)&current_task;
 }
 
 #endif

@@ -8,6 +8,7 @@
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/random.h>
+#include <linux/sched.h>
 #include <linux/vmalloc.h>
 #include <asm/tsc.h>
 #include "internal.h"
@@ -207,6 +208,10 @@ static void fill_boot(struct hyperkd_boot *boot, u64 *root, bool link)
 	boot->flags = link ? HYPERKD_BOOT_LINK : 0;
 	boot->boot_id = get_random_u64();
 	boot->tsc_khz = tsc_khz;
+	boot->current_task = hyperkd_compat_current();
+	boot->task_tid = offsetof(struct task_struct, pid);
+	boot->task_pid = offsetof(struct task_struct, tgid);
+	boot->task_name = offsetof(struct task_struct, comm);
 	boot->blocks = hyperkd.count;
 	/* Last: what was taken for this very table counts as used. */
 	table = take(DIV_ROUND_UP(hyperkd.count * sizeof(*hyperkd.blocks), PAGE_SIZE));

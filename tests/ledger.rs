@@ -180,7 +180,7 @@ mod tests {
             assert_eq!((monitor, monitor.kept, monitor.refilled), (expected, 0x10, 0x14));
             assert_eq!((monitor.low, monitor.target, monitor.high), (0x14, 0x14, 0x28));
             assert_eq!(refused["regular-event"], 1);
-            assert_eq!(ledger.held[0], "owner 3: 0x1 regular-event");
+            assert_eq!(ledger.held[0], "event 3: 0x1 regular-event");
             assert_eq!(ledger.held[1], "tests: 0x3 monitor, 0x2 breakpoint");
             assert_eq!(ledger.types.len(), 9);
             assert_eq!(ledger.with("monitor", 1).types["monitor"].free, 0x22);

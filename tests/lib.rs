@@ -7,6 +7,7 @@ mod failure;
 pub mod guest;
 pub mod ledger;
 pub mod noisy_line;
+pub mod scripting;
 pub mod wire;
 
 pub use failure::Failure;

@@ -5,7 +5,9 @@
 
 use abi::code;
 use abi::ioctl::Load;
-use abi::request::{Cores, Exits, Halted, Hello, Ledger, MESSAGE_BYTES_MAX, Owners, PreallocAnswer, Registers, op};
+use abi::request::{
+    Cores, Evaluated, EventAnswer, Events, Exits, Halted, Hello, Ledger, MESSAGE_BYTES_MAX, Messages, Number, Owners, PreallocAnswer, Registers, op,
+};
 use debugger::error::Reach;
 use debugger::news::Inbox;
 use debugger::session::{Console, Look, Session, Verdict};
@@ -18,7 +20,13 @@ use std::time::Duration;
 use zerocopy::FromBytes;
 
 /// What asks root for something, in every form that reads another answer.
-const LINES: [&str; 19] = [
+const LINES: [&str; 25] = [
+    "!cpuid 1",
+    "!tsc buffer 10 script { eq($buffer, 1); }",
+    "events",
+    "events d 1",
+    "print poi(@rsp)",
+    "events c all",
     "prealloc",
     "prealloc monitor 10",
     "prealloc release monitor",
@@ -64,6 +72,11 @@ fn body_bytes(op: u32) -> usize {
         op::CORES => size_of::<Cores>(),
         op::REGISTERS => size_of::<Registers>(),
         op::EXITS => size_of::<Exits>(),
+        op::EVENT_ADD => size_of::<EventAnswer>(),
+        op::EVENTS => size_of::<Events>(),
+        op::EVENT_CHANGE => size_of::<Number>(),
+        op::MESSAGES => size_of::<Messages>() + 64,
+        op::EVALUATE => size_of::<Evaluated>(),
         _ => 0,
     }
 }

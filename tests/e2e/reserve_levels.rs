@@ -5,7 +5,7 @@ use abi::request;
 use abi::request::{
     Cores, Halted, Ledger, LedgerRow, Number, PreallocAnswer, PreallocAsk, Registers, ReserveTest, op, reason, test,
 };
-use lab::{Machine, Mode};
+use lab::{Fault, Machine, Mode};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -196,9 +196,8 @@ fn ten_thousand_rounds_under_load_and_halts_balance_at_the_end() -> Result {
     let soak = machine.spawn(&format!("pools soak {ROUNDS}"))?;
     let (mut halts, begun) = (0, Instant::now());
     let ended = loop {
-        wire.pause()?;
-        ledger(&mut wire)?;
-        wire.go()?;
+        let halt = wire.pause().and_then(|_| ledger(&mut wire)).and_then(|_| wire.go());
+        halt.map_err(|error| machine.fault(Fault::Socket { what: format!("after {halts} halts: {error:?}") }))?;
         halts += 1;
         if let Some(ended) = machine.job_ended(soak)? {
             break ended;

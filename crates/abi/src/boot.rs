@@ -134,8 +134,18 @@ pub struct Boot {
     pub boot_id: u64,
     /// Kilohertz of the time stamp counter, as Linux measured it.
     pub tsc_khz: u64,
+    /// Where, behind the kernel's base of GS, a core has the address of the task that it runs.
+    pub current_task: u64,
+    /// Bytes into a task of its thread id (Linux: `pid`),
+    pub task_tid: u32,
+    /// of its process id (Linux: `tgid`),
+    pub task_pid: u32,
+    /// and of its name.
+    pub task_name: u32,
+    /// Zero.
+    pub zero: u32,
 }
-const _: () = assert!(size_of::<Boot>() == 72 && offset_of!(Boot, blocks) == 48);
+const _: () = assert!(size_of::<Boot>() == 96 && offset_of!(Boot, blocks) == 48);
 
 /// [`Boot::flags`]: root owns COM2 and speaks the link on it.
 pub const BOOT_LINK: u32 = 1;

@@ -21,6 +21,16 @@ pub const NOT_HALTED: u32 = 0xc000_0050;
 pub const NO_BREAKPOINT: u32 = 0xc000_0018;
 /// No page is left for a hook.
 pub const NO_HOOK_PAGE: u32 = 0xc000_0023;
+/// There is no event with this id.
+pub const NO_SUCH_EVENT: u32 = 0xc000_0000;
+/// An event of this kind does not exist here, or not with these options.
+pub const EVENT_INVALID: u32 = 0xc000_0003;
+/// The program is larger than a big event holds (HyperDbg: the action).
+pub const PROGRAM_TOO_LARGE: u32 = 0xc000_0047;
+/// The safe buffer is larger than a big one.
+pub const BUFFER_TOO_LARGE: u32 = 0xc000_004b;
+/// A short-circuiting event must fire before the instruction.
+pub const SHORT_CIRCUIT_POST: u32 = 0xc000_003a;
 /// No regular event is left.
 pub const NO_REGULAR_EVENT: u32 = 0xc000_0042;
 /// No big event is left.
@@ -58,6 +68,10 @@ pub const BANK_SHORT: u32 = 0xc000_1012;
 pub const KERNEL_OUT_OF_MEMORY: u32 = 0xc000_1013;
 /// Nothing is left of a kind that the documentation has no number for (thread-interception).
 pub const USED_UP: u32 = 0xc000_1014;
+/// Root does not accept the program: [`crate::request::EventAnswer::rejected`] says why.
+pub const PROGRAM_REJECTED: u32 = 0xc000_1040;
+/// As many events as there can be.
+pub const EVENTS_FULL: u32 = 0xc000_1041;
 /// A test asked for this refusal.
 pub const INJECTED: u32 = 0xc000_1015;
 /// Root has left, and its ledger does not balance or a unit still has an owner: a fault of root's own.

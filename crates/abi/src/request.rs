@@ -54,6 +54,19 @@ pub mod op {
     pub const OWNERS: u32 = 14;
     /// A test of the reserve, see [`super::test`]. \[[`super::ReserveTest`], [`super::PreallocAnswer`] with every code\]
     pub const TEST_RESERVE: u32 = 15;
+    /// Puts words of a program where [`EVENT_ADD`] and [`EVALUATE`] find it. \[[`super::Stage`] and its words, nothing\]
+    pub const STAGE: u32 = 16;
+    /// Registers an event, with the program that is staged. \[[`super::EventAsk`], [`super::EventAnswer`] with every code\]
+    pub const EVENT_ADD: u32 = 17;
+    /// Events from an id on. \[[`super::Number`], [`super::Events`]\]
+    pub const EVENTS: u32 = 18;
+    /// Enables, disables or clears. \[[`super::EventChange`], [`super::Number`] (how many)\]
+    pub const EVENT_CHANGE: u32 = 19;
+    /// What events said and nobody has fetched. \[nothing, [`super::Messages`] and its records\]
+    pub const MESSAGES: u32 = 20;
+    /// Runs the staged program once: on the selected core if halted, else on the one that is asked.
+    /// \[[`super::Number`] (its words), [`super::Evaluated`]\]
+    pub const EVALUATE: u32 = 21;
 }
 
 /// What root tells unasked, on the link. The head's code is one of these.
@@ -298,8 +311,194 @@ pub struct Halted {
     pub fetched: u64,
     /// After [`op::FETCH`]: what would have halted the machine meanwhile and did not; else 0.
     pub missed: u64,
+    /// With [`reason::EVENT`]: its id; else 0.
+    pub event: u32,
+    /// With [`reason::EVENT`]: [`event::PRE`] or [`event::POST`]; else 0.
+    pub stage: u32,
 }
-const _: () = assert!(size_of::<Halted>() == 72);
+const _: () = assert!(size_of::<Halted>() == 80);
+
+/// Words of a program on their way to root; `count` words follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Stage {
+    /// Where the first one goes; 0 begins anew.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+/// Words that one message can stage. Small, so that the message arrives well within the time after which it is sent again,
+/// also on a slow line: 0.05 s at 115 200 baud.
+pub const STAGE_WORDS_MAX: usize = 64;
+/// Words of a program at most: what a big event holds.
+pub const PROGRAM_WORDS_MAX: usize = 10_240;
+const _: () = assert!(size_of::<Stage>() + 8 * STAGE_WORDS_MAX + size_of::<Head>() <= MESSAGE_BYTES_MAX);
+
+/// What an event waits for, and its other numbers.
+pub mod event {
+    /// CPUID; option: the leaf.
+    pub const CPUID: u32 = 1;
+    /// RDMSR; option: the register.
+    pub const MSR_READ: u32 = 2;
+    /// WRMSR; option: the register.
+    pub const MSR_WRITE: u32 = 3;
+    /// RDTSC and RDTSCP; no option.
+    pub const TSC: u32 = 4;
+    /// A hypercall that is none of root's ; no option.
+    pub const HYPERCALL: u32 = 5;
+
+    /// [`super::EventAsk::stage`]: before the instruction is emulated.
+    pub const PRE: u32 = 1;
+    /// After it.
+    pub const POST: u32 = 2;
+
+    /// [`super::EventAsk::flags`]: halts the machine when it fires.
+    pub const BREAK: u32 = 1;
+    /// The instruction has no effect; scripts can change that.
+    pub const SHORT_CIRCUIT: u32 = 2;
+    /// [`super::EventAsk::option`] is a filter.
+    pub const OPTION: u32 = 4;
+
+    /// [`super::EventAsk::core`] and [`super::EventAsk::pid`]: all.
+    pub const ALL: u32 = u32::MAX;
+
+    /// [`super::EventChange::what`]: it fires.
+    pub const ENABLE: u32 = 1;
+    /// It does not fire and stays.
+    pub const DISABLE: u32 = 2;
+    /// It goes, and its units are free.
+    pub const CLEAR: u32 = 3;
+}
+
+/// An event to register. Its program was staged before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct EventAsk {
+    /// One of [`event`].
+    pub kind: u32,
+    /// [`event::PRE`], [`event::POST`] or both.
+    pub stage: u32,
+    /// [`event::BREAK`], [`event::SHORT_CIRCUIT`], [`event::OPTION`].
+    pub flags: u32,
+    /// The only core on which it fires, or [`event::ALL`].
+    pub core: u32,
+    /// The only process (thread group) for which it fires, or [`event::ALL`].
+    pub pid: u32,
+    /// Words that were staged; 0: no program.
+    pub program_words: u32,
+    /// Bytes of a safe buffer of its own; 0: none.
+    pub buffer_bytes: u64,
+    /// The kind's own filter, if the flag says so.
+    pub option: u64,
+}
+const _: () = assert!(size_of::<EventAsk>() == 40);
+
+/// What became of it. Numbers are filled for every code that they concern.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct EventAnswer {
+    /// Its id, from 0 on.
+    pub id: u32,
+    /// The kind of unit that it got or lacked ([`crate::kind::Kind`]).
+    pub unit: u32,
+    /// Units of that asked.
+    pub asked: u64,
+    /// ... free,
+    pub free: u64,
+    /// ... and reserved.
+    pub reserved: u64,
+    /// Bytes that were asked for (the program, or the buffer),
+    pub bytes: u64,
+    /// and that there could be at most.
+    pub bytes_most: u64,
+    /// If the program was not accepted: what is wrong with it and where (the verifier's numbers).
+    pub rejected: u64,
+}
+const _: () = assert!(size_of::<EventAnswer>() == 56);
+
+/// One event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct EventRow {
+    /// Its id.
+    pub id: u32,
+    /// One of [`event`].
+    pub kind: u32,
+    /// 1 if it fires.
+    pub enabled: u32,
+    /// The kind of unit that it holds.
+    pub unit: u32,
+    /// How often it fired: past its filters.
+    pub hits: u64,
+    /// Runs of its program that ended by a fault.
+    pub faults: u64,
+    /// The last of those: what, and at which instruction (`kind | at << 32`).
+    pub last_fault: u64,
+    /// What it said and was lost, messages.
+    pub lost: u64,
+}
+const _: () = assert!(size_of::<EventRow>() == 48);
+
+/// Events at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Events {
+    /// How many of `rows` are valid.
+    pub count: u32,
+    /// 1 if there are more with larger ids.
+    pub more: u32,
+    /// By id.
+    pub rows: [EventRow; EVENT_ROWS_MAX],
+}
+/// Events that one answer can show.
+pub const EVENT_ROWS_MAX: usize = 64;
+const _: () = assert!(size_of::<Events>() + size_of::<Head>() <= MESSAGE_BYTES_MAX);
+
+/// What shall be done with an event, or with all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct EventChange {
+    /// One of [`event`].
+    pub what: u32,
+    /// Its id, or [`event::ALL`].
+    pub id: u32,
+}
+
+/// What events said: records follow, each a [`Message`], its text, and zeros up to a multiple of 8.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Messages {
+    /// Messages lost since the last answer because nobody fetched them in time.
+    pub lost: u64,
+    /// Records that follow.
+    pub count: u32,
+    /// 1 if there are more already.
+    pub more: u32,
+}
+
+/// One message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Message {
+    /// The event's id, or [`event::ALL`] for an evaluation.
+    pub event: u32,
+    /// The core.
+    pub core: u16,
+    /// Bytes of text.
+    pub bytes: u16,
+}
+
+/// What an evaluation came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Evaluated {
+    /// Its value, if there was no fault.
+    pub value: u64,
+    /// 0, or the fault: kind (from 1 on) and instruction (`kind | at << 32`).
+    pub fault: u64,
+    /// With a bad address: it.
+    pub address: u64,
+}
 
 /// Why the machine halted.
 pub mod reason {
@@ -313,6 +512,8 @@ pub mod reason {
     pub const CORE_SELECTED: u32 = 4;
     /// The kernel asked, by [`crate::boot::hypercall::BREAK`].
     pub const HYPERCALL: u32 = 5;
+    /// An event asked; [`super::Halted::event`] says which.
+    pub const EVENT: u32 = 6;
 }
 
 /// Cores at a glance.

@@ -1,5 +1,6 @@
 //! Commands without a terminal: each line in turn until the first that fails.
 
+use debugger::line::Rows;
 use debugger::session::{Session, Verdict};
 use debugger::target::Cancel;
 use std::io::{self, BufRead};
@@ -40,16 +41,29 @@ pub fn run(session: &mut Session, cancel: &Cancel, pause: bool, commands: &[Stri
 fn lines(session: &mut Session, cancel: &Cancel) -> Verdict {
     let (read, lines) = sync_channel(0);
     thread::spawn(move || io::stdin().lock().lines().try_for_each(|line| read.send(line)));
-    for number in 1.. {
+    // What braces hold together may come in several.
+    let (mut number, mut rows) = (0, Rows::default());
+    loop {
+        number += 1;
         let line = loop {
             match lines.recv_timeout(TICK) {
                 Err(RecvTimeoutError::Timeout) if !cancel.is_ended() => {}
                 line => break line,
             }
         };
-        let Ok(line) = line else { break };
-        let verdict = match &line {
-            Ok(line) => session.run(line),
+        let whole = match line {
+            Ok(Ok(row)) => match rows.push(&row) {
+                Some(line) => Ok(line),
+                None => continue,
+            },
+            Ok(Err(why)) => Err(why),
+            Err(_) => match rows.end() {
+                Some(line) => Ok(line),
+                None => break,
+            },
+        };
+        let verdict = match whole {
+            Ok(line) => session.run(&line),
             Err(why) => {
                 eprintln!("hyperdbg: standard input cannot be read: {why}");
                 Verdict::Failed

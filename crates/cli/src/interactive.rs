@@ -10,7 +10,7 @@ mod history;
 
 use crate::terminal::Terminal;
 use debugger::news::Inbox;
-use debugger::session::{Console, Look, Session, State, Verdict};
+use debugger::session::{Console, Ear, Look, Session, State, Verdict};
 use debugger::target::{Cancel, Mode};
 use helper::Helper;
 use rustyline::error::ReadlineError;
@@ -44,6 +44,7 @@ pub fn run(session: &mut Session, inbox: &Arc<Inbox>, cancel: &Cancel, look: Loo
     // With one of these rustyline waits for signals as well as for keys, which is how the watcher reaches it.
     let _printer = editor.create_external_printer();
     watch(Arc::clone(inbox), Arc::clone(&redraw));
+    listen(Arc::clone(inbox), session.ear());
     if !look.json {
         Terminal.print(&format!("hyperdbg {}: {}", env!("CARGO_PKG_VERSION"), session.banner()));
         Terminal.print("`.help` lists the commands, CTRL+D ends");
@@ -76,8 +77,10 @@ pub fn run(session: &mut Session, inbox: &Arc<Inbox>, cancel: &Cancel, look: Loo
             Err(ReadlineError::Interrupted) if redraw.load(Ordering::Relaxed) => {
                 before = newer.unwrap_or(left);
                 erase(&prompt, &before);
-                session.attend();
-                part(look);
+                // What events say stands above the prompt, line by line.
+                if session.attend() {
+                    part(look);
+                }
             }
             Err(ReadlineError::Interrupted) if session.mode() == Mode::Debugger && session.state() == State::Running => {
                 session.run_untyped("pause");
@@ -112,10 +115,24 @@ fn watch(inbox: Arc<Inbox>, redraw: Arc<AtomicBool>) {
     });
 }
 
+/// Fetches what events say while a prompt is open, from a thread of its own: it becomes news, and knocks.
+fn listen(inbox: Arc<Inbox>, ear: Ear) {
+    const PACE: Duration = Duration::from_millis(100);
+    thread::spawn(move || {
+        while !inbox.is_closed() {
+            thread::sleep(PACE);
+            if inbox.is_open() {
+                ear.listen();
+            }
+        }
+    });
+}
+
 /// Takes an unfinished line off the screen, if it has a row of its own; a longer one stays to be seen.
 fn erase(prompt: &str, (left, right): &(String, String)) {
     const NARROW: usize = 60;
-    if prompt.chars().count() + left.chars().count() + right.chars().count() < NARROW {
+    let rows = left.contains('\n') || right.contains('\n');
+    if !rows && prompt.chars().count() + left.chars().count() + right.chars().count() < NARROW {
         print!("\x1b[1A\x1b[2K\r");
         // The prompt that follows is written at once in any case.
         let _ = io::stdout().flush();

@@ -61,6 +61,23 @@ fn standard_input_is_a_script_and_shows_no_prompt() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "hyperdbg: stopped at line 2\n");
 }
 
+/// Would catch a script on standard input that is cut at the end of a row, or messages that nobody sees because the program
+/// ends.
+#[test]
+fn a_script_on_standard_input_may_have_several_rows() {
+    let debuggee = Debuggee::new(Root { halted: true, ..Root::default() });
+    let mut command = hyperdbg();
+    command.arg("--remote").arg(&debuggee.path).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines = b"!cpuid script {\n  x = 1;\n}\n? for (i = 0; i < 2; i++) {\n  printf(\"%d\\n\", i);\n}\n? 1 +\n";
+    child.stdin.take().unwrap().write_all(lines).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let printed = printed(&output);
+    assert!(printed[0].starts_with("event 0 registered"), "{printed:#?}");
+    assert_eq!(printed[1..3], ["0", "1"]);
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "hyperdbg: stopped at line 7\n");
+}
+
 /// Would catch text between the objects, or two objects for one command.
 #[test]
 fn json_is_one_object_a_line() {

@@ -104,6 +104,46 @@ fn news_come_above_the_line_and_what_was_typed_stays() {
     assert_eq!(debuggee.root().rows[0].kept, 7);
 }
 
+/// Would catch a script that ends with its first row, or braces in a string that keep a line open.
+#[test]
+fn a_script_goes_on_until_its_braces_close() {
+    let debuggee = Debuggee::new(Root { halted: true, ..Root::default() });
+    let mut terminal = over(&debuggee);
+    terminal.expect("0: kHyperDbg> ").unwrap();
+    terminal.send("!cpuid 1 script {\n").unwrap();
+    terminal.send("if (@rax == 1) { printf(\"{\"); }\n").unwrap();
+    terminal.send("}\n").unwrap();
+    terminal.expect("event 0 registered: regular-event").unwrap();
+    terminal.send("events\n").unwrap();
+    terminal.expect("!cpuid 1 script { if (@rax == 1) { printf(\"{\"); } }").unwrap();
+}
+
+/// Would catch messages that wait for the next command, that tear the line being typed, or a halt that is shown before them.
+#[test]
+fn what_events_say_comes_above_the_line_that_is_typed() {
+    let debuggee = Debuggee::new(Root::default());
+    let mut terminal = over(&debuggee);
+    terminal.expect("(running) HyperDbg> ").unwrap();
+    terminal.send("!cpuid script { x = 1; }\n").unwrap();
+    terminal.expect("event 0 registered").unwrap();
+    terminal.send("!tsc\n").unwrap();
+    terminal.expect("event 1 registered").unwrap();
+    terminal.expect("(running) HyperDbg> ").unwrap();
+    terminal.send("prealloc monitor 7").unwrap();
+    terminal.expect("monitor 7").unwrap();
+    debuggee.root().fire(0, "one\ntwo\n");
+    terminal.expect("event 0, core 0: one\r\n").unwrap();
+    terminal.expect("event 0, core 0: two\r\n").unwrap();
+    terminal.expect(Regex(r"\(running\) HyperDbg> prealloc monitor 7")).unwrap();
+    debuggee.root().fire(1, "before\n");
+    terminal.expect("event 1, core 0: before").unwrap();
+    terminal.expect("halted on core 0: event 1 (pre)").unwrap();
+    terminal.expect(Regex(r"0: kHyperDbg> prealloc monitor 7")).unwrap();
+    terminal.send("\n").unwrap();
+    terminal.expect("the requested pools are allocated and reserved").unwrap();
+    assert_eq!(debuggee.root().rows[0].kept, 7);
+}
+
 /// Would catch an unknown command that ends the sitting, or a history that is not kept, or kept for everybody to read.
 #[test]
 fn a_slip_is_explained_and_the_history_is_kept() {

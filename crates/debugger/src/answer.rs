@@ -7,9 +7,11 @@
 //! {"command":"pause","typed":false,"ok":true,"result":{"core":0,"reason":"pause",…}}
 //! {"command":"prealloc --watch","ok":true,"more":true,"result":{…}}
 //! {"notice":"goodbye","message":"the debuggee is rebooting; waiting for it"}
+//! {"message":"1c8 bash","core":1,"event":3}
 //! ```
 //! `error.code` is root's code in hex (`c0001011`) or a word for what the prompt refuses; `column` counts characters from
-//! 0; `help` and `try` are left out where there are none. `typed` is there, and false, only for what the program did by itself:
+//! 0 (with line ends, where braces go over several lines), `place` is one in a file of a script, and `more` has what else is
+//! wrong with it; they, `help` and `try` are left out where there are none. `typed` is there, and false, only for what the program did by itself:
 //! the halt of `--pause` and of CTRL+C, the line that `--script` stands for. `more` is there, and true, if further answers to
 //! the same line follow. Counts are JSON numbers, addresses and register values are
 //! strings in hex with `0x`. The schema is `schema/answer.json`; `tests/json.rs` checks every command against it.
@@ -84,19 +86,39 @@ pub(crate) fn json_more(line: &Line, notes: &[String], answer: &Answer) -> Strin
 
 /// The line of a command that was not done.
 pub(crate) fn json_error(line: &Line, by: By, notes: &[String], said: &Said) -> String {
-    let Said { code, message, span, help, try_line } = said;
+    let error = error_object(line, said);
+    let mut object = json!({ "command": line.text().trim(), "ok": false, "error": error });
+    add_rest(&mut object, by, notes);
+    object.to_string()
+}
+
+fn error_object(line: &Line, said: &Said) -> Value {
+    let Said { code, message, span, place, help, more, try_line } = said;
     let mut error = json!({ "code": code, "message": message });
     if let Some(span) = span {
         error["column"] = json!(line.column(span.start));
     }
+    if let Some(place) = place {
+        error["place"] = json!(format!("{}:{}:{}", place.file, place.line, place.column));
+    }
     if !help.is_empty() {
         error["help"] = json!(help);
+    }
+    if !more.is_empty() {
+        error["more"] = more.iter().map(|said| error_object(line, said)).collect();
     }
     if let Some(line) = try_line {
         error["try"] = json!(line);
     }
-    let mut object = json!({ "command": line.text().trim(), "ok": false, "error": error });
-    add_rest(&mut object, by, notes);
+    error
+}
+
+/// What an event said, or an evaluation.
+pub(crate) fn json_message(event: Option<u32>, core: u16, text: &str) -> String {
+    let mut object = json!({ "message": text, "core": core });
+    if let Some(event) = event {
+        object["event"] = json!(event);
+    }
     object.to_string()
 }
 

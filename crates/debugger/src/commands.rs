@@ -1,16 +1,19 @@
 //! The command table. Each file in `commands/` is one command: its `//!` lines are its manual, and `build.rs` finds it.
 
-use crate::answer::Answer;
+use crate::answer::{self, Answer, Report};
 use crate::cost::Cost;
 use crate::error::{Error, Reach, Refusal, Wanted};
 use crate::expr::{self, Arithmetic};
 use crate::line::{Line, Word};
 use crate::manual;
+use crate::program::{self, Text};
 use crate::session::Session;
 use crate::target::Mode;
+use ::script::Program;
 use abi::code;
 use abi::kind::Kind;
 use abi::request::{self, PreallocAnswer, Registers, op};
+use serde::Serialize;
 use std::ops::Range;
 
 include!(concat!(env!("OUT_DIR"), "/commands.rs"));
@@ -43,6 +46,8 @@ pub enum Takes {
     TypeOrAfter(&'static [&'static str], &'static [(&'static str, &'static [&'static str])]),
     /// What belongs to the word before it.
     After(&'static [(&'static str, &'static [&'static str])]),
+    /// From here on these words, each once, with what belongs to the word before.
+    Options(&'static [(&'static str, &'static [&'static str])]),
     /// A path.
     File,
     /// A path, if this word stands before it.
@@ -146,4 +151,44 @@ fn value(text: &str, whole: &Range<usize>, how: Arithmetic, fetch: &mut Fetch) -
         error.span = if exact { whole.start + error.span.start..whole.start + error.span.end } else { whole.clone() };
         Error::Expression { error, count: how == Arithmetic::Count, whole: whole.clone() }
     })
+}
+
+/// What a program tells that runs once in root: its value.
+pub(crate) fn evaluate_in_root(session: &mut Session, text: &Text, program: Program) -> Result<Answer, Error> {
+    let float = program.tells_float;
+    program::evaluate(session, text, program).map(|value| value_answer(value, float))
+}
+
+/// What a program does that runs once in root.
+pub(crate) fn run_in_root(session: &mut Session, text: &Text, program: Program) -> Result<Answer, Error> {
+    program::evaluate(session, text, program).map(|_| Answer::of(&Nothing {}))
+}
+
+/// A value; `float` says that it is the bits of one.
+pub(crate) fn value_answer(value: u64, float: bool) -> Answer {
+    let float = float.then(|| f64::from_bits(value).to_string());
+    Answer::of(&Value { value: answer::hex(value), float })
+}
+
+#[derive(Serialize)]
+struct Value {
+    value: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    float: Option<String>,
+}
+
+impl Report for Value {
+    fn text(&self) -> String {
+        let Self { value, float } = self;
+        float.clone().unwrap_or_else(|| value.trim_start_matches("0x").to_owned())
+    }
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+impl Report for Nothing {
+    fn text(&self) -> String {
+        String::new()
+    }
 }

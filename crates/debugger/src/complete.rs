@@ -2,6 +2,7 @@
 //! to whoever has begun to type one of them and nothing else, or `pre` would be stuck before three spellings of one.
 
 use crate::commands::{self, Takes};
+use crate::line;
 use abi::kind::Kind;
 
 /// What can be completed.
@@ -36,7 +37,11 @@ pub fn complete(before: &str) -> Completion {
         usual => usual,
     };
     let Some((name, rest)) = words.split_first() else { return command() };
-    let Some(takes) = commands::find(name).and_then(|command| command.takes.get(rest.len())) else { return none };
+    let takes = commands::find(name).and_then(|command| match command.takes.get(rest.len()) {
+        None => command.takes.last().filter(|last| matches!(last, Takes::Options(_))),
+        takes => takes,
+    });
+    let Some(takes) = takes else { return none };
     let after = |word: &str| rest.last().is_some_and(|last| last.eq_ignore_ascii_case(word));
     // Whoever types the exclamation mark gets the types that may have one.
     let types = || {
@@ -56,6 +61,15 @@ pub fn complete(before: &str) -> Completion {
         Takes::After(table) | Takes::TypeOrAfter(_, table) => match table.iter().find(|(word, _)| after(word)) {
             Some((_, choices)) => among(&mut choices.iter().copied()),
             None => none,
+        },
+        // Inside of a script nothing is known.
+        Takes::Options(_) if line::is_open(before) => none,
+        Takes::Options(table) => match table.iter().find(|(word, _)| after(word)) {
+            Some((_, choices)) => among(&mut choices.iter().copied()),
+            None => {
+                let left = table.iter().filter(|(word, _)| !rest.iter().any(|typed| typed.eq_ignore_ascii_case(word)));
+                among(&mut left.map(|(word, _)| *word))
+            }
         },
         Takes::File => Completion::File,
         Takes::FileAfter(word) if after(word) => Completion::File,
@@ -91,6 +105,11 @@ mod tests {
         assert!(words("prealloc monitor ").is_empty(), "a number comes here");
         assert_eq!(words("test fault "), ["page", "stack", "ud"]);
         assert_eq!(words("test trap o"), ["off", "on"]);
+        assert_eq!(words("!msrread c0000080 st"), ["stage"]);
+        assert_eq!(words("!cpuid 1 stage p"), ["post", "pre"]);
+        assert_eq!(words("!tsc core 1 sc on s"), ["script", "stage"], "each once");
+        assert!(words("!tsc script { s").is_empty(), "a script has words of its own");
+        assert_eq!(words("events d"), ["d", "disable"]);
         assert_eq!(words(".script "), ["(file)"]);
         assert_eq!(words(".help .sc"), [".script"]);
         assert!(words("nonsense ").is_empty());

@@ -41,6 +41,8 @@ pub enum Cost {
     Nothing,
     /// Takes free units.
     Takes(Units),
+    /// Takes free units for tests, which [`Cost::Frees`] gives back.
+    Holds(Units),
     /// Reserves more units of a type.
     Reserves(Kind, u64),
     /// Gives free units back to the bank: so many, or all that are free, and at least one.

@@ -1,8 +1,8 @@
 //! Why a command was not done: fields, no sentences. [`crate::say`] makes the sentences.
 
-use crate::expr;
 use crate::foreign::Foreign;
-use abi::request::PreallocAnswer;
+use crate::{event, expr, program};
+use abi::request::{EventAnswer, PreallocAnswer};
 use std::{io, ops::Range};
 
 /// Why a command was not done. Spans are byte ranges of the typed line.
@@ -54,6 +54,22 @@ pub enum Error {
         /// The span of the whole expression, for the line that would work.
         whole: Range<usize>,
     },
+    /// Words of an event command that do not go together.
+    Event {
+        /// Where.
+        span: Range<usize>,
+        /// What.
+        wrong: event::Wrong,
+    },
+    /// A script or an expression that does not compile.
+    Program {
+        /// All that is wrong with it, in the order of its text.
+        troubles: Vec<program::Trouble>,
+        /// The line with all of that put right, if that can be told.
+        instead: Option<String>,
+    },
+    /// It ran in root and ended early.
+    Fault(program::Fault),
     /// Root refused.
     Refused(Refusal),
     /// The target cannot be reached, or what it says cannot be understood.
@@ -131,6 +147,15 @@ pub enum Refusal {
         detail: u32,
         /// Modules of this machine that use the extension, if they can be seen.
         holders: Vec<String>,
+    },
+    /// An event.
+    Event {
+        /// One of [`abi::code`].
+        code: u32,
+        /// Numbers.
+        answer: EventAnswer,
+        /// Whether the debuggee is at the other end of a link.
+        debugger_mode: bool,
     },
     /// Any other request.
     Plain {

@@ -53,7 +53,6 @@ const OURS: &[(&str, Ours)] = &[
     ("info", Whole(".status")),
     ("vertarget", Whole(".status")),
     ("version", Whole(".status")),
-    ("print", Rest("?")),
     ("source", Rest(".script")),
     ("man", Rest(".help")),
     ("target remote", Whole(".help .debug")),
@@ -66,14 +65,14 @@ const OURS: &[(&str, Ours)] = &[
 ];
 
 /// HyperDbg's commands that are still to come, and what gdb and WinDbg call the like of them.
-const NOT_YET: &str = "a asm assemble assembly bp bl bc bd be cpu db dc dd dq dl u u64 u2 u32 dt struct structure eb ed eq event events \
+const NOT_YET: &str = "a asm assemble assembly bp bl bc bd be cpu db dc dd dq dl u u64 u2 u32 dt struct structure eb ed eq \
      flush gu i ir k kd kq lm output p pr preactivate rdmsr wrmsr sb sd sq setting settings .setting .settings t tr \
      cpuid ucpuid x .logopen .logclose pagein .pagein .pe process process2 .process .process2 thread thread2 .thread \
      .thread2 attach .attach detach .detach start .start restart .restart switch .switch kill .kill sym .sym sympath \
      .sympath dump .dump !a !asm !assemble !db !dc !dd !dq !dl !u !u64 !u2 !u32 !eb !ed !eq !sb !sd !sq !dt !dump \
      !apic !lapic !localapic !ioapic !idt !pte !va2pa !pa2va !pcitree !pcietree !pcicam !smi !lbr !lbrdump !pt \
      !measure !hide !unhide track !track rev !rev !monitor !epthook !epthook2 !syscall !syscall2 !sysret !sysret2 \
-     !cpuid !msrread !msread !msrwrite !tsc !pmc !xsetbv !crwrite !dr !ioin !ioout !iout !exception \
+     !pmc !xsetbv !crwrite !dr !ioin !ioout !iout \
      !interrupt !mode !trace \
      b break tbreak hbreak watch ba bm bt backtrace where kb kp kv s si step stepi n ni next nexti finish disas \
      disassemble uf da du";
@@ -154,8 +153,8 @@ mod tests {
         assert_eq!(said("info"), ours("info", ".status"));
         assert_eq!(said("info line 3"), ours("info", ".status"));
         assert_eq!(said("info br"), Some(("info br".to_owned(), Foreign::NotYet)));
-        assert_eq!(said("print 1 + 2 "), ours("print", "? 1 + 2"));
-        assert_eq!(said("print"), ours("print", ".help ?"));
+        assert_eq!(said("source a b "), ours("source", ".script a b"));
+        assert_eq!(said("source"), ours("source", ".help .script"));
         assert_eq!(said("c 5"), ours("c", "g"));
         assert_eq!(said("!EptHook 1"), Some(("!EptHook".to_owned(), Foreign::NotYet)));
         assert_eq!(said("nonsense"), None);

@@ -47,7 +47,8 @@ pub fn fuzz_command_line(data: &[u8]) {
         // These reach beyond the model: to files, to lines, to the clock, and to whoever would press CTRL+C.
         let name = line.name().to_ascii_lowercase();
         let second = line.words().get(1).map(|word| word.text.to_ascii_lowercase()).unwrap_or_default();
-        let beyond = matches!(name.as_str(), ".script" | "script" | ".debug" | "sleep");
+        let files = text.contains("file:") || text.contains("include");
+        let beyond = files || matches!(name.as_str(), ".script" | "script" | ".debug" | "sleep");
         if !beyond && !matches!(second.as_str(), "watch" | "--watch" | "plan") {
             session.run(text);
             assert!(session.prompt().ends_with("HyperDbg> "));

@@ -54,7 +54,7 @@ pub(crate) struct Row {
     pub(crate) kept: u64,
     low: u64,
     pub(crate) target: u64,
-    high: u64,
+    pub(crate) high: u64,
 }
 
 /// Units of one type that one owner holds.
@@ -173,7 +173,13 @@ impl Owner {
     fn new(row: &OwnerRow) -> Self {
         let OwnerRow { kind, owner, units } = *row;
         let kind = Kind::from_number(kind);
-        let name = if owner == owner::TEST { "tests".to_owned() } else { format!("owner {owner:x}") };
+        let by_event =
+            matches!(kind, Some(Kind::RegularEvent | Kind::BigEvent | Kind::RegularSafeBuffer | Kind::BigSafeBuffer));
+        let name = match owner {
+            owner::TEST => "tests".to_owned(),
+            id if by_event => format!("event {id:x}"),
+            other => format!("owner {other:x}"),
+        };
         Self { owner, name, kind, r#type: kind.map_or("unknown", Kind::word), units }
     }
 }

@@ -10,11 +10,13 @@
 //! - D3: no input panics (`tests/any_input.rs`).
 
 pub mod answer;
+mod book;
 pub mod commands;
 pub mod complete;
 mod console;
 pub mod cost;
 pub mod error;
+pub mod event;
 pub mod expr;
 pub mod foreign;
 #[cfg(feature = "fuzz")]
@@ -25,6 +27,7 @@ pub mod manual;
 pub mod nearest;
 pub mod news;
 mod plan;
+pub mod program;
 pub mod registers;
 pub mod say;
 pub mod session;

@@ -1,7 +1,8 @@
 //! What the target tells unasked, and the queue in which it waits for the session.
 //!
 //! **Holds always**
-//! - N1: every piece of news is taken, applied and shown once, in the order in which it came.
+//! - N1: every piece of news is taken, applied and shown once, in the order in which it came; but what events said comes before
+//!   the halt that it led to.
 //! - N2: nothing is shown in the middle of an answer: whoever has a prompt open is knocked at ([`Inbox::knock`]) and
 //!   closes it first.
 //!
@@ -32,8 +33,26 @@ pub enum News {
     Silent(u64),
     /// A fault of root's own, in its own words.
     LastWords(String),
+    /// What events said, and how many messages were lost before that.
+    Said {
+        /// In the order in which root told them.
+        messages: Vec<Message>,
+        /// Because nobody fetched them in time.
+        lost: u64,
+    },
     /// Somebody speaks another revision of the link or of the requests.
     OtherVersion(u32),
+}
+
+/// A piece of text that a script printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The event; `None`: an evaluation.
+    pub event: Option<u32>,
+    /// The core.
+    pub core: u16,
+    /// With the ends of lines that the script gave it.
+    pub text: String,
 }
 
 /// How the debuggee comes back.
@@ -91,6 +110,27 @@ impl Inbox {
             let left = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
             queue = self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Takes what events said, whatever else waits before it.
+    pub fn take_said(&self) -> Vec<News> {
+        let mut queue = self.queue();
+        let (said, others): (VecDeque<News>, VecDeque<News>) =
+            std::mem::take(&mut queue.news).into_iter().partition(|news| matches!(news, News::Said { .. }));
+        queue.news = others;
+        Vec::from(said)
+    }
+
+    /// Whether a prompt is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.queue().open
+    }
+
+    /// Whether no prompt will be opened any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.queue().closed
     }
 
     /// Says whether a prompt is open.

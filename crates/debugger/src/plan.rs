@@ -16,7 +16,7 @@ use crate::cost::Cost;
 use crate::error::Error;
 use crate::foreign;
 use crate::ledger::Shown;
-use crate::line::Line;
+use crate::line::{self, Line};
 use crate::say;
 use crate::session::{SCRIPT_DEPTH_MAX, Session};
 use abi::kind::Kind;
@@ -57,7 +57,7 @@ struct Reader<'s> {
 
 impl Reader<'_> {
     fn file(&mut self, path: &str, text: &str, depth: usize) -> Result<(), Error> {
-        for (number, line) in (1..).zip(text.lines()) {
+        for (number, line) in line::whole(text) {
             self.lines += 1;
             if self.lines > LINES_MAX {
                 return Err(Error::PlanTooLong(LINES_MAX));
@@ -65,7 +65,7 @@ impl Reader<'_> {
             if self.session.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            let (line, place) = (Line::new(line), Place { path: path.to_owned(), line: number });
+            let (line, place) = (Line::new(&line), Place { path: path.to_owned(), line: number });
             let done = match self.cost(&line) {
                 Ok(Cost::Runs(inner)) => self.inner(&inner, depth)?,
                 Ok(Cost::Ends) => {
@@ -113,11 +113,12 @@ impl Reader<'_> {
 
     fn apply(&mut self, cost: &Cost, place: &Place) {
         match *cost {
+            Cost::Holds(units) => units.each().for_each(|(kind, count)| self.tracks[kind.index()].hold(count.into(), place)),
             Cost::Takes(units) => units.each().for_each(|(kind, count)| self.tracks[kind.index()].take(count.into(), place)),
             Cost::Reserves(kind, count) => self.tracks[kind.index()].add(count.into()),
             Cost::Releases(kind, Some(count)) => self.tracks[kind.index()].release(count.into(), place),
             Cost::Releases(kind, None) => self.tracks[kind.index()].release_all(place),
-            Cost::Frees(kind) => self.tracks[kind.index()].free_held(),
+            Cost::Frees(kind) => self.tracks[kind.index()].free_held(place),
             Cost::Nothing | Cost::Runs(_) | Cost::Ends => {}
         }
     }
@@ -139,10 +140,12 @@ struct Track {
     /// Held by tests.
     held: i128,
     kept: i128,
+    /// A release took more than is kept: of units that are added before the file, some are not kept any more.
+    unkept: bool,
     target: i128,
     /// Where it first ran short.
     short_at: Option<Place>,
-    /// Where all were released last.
+    /// Where all were released last, or may have gone back to the bank.
     behind: Option<Place>,
     /// What is missing up to there: nowhere but before it can that be added.
     fixes: Vec<Fix>,
@@ -162,7 +165,9 @@ impl Track {
         Self {
             kind,
             free_now: row.free.into(),
-            level: row.free.into(),
+            // What a halted debuggee has above its high mark goes back to the bank if it must run for pages.
+            level: if row.free > row.high.saturating_add(row.kept) { row.target.saturating_add(row.kept) } else { row.free }
+                .into(),
             lowest: 0,
             takes: 0,
             adds: 0,
@@ -170,6 +175,7 @@ impl Track {
             gives: 0,
             held: ledger.owners.iter().filter(held).map(|owner| i128::from(owner.units)).sum(),
             kept: row.kept.into(),
+            unkept: false,
             target: row.target.into(),
             short_at: None,
             behind: None,
@@ -187,8 +193,12 @@ impl Track {
 
     fn take(&mut self, count: i128, place: &Place) {
         self.takes += count;
-        self.held += count;
         self.lower(count, place);
+    }
+
+    fn hold(&mut self, count: i128, place: &Place) {
+        self.held += count;
+        self.take(count, place);
     }
 
     fn add(&mut self, count: i128) {
@@ -200,6 +210,7 @@ impl Track {
 
     fn release(&mut self, count: i128, place: &Place) {
         self.gives += count;
+        self.unkept |= count > self.kept;
         self.kept = (self.kept - count).max(0);
         self.lower(count, place);
     }
@@ -211,15 +222,22 @@ impl Track {
         let units = -self.lowest;
         let released = self.level + units;
         self.gives += released;
-        self.kept = (self.kept + units - released).max(0);
+        // All that is free may be more than is counted here, by refills: then nothing is kept any more.
+        (self.kept, self.unkept) = (0, false);
         self.fixes.push(Fix { behind: self.behind.replace(place.clone()), units });
         (self.level, self.lowest) = (0, 0);
     }
 
-    fn free_held(&mut self) {
+    fn free_held(&mut self, place: &Place) {
         self.adds += self.held;
         self.level += self.held;
         self.held = 0;
+        // What is added before the file may then go back to the bank here, so what is missing after it is added behind it.
+        let units = -self.lowest;
+        if self.unkept && self.level + units > self.target + self.kept {
+            self.fixes.push(Fix { behind: self.behind.replace(place.clone()), units });
+            (self.level, self.lowest, self.unkept) = (self.level + units, 0, false);
+        }
         // While the debuggee runs, what was taken may be refilled meanwhile, and the sum above the high mark: then all but
         // this much goes back to the bank.
         self.level = self.level.min(self.target + self.kept);

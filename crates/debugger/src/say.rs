@@ -4,6 +4,7 @@
 //! whenever there is one that would work. Lower case, no full stop; what can be typed back is in hex, as typed.
 //! **Proof**: the tests of `tests/sentences.rs` run the `try:` lines.
 
+pub(crate) mod events;
 mod units;
 
 use crate::error::{Error, Reach, Refusal};
@@ -12,6 +13,7 @@ use crate::foreign::Foreign;
 use crate::line::Line;
 use crate::nearest;
 use crate::news::{Met, News};
+use crate::program::Place;
 use crate::registers;
 use crate::wrap;
 use abi::code::{self, lack};
@@ -28,8 +30,12 @@ pub struct Said {
     pub message: String,
     /// The part of the typed line that it is about.
     pub span: Option<Range<usize>>,
+    /// Else the place in a file.
+    pub place: Option<Place>,
     /// Lines that explain.
     pub help: Vec<String>,
+    /// What else is wrong.
+    pub more: Vec<Said>,
     /// A line that would work.
     pub try_line: Option<String>,
 }
@@ -66,15 +72,26 @@ impl Said {
             code if code.starts_with("c000") => format!("err, {} ({code})", self.message),
             _ => format!("err, {}", self.message),
         };
+        let marks = |shown: &str, column: usize, width: usize| {
+            let shown = shown.replace('\t', " ");
+            format!("\n{INDENT}{shown}\n{INDENT}{}^{}", " ".repeat(column), "~".repeat(width.max(1) - 1))
+        };
         if let Some(span) = &self.span {
-            let column = typed.column(span.start);
-            let width = typed.column(span.end).saturating_sub(column).max(1);
-            let shown = typed.text().replace('\t', " ");
-            text += &format!("\n{INDENT}{shown}\n{INDENT}{}^{}", " ".repeat(column), "~".repeat(width - 1));
+            let (start, shown) = typed.row(span.start);
+            let column = typed.column(span.start) - typed.column(start);
+            let width = typed.column(span.end.min(start + shown.len())).saturating_sub(typed.column(span.start));
+            text += &marks(shown, column, width);
+        }
+        if let Some(Place { file, line, column, text: shown, marked }) = &self.place {
+            text += &format!("\n{INDENT}{file}:{line}:{column}");
+            text += &marks(shown, column - 1, *marked);
         }
         for line in &self.help {
             let line = wrap::lines(line, columns.saturating_sub(INDENT.len()));
             text += &format!("\n{INDENT}{}", line.replace('\n', &format!("\n{INDENT}")));
+        }
+        for said in &self.more {
+            text += &format!("\n{}", said.text(typed, columns));
         }
         if let Some(line) = &self.try_line {
             text += &format!("\n{INDENT}try: {line}");
@@ -134,6 +151,10 @@ pub fn error(error: &Error, typed: &Line) -> Said {
         Error::Refused(Refusal::Units { code, answer, wanted, bank_serves }) => {
             units::refused(*code, answer, *wanted, *bank_serves, typed)
         }
+        Error::Event { span, wrong } => events::wrong(span, wrong, typed),
+        Error::Program { troubles, instead } => events::troubles(troubles, instead.as_ref()),
+        Error::Fault(fault) => events::fault(fault),
+        Error::Refused(Refusal::Event { code, answer, debugger_mode }) => events::refused(*code, answer, *debugger_mode, typed),
         Error::Refused(Refusal::Load { code, detail, holders }) => load(*code, *detail, holders),
         Error::Refused(Refusal::Plain { code, debugger_mode }) => plain(*code, *debugger_mode),
         Error::Reach(reach) => self::reach(reach),
@@ -287,6 +308,10 @@ fn plain(code: u32, debugger_mode: bool) -> Said {
         code::REQUEST_UNKNOWN => {
             Said::of_root(code, "root does not know this request: prompt and hypervisor are of different versions")
         }
+        code::PROGRAM_REJECTED => Said::of_root(
+            code,
+            "root did not accept the program, or the core that should run it is silent; use prompt and hypervisor from one build",
+        ),
         code::REQUEST_MALFORMED => {
             Said::of_root(code, "root could not read this request: prompt and hypervisor are of different versions")
         }
@@ -327,7 +352,7 @@ fn reach(reach: &Reach) -> Said {
     }
 }
 
-fn io(why: io::ErrorKind) -> String {
+pub(crate) fn io(why: io::ErrorKind) -> String {
     match why {
         io::ErrorKind::NotFound => "it does not exist".to_owned(),
         io::ErrorKind::PermissionDenied => "this user may not".to_owned(),
@@ -346,6 +371,7 @@ pub fn reason_word(number: u32) -> &'static str {
         reason::FETCH_FAILED => "pages not fetched",
         reason::CORE_SELECTED => "core selected",
         reason::HYPERCALL => "hypercall",
+        reason::EVENT => "event",
         _ => "unknown reason",
     }
 }
@@ -353,8 +379,13 @@ pub fn reason_word(number: u32) -> &'static str {
 /// Where a machine halted, and the bytes there.
 #[must_use]
 pub fn halted(halted: &Halted) -> String {
-    let Halted { core, reason, rip, rflags: _, cr3: _, bytes, bytes_valid, cpl, fetched: _, missed: _ } = halted;
-    let mut text = format!("halted on core {core:x}: rip {rip:016x} cpl {cpl} ({})", reason_word(*reason));
+    let Halted { core, reason, rip, rflags: _, cr3: _, bytes, bytes_valid, cpl, fetched: _, missed: _, event, stage } = halted;
+    let mut text = match *reason {
+        reason::EVENT => {
+            format!("halted on core {core:x}: {}, rip {rip:016x} cpl {cpl}", events::halted_by(*event, *stage))
+        }
+        reason => format!("halted on core {core:x}: rip {rip:016x} cpl {cpl} ({})", reason_word(reason)),
+    };
     let valid = usize::try_from(*bytes_valid).unwrap_or(0).min(bytes.len());
     if valid == 0 {
         text += "\n  (the bytes there cannot be read)";
@@ -399,6 +430,7 @@ pub fn news(news: &News) -> (&'static str, String) {
             let lines: Vec<String> = words.lines().map(|line| format!("  | {line}")).collect();
             ("last-words", format!("root's last words:\n{}", lines.join("\n")))
         }
+        News::Said { messages, lost: _ } => ("said", messages.iter().map(|message| message.text.as_str()).collect()),
         News::OtherVersion(theirs) => ("protocol", reach(&Reach::Protocol { theirs: *theirs }).message),
     }
 }

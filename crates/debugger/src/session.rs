@@ -7,26 +7,27 @@
 //!
 //! **Callers**: one thread. **Proof**: `tests/manuals.rs`, `tests/sentences.rs`, `cli/tests/remote.rs`.
 
+mod said;
+mod wait;
+
 use crate::answer::{self, Answer, By};
+use crate::book::Book;
 use crate::commands::{self, Command};
 pub use crate::console::{COLUMNS, Console, Look, Picture};
 use crate::error::{Error, Reach, Refusal};
 use crate::foreign;
 use crate::line::Line;
-use crate::news::{Inbox, Met, News};
+use crate::news::{Inbox, News};
 use crate::say;
 pub use crate::state::{State, Verdict};
-use crate::target::remote::{Address, Remote};
 use crate::target::{Cancel, Mode, Target, device::Device};
 use crate::wrap;
 use abi::request::{self, Halted, Hello, op, reason};
 use abi::{PROTOCOL, code};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+pub use said::Ear;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use zerocopy::FromBytes;
-
-/// How long news is waited for before CTRL+C is looked at again.
-const TICK: Duration = Duration::from_millis(50);
 
 /// How long Linux may take to hand over pages.
 const FETCH_LIMIT: Duration = Duration::from_secs(30);
@@ -43,10 +44,14 @@ pub struct Session {
     look: Look,
     inbox: Arc<Inbox>,
     cancel: Cancel,
-    target: Box<dyn Target>,
+    target: Arc<Mutex<Box<dyn Target>>>,
     state: State,
     hello: Option<Hello>,
     notes: Vec<String>,
+    book: Book,
+    ear: Ear,
+    /// Messages could not be fetched, and nothing was answered since.
+    deaf: bool,
     script_depth: usize,
     fetch_limit: Duration,
     watch_pace: Duration,
@@ -62,9 +67,26 @@ impl Session {
     /// A sitting at a target; its news must go to `inbox`.
     #[must_use]
     pub fn over(target: Box<dyn Target>, console: Box<dyn Console>, look: Look, inbox: Arc<Inbox>, cancel: Cancel) -> Self {
-        let (state, hello, notes) = (State::Unknown, None, Vec::new());
+        let (state, hello, notes, book) = (State::Unknown, None, Vec::new(), Book::default());
+        let target = Arc::new(Mutex::new(target));
+        let ear = Ear::new(&target, Arc::clone(&inbox));
         let (script_depth, fetch_limit, watch_pace) = (0, FETCH_LIMIT, WATCH_PACE);
-        Self { console, look, inbox, cancel, target, state, hello, notes, script_depth, fetch_limit, watch_pace }
+        Self {
+            console,
+            look,
+            inbox,
+            cancel,
+            target,
+            state,
+            hello,
+            notes,
+            book,
+            ear,
+            deaf: false,
+            script_depth,
+            fetch_limit,
+            watch_pace,
+        }
     }
 
     /// Does one line and prints what came of it.
@@ -126,12 +148,19 @@ impl Session {
         if error.is_unreachable() { Verdict::Unreachable } else { Verdict::Failed }
     }
 
-    /// Applies the news that came in, and shows what nobody showed yet. Call it before a prompt is printed.
-    pub fn attend(&mut self) {
+    /// Applies the news that came in, and shows what nobody showed yet. Call it before a prompt is printed. Whether there
+    /// was more than messages of events.
+    pub fn attend(&mut self) -> bool {
+        self.hear();
+        let mut more = false;
         while let Some(news) = self.inbox.take(Duration::ZERO) {
+            more |= !matches!(news, News::Said { .. });
             self.learn(&news);
             self.show(&news);
         }
+        // While it is halted, nothing is said.
+        self.ear.want(self.listens() && !matches!(self.state, State::Halted(_)));
+        more
     }
 
     fn learn(&mut self, news: &News) {
@@ -139,15 +168,22 @@ impl Session {
             News::Met { hello, .. } => {
                 self.state = if hello.halted == 0 { State::Running } else { State::Halted(hello.core) };
                 self.hello = Some(*hello);
+                self.book.of_load(hello.boot_id);
             }
             News::Lost | News::Goodbye(_) | News::LastWords(_) => self.state = State::Away,
             News::Halted(halted) => self.state = State::Halted(halted.core),
             News::Silent(_) => self.state = State::Running,
-            News::OtherVersion(_) => {}
+            News::OtherVersion(_) | News::Said { .. } => {}
         }
     }
 
     fn show(&mut self, news: &News) {
+        if let News::Said { messages, lost } = news {
+            return self.show_said(messages, *lost);
+        }
+        if matches!(news, News::Halted(halted) if halted.reason == reason::EVENT) {
+            self.hear_before_a_halt();
+        }
         let (word, message) = say::news(news);
         let text = if self.look.json { answer::json_notice(word, &message) } else { message };
         self.console.print(&text);
@@ -156,7 +192,7 @@ impl Session {
     /// The prompt that belongs to what is known of the machine.
     #[must_use]
     pub fn prompt(&self) -> String {
-        match (self.target.mode(), self.state) {
+        match (self.mode(), self.state) {
             (Mode::Debugger, State::Halted(core)) => format!("{core:x}: kHyperDbg> "),
             (Mode::Debugger, State::Running) => "(running) HyperDbg> ".to_owned(),
             _ => "HyperDbg> ".to_owned(),
@@ -216,10 +252,12 @@ impl Session {
 
     /// Sends a request and returns root's code with the bytes of its body.
     pub(crate) fn call(&mut self, op: u32, body: &[u8]) -> Result<(u32, Vec<u8>), Error> {
-        if self.target.mode() == Mode::Vmi && self.hello.is_none() && op != op::HELLO {
+        if self.mode() == Mode::Vmi && self.hello.is_none() && op != op::HELLO {
             self.greet()?;
         }
-        let (code, body) = self.target.call(op, body, &self.cancel)?;
+        let cancel = self.cancel.clone();
+        let (code, body) = self.target().call(op, body, &cancel)?;
+        self.deaf = false;
         if code == code::NOT_LOADED {
             self.hello = None;
         }
@@ -254,6 +292,7 @@ impl Session {
             return Err(Error::Reach(Reach::Protocol { theirs: hello.protocol }));
         }
         self.hello = Some(hello);
+        self.book.of_load(hello.boot_id);
         Ok(hello)
     }
 
@@ -281,130 +320,10 @@ impl Session {
         self.state = State::Running;
     }
 
-    /// Sets how long Linux may take to hand over pages, for those who cannot wait 30 s: tests.
-    pub fn set_fetch_limit(&mut self, limit: Duration) {
-        self.fetch_limit = limit;
-    }
-
-    /// Sets how often who watches looks, for those who cannot wait half a second: tests.
-    pub fn set_watch_pace(&mut self, pace: Duration) {
-        self.watch_pace = pace;
-    }
-
-    /// Waits for the end of a fetch; `Err` with the limit if Linux does not answer in time.
-    pub(crate) fn wait_for_fetch(&mut self) -> Result<Result<Halted, Duration>, Error> {
-        let end = Instant::now() + self.fetch_limit;
-        while Instant::now() < end {
-            if self.cancel.is_set() {
-                return Err(Error::Cancelled);
-            }
-            let Some(news) = self.inbox.take(TICK) else { continue };
-            self.learn(&news);
-            if let News::Halted(halted) = news
-                && matches!(halted.reason, reason::FETCHED | reason::FETCH_FAILED)
-            {
-                return Ok(Ok(halted));
-            }
-            if let News::Silent(core) = news {
-                return Err(Error::FetchUnhalted(core));
-            }
-            self.show(&news);
-            if self.state == State::Away || matches!(news, News::Met { how: Met::Back | Met::Unannounced, .. }) {
-                return Err(Error::FetchLost);
-            }
-        }
-        Ok(Err(self.fetch_limit))
-    }
-
-    /// Waits until the debuggee says why it goes away, and takes that for said.
-    pub(crate) fn wait_for_goodbye(&mut self, limit: Duration) -> Result<Option<u64>, Error> {
-        let end = Instant::now() + limit;
-        while Instant::now() < end {
-            if self.cancel.is_set() {
-                return Err(Error::Cancelled);
-            }
-            let Some(news) = self.inbox.take(TICK) else { continue };
-            self.learn(&news);
-            if let News::Goodbye(why) = news {
-                return Ok(Some(why));
-            }
-            self.show(&news);
-        }
-        Ok(None)
-    }
-
-    /// Waits, unless CTRL+C is pressed.
-    pub(crate) fn sleep(&mut self, time: Duration) -> Result<(), Error> {
-        let end = Instant::now() + time;
-        loop {
-            if self.cancel.is_set() {
-                return Err(Error::Cancelled);
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            if let Some(news) = self.inbox.take(left.min(TICK)) {
-                self.learn(&news);
-                self.show(&news);
-            }
-        }
-    }
-
-    /// Connects to a debuggee at the other end of a line and waits for its first answer.
-    ///
-    /// # Errors
-    /// If nobody answers within `limit`; with `patient` false at once if the line cannot be opened. The line is tried
-    /// on and on all the same, until [`Session::disconnect`].
-    pub fn connect(&mut self, address: Address, limit: Duration, patient: bool) -> Result<(), Error> {
-        self.disconnect();
-        let name = address.to_string();
-        let opened = Remote::open(address, Arc::clone(&self.inbox));
-        self.target = Box::new(opened.map_err(|why| Reach::NoDebuggee { address: name, why: Some(why.kind()) })?);
-        let end = Instant::now() + limit;
-        loop {
-            if let Some(news) = self.inbox.take(TICK) {
-                self.learn(&news);
-                match news {
-                    // Who answers is said by whoever connects.
-                    News::Met { .. } => return Ok(()),
-                    News::OtherVersion(theirs) => return Err(Error::Reach(Reach::Protocol { theirs })),
-                    news => self.show(&news),
-                }
-            }
-            if self.cancel.is_set() {
-                return Err(Error::Cancelled);
-            }
-            // The target knows why: a call fails at once while nobody has answered.
-            let late = Instant::now() >= end;
-            match self.target.call(op::HELLO, &[], &self.cancel) {
-                Err(reach @ Reach::NoDebuggee { why: Some(_), .. }) if late || !patient => return Err(reach.into()),
-                Err(reach) if late => return Err(reach.into()),
-                _ => {}
-            }
-        }
-    }
-
-    /// As [`Session::connect`] for a line given when the program started: what goes wrong is printed.
-    pub fn connect_at_start(&mut self, address: Address, limit: Duration) -> Verdict {
-        match self.connect(address, limit, true) {
-            Ok(()) => Verdict::Done,
-            Err(error) => self.print_error(&Line::new(""), By::Itself, &[], &error),
-        }
-    }
-
-    /// Closes the link, if there is one: back to this machine's device.
-    pub fn disconnect(&mut self) {
-        self.target = Box::new(Device::new());
-        self.state = State::Unknown;
-        self.hello = None;
-        while self.inbox.take(Duration::ZERO).is_some() {}
-    }
-
     /// One line about the machine that is debugged, for the beginning of a sitting.
     #[must_use]
     pub fn banner(&self) -> String {
-        let name = self.target.name();
+        let name = self.target().name();
         match (self.mode(), &self.hello) {
             (Mode::Vmi, _) => format!("VMI mode on this machine ({name})"),
             (Mode::Debugger, Some(hello)) => {
@@ -442,7 +361,7 @@ impl Session {
     /// Which machine is debugged.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        self.target.mode()
+        self.target().mode()
     }
 
     /// What it does, as far as is known.
@@ -457,8 +376,13 @@ impl Session {
     }
 
     /// The target itself, for what is no request.
-    pub(crate) fn target(&mut self) -> &mut dyn Target {
-        &mut *self.target
+    pub(crate) fn target(&self) -> MutexGuard<'_, Box<dyn Target>> {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of scripts and events.
+    pub(crate) fn book(&mut self) -> &mut Book {
+        &mut self.book
     }
 
     /// Forgets who answered: the hypervisor was loaded or unloaded.

@@ -3,7 +3,7 @@
 use abi::code;
 use abi::ioctl::Load;
 use abi::kind::Kind;
-use abi::request::{Ledger, Owners, PreallocAnswer, op};
+use abi::request::{Evaluated, EventAnswer, Events, Ledger, Number, Owners, PreallocAnswer, op};
 use debugger::error::Reach;
 use debugger::expr::{self, Arithmetic};
 use debugger::fuzz::fuzz_command_line;
@@ -92,6 +92,32 @@ fn line() -> impl Strategy<Value = String> {
         "halted",
         ".cls",
         "ü",
+        "!cpuid",
+        "!msrwrite",
+        "events",
+        "print",
+        "script",
+        "{",
+        "}",
+        "{ x = 1; }",
+        "{ $buffer }",
+        "{ // }",
+        "'{'",
+        "\"}",
+        "stage",
+        "pre",
+        "all",
+        "sc",
+        "on",
+        "buffer",
+        "core",
+        "pid",
+        "imm",
+        "yes",
+        "poi(10)",
+        "printf(\"\\n\")",
+        ".x",
+        "=",
     ]);
     prop::collection::vec(words, 0..8).prop_map(|words| words.join(" "))
 }
@@ -115,6 +141,12 @@ impl Target for Anyone {
         let (code, bytes) = match op {
             op::LEDGER => (code::SUCCESS, size_of::<Ledger>()),
             op::OWNERS => (code::SUCCESS, size_of::<Owners>()),
+            op::EVENTS => (code::SUCCESS, size_of::<Events>()),
+            op::MESSAGES => (code::SUCCESS, self.bytes.len()),
+            op::EVALUATE => (code::SUCCESS, size_of::<Evaluated>()),
+            op::STAGE => (code::SUCCESS, 0),
+            op::EVENT_ADD => (self.code, size_of::<EventAnswer>()),
+            op::EVENT_CHANGE => (self.code, size_of::<Number>()),
             _ => (self.code, size_of::<PreallocAnswer>()),
         };
         self.bytes.rotate_left(7);
@@ -139,9 +171,9 @@ impl Console for Nowhere {
 }
 
 proptest! {
-    /// Would catch a sum over root's numbers that overflows, or a row that is not there.
+    /// Would catch a sum over root's numbers that overflows, a row that is not there, or a list without an end.
     #[test]
-    fn any_ledger_is_shown_and_planned_with(
+    fn any_answer_is_shown_and_planned_with(
         bytes in prop::collection::vec(prop::sample::select(vec![0, 0, 1, 8, 0x7f, 0xff, 0xff]), 8..2000),
         code in prop::sample::select(vec![
             code::SUCCESS, code::INJECTED, code::KERNEL_OUT_OF_MEMORY, code::COUNT_TOO_LARGE, code::COUNT_ZERO,
@@ -153,7 +185,7 @@ proptest! {
         let target = Box::new(Anyone { code, bytes });
         let mut session = Session::over(target, Box::new(Nowhere), look, inbox, Cancel::default());
         let plan = concat!("prealloc plan ", env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/plan.kd");
-        for line in ["prealloc", plan, "test hold monitor ffffffffffffffff", "test let monitor", "prealloc monitor 3"] {
+        for line in ["!tsc buffer 1 script { eq($buffer, 1); }", "events", "events d 0", "? poi(1)", "events c all", "prealloc", plan, "test hold monitor ffffffffffffffff", "test let monitor", "prealloc monitor 3"] {
             session.run(line);
         }
     }

@@ -5,7 +5,7 @@ mod common;
 use common::Prompt;
 use debugger::commands;
 use debugger::manual::examples;
-use debugger::news::{Met, News};
+use debugger::news::{Message, Met, News};
 use debugger::session::Look;
 use debugger::target::fake::Root;
 use serde_json::Value;
@@ -121,6 +121,15 @@ fn other_answers_are_in_the_schema_too() {
         "test hold big-event 2",
         "test let monitor",
         "test fail monitor 1",
+        "!cpuid script { .x = @rxa; z = @rbz; }",
+        "!cpuid script {file:/nowhere.ds}",
+        "!cpuid 1",
+        "!tsc script { .x = 1; }",
+        "events",
+        "events d 1",
+        "? 1.5",
+        "? printf(\"a\\nb\")",
+        "events c all",
         "prealloc",
         "test fault ud",
     ] {
@@ -142,6 +151,7 @@ fn other_answers_are_in_the_schema_too() {
         News::Goodbye(77),
         News::LastWords("x".to_owned()),
         News::OtherVersion(3),
+        News::Said { messages: vec![Message { event: Some(3), core: 1, text: "a\nb".to_owned() }], lost: 2 },
         News::Met { hello, how: Met::Back },
         News::Met { hello, how: Met::Again },
         News::Met { hello, how: Met::Unannounced },
@@ -150,7 +160,7 @@ fn other_answers_are_in_the_schema_too() {
         prompt.inbox.push(news);
     }
     let (_, printed) = prompt.typed("");
-    assert_eq!(checked(&printed).len(), 9);
+    assert_eq!(checked(&printed).len(), 12);
 }
 
 /// Would catch a watched ledger that is no ledger.

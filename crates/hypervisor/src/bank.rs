@@ -190,13 +190,23 @@ pub fn accept<M: Machine>(core: u32, block: Block, more: usize) -> Result<(), u3
     }
     let mut mine = block;
     M::hide(block, &mut |n| take(&mut mine, n)).map_err(|NoFrame| code::BOOT_MEMORY)?;
-    if !ROOT.flush_all(core) {
+    // What is refused must be Linux' again, on every core, before it hears of that.
+    let refuse = |code| {
         M::show(block);
-        return Err(code::CORE_SILENT);
+        let _silent_cores_still_see_zeros = ROOT.flush_all(core);
+        Err(code)
+    };
+    if !ROOT.flush_all(core) {
+        return refuse(code::CORE_SILENT);
     }
     // Only from here nobody but root can write there.
     if !reserve.has_vacant_table(block.order) {
         let many = if block.order == BLOCK_ORDER_MAX { (1 + more).clamp(TABLES_AHEAD, TABLES_TOGETHER) } else { 1 };
+        // Of tables that were added none goes again, so the block would be root's: it is all of them or none.
+        let frames = (many * reserve::table_words(block.order)).div_ceil(512);
+        if u64::from(mine.used) + frames as u64 > 1 << mine.order || reserve.vacant_slots() < many {
+            return refuse(code::BOOT_MEMORY);
+        }
         add_tables(reserve, block.order, many, &mut |n| take(&mut mine, n)).map_err(|NoFrame| code::BOOT_MEMORY)?;
         debug_assert!(many > 1 || u64::from(mine.used) <= block_overhead(mine.order), "what the module reckoned with");
     }

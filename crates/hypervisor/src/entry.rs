@@ -50,6 +50,7 @@ fn prepare<M: Machine>(boot: &Boot) -> Result<(), CannotEnter> {
         return Ok(());
     }
     ROOT.learn(boot, M::NAME);
+    crate::scripts::learn(boot);
     words::prepare::<M>();
     tables::prepare();
     bank::prepare::<M>(boot).map_err(|_| CannotEnter { code: code::BOOT_MEMORY, detail: 0 })?;

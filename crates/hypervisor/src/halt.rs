@@ -138,6 +138,7 @@ impl Halt {
         note(cpu, core);
         record.state.store(HALTED, SeqCst);
         while self.wanted() && !ROOT.dying.load(SeqCst) {
+            crate::evaluate::serve_other(cpu, core);
             x86::relax();
         }
         record.state.store(RUNNING, SeqCst);

@@ -7,10 +7,12 @@ use crate::arch::x86::direct;
 use crate::arch::{Core, Event, Machine};
 use crate::halt::HALT;
 use crate::root::ROOT;
+use crate::scripts::Bench;
+use crate::watch::{self, What};
 use crate::{bank, line, pools, serve};
 use abi::boot::{Block, FRAME_BYTES, hypercall};
 use abi::code;
-use abi::request::{MESSAGE_BYTES_MAX, Number, goodbye, notice};
+use abi::request::{MESSAGE_BYTES_MAX, Number, event, goodbye, notice};
 use core::sync::atomic::Ordering::SeqCst;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -19,11 +21,11 @@ const GOODBYE_TRIES: u32 = 4;
 const GOODBYE_WAIT_MS: u64 = 100;
 
 /// Decides one hypercall.
-pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32) {
+pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
     let [rax, rbx, rcx, rdx] = cpu.quad();
     let (result, second, third) = match rax {
-        hypercall::CALL => call(core, rbx, rcx, false),
-        hypercall::CALL_AGAIN => call(core, rbx, rcx, true),
+        hypercall::CALL => call::<M>(cpu, core, rbx, rcx, false),
+        hypercall::CALL_AGAIN => call::<M>(cpu, core, rbx, rcx, true),
         hypercall::DONATE => donate::<M>(core, rbx, rcx),
         hypercall::LEAVE => leave(cpu, core),
         hypercall::ENTERED => {
@@ -50,7 +52,7 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32) {
         }
         hypercall::FETCH_ENDED | hypercall::BREAK => (code::SUCCESS.into(), rbx, rcx),
         // Another hypervisor's call, or nobody's: as on a machine without one.
-        _ => return cpu.inject(Event::UndefinedInstruction),
+        _ => return foreign::<M>(cpu, core, bench),
     };
     cpu.set_quad([result, second, third, rdx]);
     cpu.skip();
@@ -60,6 +62,13 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32) {
         hypercall::BREAK => serve::break_in::<M>(cpu, core),
         _ => {}
     }
+}
+
+/// A call that is none of root's, or not from ring 0: undefined, as on a machine without a hypervisor, unless an event
+/// says otherwise.
+pub fn foreign<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
+    let what = What { kind: event::HYPERCALL, option: 0, context: cpu.gpr(0) };
+    watch::around::<M>(cpu, core, bench, what, |cpu| cpu.inject(Event::UndefinedInstruction));
 }
 
 /// This core leaves root by Linux' own wish.
@@ -75,7 +84,7 @@ fn guest_page(core: u32, pa: u64) -> bool {
     pa.is_multiple_of(FRAME_BYTES) && !bank::owns(core, pa / FRAME_BYTES)
 }
 
-fn call(core: u32, pa: u64, bytes: u64, again: bool) -> (u64, u64, u64) {
+fn call<M: Machine>(cpu: &mut M::Core, core: u32, pa: u64, bytes: u64, again: bool) -> (u64, u64, u64) {
     let mut request = [0; MESSAGE_BYTES_MAX];
     let request = usize::try_from(bytes).ok().and_then(|n| request.get_mut(..n));
     let Some(request) = request.filter(|_| guest_page(core, pa)) else { return (0, 0, 0) };
@@ -83,7 +92,7 @@ fn call(core: u32, pa: u64, bytes: u64, again: bool) -> (u64, u64, u64) {
         return (0, 0, 0);
     }
     let mut room = [0; MESSAGE_BYTES_MAX];
-    let (len, wanted, run) = serve::from_device(request, &mut room, again);
+    let (len, wanted, run) = serve::from_device::<M>(cpu, core, request, &mut room, again);
     let answer = room.get(..len).unwrap_or_default();
     // SAFETY: a page of the guest's (Y1), which no Rust code refers into.
     let written = unsafe { direct::copy_in(pa, answer) };

@@ -12,12 +12,16 @@ pub mod pools;
 pub mod words;
 
 mod bank;
+mod evaluate;
 mod halt;
 mod hypercall;
 mod life;
 mod line;
+mod messages;
 mod root;
+mod scripts;
 mod serve;
 #[cfg(test)]
 mod storms;
 mod walk;
+mod watch;

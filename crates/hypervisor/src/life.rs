@@ -5,13 +5,15 @@
 //! - E2: before each run the core has joined a wanted halt, flushed what changed, and left if root is dying.
 //! - E3: an NMI is Linux' unless its cause is found: a kick, or bytes on the UART.
 
-use crate::arch::x86::{self, cpuid, msr, uart};
+use crate::arch::x86::{self, cpuid, uart};
 use crate::arch::{Core, Event, Exit, Machine, Port, Watch};
 use crate::halt::HALT;
 use crate::limits::LINK_ROUNDS_AT_ONCE;
-use crate::root::{OUT, ROOT, RUNNING, WATCH_BREAKPOINTS, WATCH_DEBUG};
+use crate::root::{OUT, ROOT, RUNNING, WATCH_BREAKPOINTS, WATCH_DEBUG, WATCH_TSC};
+use crate::scripts::Bench;
+use crate::watch::{self, What};
 use crate::{hypercall, line, serve, words};
-use abi::request::{goodbye, notice};
+use abi::request::{event, goodbye, notice};
 use core::sync::atomic::Ordering::SeqCst;
 use zerocopy::IntoBytes;
 
@@ -31,6 +33,7 @@ struct Applied {
 pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
     let record = ROOT.core(core);
     let mut applied = Applied { revision: 0, watch: 0 };
+    let mut bench = Bench::new();
     HALT.adopt_time(cpu);
     record.state.store(RUNNING, SeqCst);
     loop {
@@ -38,11 +41,26 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
         let exit = cpu.run();
         record.count(&exit, cpu.rip());
         match exit {
-            Exit::Cpuid => emulate_cpuid(cpu),
-            Exit::Hypercall { cpl: 0 } => hypercall::handle::<M>(cpu, core),
-            Exit::Hypercall { .. } | Exit::Extension => cpu.inject(Event::UndefinedInstruction),
-            Exit::MsrRead { msr } => read_msr(cpu, msr),
-            Exit::MsrWrite { msr } => write_msr(cpu, msr),
+            Exit::Cpuid => {
+                let leaf = cpu.gpr(0) & 0xffff_ffff;
+                let what = What { kind: event::CPUID, option: leaf, context: leaf };
+                watch::around::<M>(cpu, core, &mut bench, what, emulate_cpuid);
+            }
+            Exit::Hypercall { cpl: 0 } => hypercall::handle::<M>(cpu, core, &mut bench),
+            Exit::Hypercall { .. } => hypercall::foreign::<M>(cpu, core, &mut bench),
+            Exit::Extension => cpu.inject(Event::UndefinedInstruction),
+            Exit::MsrRead { msr } => {
+                let what = What { kind: event::MSR_READ, option: msr.into(), context: msr.into() };
+                watch::around::<M>(cpu, core, &mut bench, what, |cpu| read_msr(cpu, msr));
+            }
+            Exit::MsrWrite { msr } => {
+                let what = What { kind: event::MSR_WRITE, option: msr.into(), context: msr.into() };
+                watch::around::<M>(cpu, core, &mut bench, what, |cpu| write_msr(cpu, msr));
+            }
+            Exit::Tsc { with_core } => {
+                let what = What { kind: event::TSC, option: 0, context: with_core.into() };
+                watch::around::<M>(cpu, core, &mut bench, what, |cpu| read_tsc(cpu, with_core));
+            }
             Exit::Port(port) => hidden_port(cpu, port),
             Exit::Nmi => nmi::<M>(cpu, core),
             Exit::Nested(access) => {
@@ -61,6 +79,7 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
 
 /// E2.
 fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied) {
+    watch::settle(core);
     HALT.join(cpu, core);
     if ROOT.dying.load(SeqCst) {
         words::leave_dying(cpu, core);
@@ -69,6 +88,7 @@ fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied) {
     if watch != applied.watch {
         cpu.watch(Watch::Breakpoints, watch & WATCH_BREAKPOINTS != 0);
         cpu.watch(Watch::Debug, watch & WATCH_DEBUG != 0);
+        cpu.watch(Watch::Tsc, watch & WATCH_TSC != 0);
         applied.watch = watch;
     }
     let revision = ROOT.acknowledge_flush(core);
@@ -95,14 +115,7 @@ fn emulate_cpuid<C: Core>(cpu: &mut C) {
 }
 
 fn read_msr<C: Core>(cpu: &mut C, register: u32) {
-    let value = match register {
-        msr::EFER => cpu.efer(),
-        msr::TSC_DEADLINE if x86::has_tsc_deadline() => match x86::tsc_deadline() {
-            0 => 0,
-            deadline => deadline.wrapping_sub(cpu.hidden_time()),
-        },
-        _ => return cpu.inject(Event::GeneralProtection),
-    };
+    let Some(value) = cpu.read_msr(register) else { return cpu.inject(Event::GeneralProtection) };
     let [_, rbx, rcx, _] = cpu.quad();
     cpu.set_quad([value & 0xffff_ffff, rbx, rcx, value >> 32]);
     cpu.skip();
@@ -110,15 +123,19 @@ fn read_msr<C: Core>(cpu: &mut C, register: u32) {
 
 fn write_msr<C: Core>(cpu: &mut C, register: u32) {
     let [rax, _, _, rdx] = cpu.quad();
-    let value = rdx << 32 | rax & 0xffff_ffff;
-    match register {
-        msr::EFER => cpu.set_efer(value),
-        // The timer compares with the real counter, the guest asks by its own.
-        msr::TSC_DEADLINE if x86::has_tsc_deadline() => {
-            x86::set_tsc_deadline(if value == 0 { 0 } else { value.wrapping_add(cpu.hidden_time()) });
-        }
-        _ => return cpu.inject(Event::GeneralProtection),
+    if cpu.write_msr(register, rdx << 32 | rax & 0xffff_ffff) {
+        cpu.skip();
+    } else {
+        cpu.inject(Event::GeneralProtection);
     }
+}
+
+fn read_tsc<C: Core>(cpu: &mut C, with_core: bool) {
+    let value = x86::tsc().wrapping_sub(cpu.hidden_time());
+    let [_, rbx, rcx, _] = cpu.quad();
+    // Linux keeps the number of its core there (APM3 "RDTSCP").
+    let rcx = if with_core { cpu.read_msr(x86::msr::TSC_AUX).unwrap_or(0) & 0xffff_ffff } else { rcx };
+    cpu.set_quad([value & 0xffff_ffff, rbx, rcx, value >> 32]);
     cpu.skip();
 }
 

@@ -18,3 +18,18 @@ pub const LINK_BYTES_AT_ONCE: usize = 256;
 /// How often that is done before the guest runs again, if only for an instruction: a line that never falls silent does not
 /// stop Linux.
 pub const LINK_ROUNDS_AT_ONCE: u32 = 64;
+/// Bytes of what events said and nobody has fetched yet: a screen of lines a thousand times over. What comes then is lost and
+/// counted.
+pub const MESSAGE_RING_BYTES: usize = 64 << 10;
+/// Bytes of one message; what a script says beyond it is cut.
+pub const MESSAGE_TEXT_BYTES_MAX: usize = 1024;
+/// Words of stack for a script's run; recursion beyond it is a fault of the script.
+pub const SCRIPT_STACK_WORDS: usize = 768;
+/// Bytes of arrays and structs of one run: what the verifier is told.
+pub const SCRIPT_DATA_BYTES: usize = script_vm::limits::DATA_BYTES;
+/// Cells that scripts share.
+pub const SCRIPT_GLOBALS: usize = script_vm::limits::GLOBALS_DEFAULT as usize;
+/// Steps of one run (see `script_vm`): 1 000 000 as documented, some ten milliseconds at worst.
+pub const SCRIPT_STEPS: u64 = 1_000_000;
+/// Events at once.
+pub const EVENTS_MAX: usize = 256;

@@ -201,6 +201,7 @@ pub fn close() -> u32 {
     let mut owned = false;
     if CLOSING.load(SeqCst) {
         let_go(reserve, None);
+        crate::watch::close();
         reserve.owners(|_, _, _| owned = true);
     }
     if owned || reserve.audit().is_err() { code::UNBALANCED } else { code::SUCCESS }

@@ -23,6 +23,8 @@ pub const HALTED: u32 = 2;
 pub const WATCH_BREAKPOINTS: u32 = 1;
 /// Bit of `Root::watch`: so is #DB.
 pub const WATCH_DEBUG: u32 = 2;
+/// Bit of `Root::watch`: RDTSC and RDTSCP are intercepted, for events.
+pub const WATCH_TSC: u32 = 4;
 
 const WORDS: usize = size_of::<Registers>() / 8;
 
@@ -184,7 +186,7 @@ pub struct Root {
     pub dying: AtomicBool,
     /// Revision of the nested tables, beginning with 1.
     pub revision: AtomicU64,
-    /// What is watched and passed on: [`WATCH_BREAKPOINTS`], [`WATCH_DEBUG`].
+    /// What is watched: [`WATCH_BREAKPOINTS`], [`WATCH_DEBUG`], [`WATCH_TSC`].
     pub watch: AtomicU32,
     /// NMIs that were taken for ours although no cause was found; see `CoreRecord::late`.
     pub swallowed: AtomicU64,
@@ -259,6 +261,15 @@ impl Root {
         (0..).zip(&self.cores).filter(|(_, record)| record.state.load(SeqCst) != OUT)
     }
 
+    /// Every other core comes to root and sees what has changed.
+    pub fn kick_others(&self, core: u32) {
+        for (number, record) in self.cores_in() {
+            if number != core && record.state.load(SeqCst) == RUNNING {
+                record.kick();
+            }
+        }
+    }
+
     /// Ticks of so many milliseconds.
     pub fn ticks(&self, milliseconds: u64) -> u64 {
         self.tsc_khz.load(Relaxed).saturating_mul(milliseconds)
@@ -277,11 +288,7 @@ impl Root {
     #[must_use]
     pub fn flush_all(&self, core: u32) -> bool {
         let revision = self.revision.fetch_add(1, SeqCst) + 1;
-        for (number, record) in self.cores_in() {
-            if number != core && record.state.load(SeqCst) == RUNNING {
-                record.kick();
-            }
-        }
+        self.kick_others(core);
         let start = x86::tsc();
         for (number, record) in self.cores_in() {
             while number != core && record.state.load(SeqCst) == RUNNING && record.flushed.load(SeqCst) < revision {

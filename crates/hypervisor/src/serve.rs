@@ -4,13 +4,13 @@ use crate::arch::{Core, Exit, Machine, x86};
 use crate::halt::{HALT, Silent};
 use crate::limits::HALT_TRIES;
 use crate::line::{self, Message};
-use crate::pools;
 use crate::root::{HALTED, ROOT, WATCH_BREAKPOINTS, WATCH_DEBUG};
+use crate::{evaluate, messages, pools, watch};
 use abi::boot::Doorbell;
 use abi::code;
 use abi::request::{
-    self, CORES_SHOWN_MAX, CoreState, Cores, EXIT_ROWS_MAX, ExitRow, Exits, Halted, Hello, MESSAGE_BYTES_MAX, Number,
-    PreallocAsk, ReserveTest, notice, op, reason, test,
+    self, CORES_SHOWN_MAX, CoreState, Cores, EXIT_ROWS_MAX, Evaluated, EventAsk, EventChange, ExitRow, Exits, Halted, Hello,
+    MESSAGE_BYTES_MAX, Number, PreallocAsk, ReserveTest, notice, op, reason, test,
 };
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -21,7 +21,8 @@ const NOTICE_AGAIN_MS: u64 = 300;
 
 static FETCHING: AtomicBool = AtomicBool::new(false);
 static REASON: AtomicU32 = AtomicU32::new(0);
-static FETCHED: AtomicU64 = AtomicU64::new(0);
+/// See [`halt`].
+static ABOUT: AtomicU64 = AtomicU64::new(0);
 /// What would have halted the machine while it was continued for a fetch, and did not.
 static MISSED: AtomicU64 = AtomicU64::new(0);
 /// In runs of how many frames the bank was short last.
@@ -61,7 +62,10 @@ impl Answer<'_> {
     }
 }
 
-fn answer(bytes: &[u8], answer: &mut Answer, on_link: bool, again: bool) -> Then {
+/// Runs the staged program, of so many words, where commands refer to.
+type Evaluate<'e> = &'e mut dyn FnMut(u64) -> Option<Evaluated>;
+
+fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, evaluate: Evaluate, on_link: bool, again: bool) -> Then {
     let Some((head, body)) = request::split(bytes) else { return answer.say(code::REQUEST_MALFORMED, &[]) };
     let halted = HALT.wanted();
     match head.code {
@@ -89,6 +93,36 @@ fn answer(bytes: &[u8], answer: &mut Answer, on_link: bool, again: bool) -> Then
             Some(which) => begin_test(which.value, answer),
             None => answer.say(code::REQUEST_MALFORMED, &[]),
         },
+        op::EVENTS => match request::body::<Number>(body).map(|from| u32::try_from(from.value)) {
+            Some(from) => answer.ok(&watch::rows(from.unwrap_or(u32::MAX))),
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        op::EVENT_ADD => match request::body::<EventAsk>(body) {
+            Some(ask) => {
+                let (code, added) = watch::add::<M>(core, &ask);
+                answer.say(code, added.as_bytes())
+            }
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        op::EVENT_CHANGE => match request::body::<EventChange>(body).map(|ask| watch::change::<M>(core, ask)) {
+            Some(Ok(changed)) => answer.ok(&Number { value: changed.into() }),
+            Some(Err(code)) => answer.say(code, &[]),
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        op::STAGE => {
+            let code = if evaluate::stage(body) { code::SUCCESS } else { code::REQUEST_MALFORMED };
+            answer.say(code, &[])
+        }
+        op::EVALUATE => match request::body::<Number>(body).map(|words| evaluate(words.value)) {
+            Some(Some(evaluated)) => answer.ok(&evaluated),
+            Some(None) => answer.say(code::PROGRAM_REJECTED, &[]),
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        op::MESSAGES => {
+            let mut room = [0; MESSAGE_BYTES_MAX - size_of::<request::Head>()];
+            let bytes = messages::take(&mut room);
+            answer.say(code::SUCCESS, room.get(..bytes).unwrap_or_default())
+        }
         op::TEST_RESERVE => match request::body::<ReserveTest>(body).map(pools::try_out) {
             Some(Some(outcome)) => answer.say(outcome.code, outcome.answer.as_bytes()),
             Some(None) => answer.say(code::TEST_UNKNOWN, &[]),
@@ -140,9 +174,15 @@ fn prealloc(ask: PreallocAsk, answer: &mut Answer, again: bool) -> Then {
 
 /// A request from the device: its answer's length, and the frames that Linux should hand over before it is asked again,
 /// in runs of how many.
-pub fn from_device(bytes: &[u8], room: &mut [u8; MESSAGE_BYTES_MAX], again: bool) -> (usize, u64, u64) {
+pub fn from_device<M: Machine>(
+    cpu: &mut M::Core,
+    core: u32,
+    bytes: &[u8],
+    room: &mut [u8; MESSAGE_BYTES_MAX],
+    again: bool,
+) -> (usize, u64, u64) {
     let mut out = Answer { room, len: 0 };
-    match answer(bytes, &mut out, false, again) {
+    match answer::<M>(core, bytes, &mut out, &mut |words| evaluate::run(cpu, core, words), false, again) {
         Then::Short(frames, run) => (out.len, frames, run),
         Then::Fault(which) => fault(which),
         Then::Nothing | Then::Halt | Then::Go => (out.len, 0, 0),
@@ -153,7 +193,7 @@ pub fn from_device(bytes: &[u8], room: &mut [u8; MESSAGE_BYTES_MAX], again: bool
 pub fn from_link<M: Machine>(cpu: &mut M::Core, core: u32, message: &Message) {
     let mut room = [0; MESSAGE_BYTES_MAX];
     let mut out = Answer { room: &mut room, len: 0 };
-    match answer(message.bytes(), &mut out, true, false) {
+    match answer::<M>(core, message.bytes(), &mut out, &mut |words| evaluate::run(cpu, core, words), true, false) {
         Then::Halt => match HALT.stop(cpu, core) {
             Ok(()) => {
                 // Whoever pauses waits for no fetch any more; what Linux still hands over is welcome all the same.
@@ -177,8 +217,9 @@ pub fn from_link<M: Machine>(cpu: &mut M::Core, core: u32, message: &Message) {
     }
 }
 
-/// Halts because of something on this core, tells the prompt, and serves it until it says go.
-pub fn halt<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, fetched: u64) {
+/// Halts because of something on this core, tells the prompt, and serves it until it says go. `about` is, after a fetch, the
+/// frames that came, and the id and stage of an event.
+fn halt<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, about: u64) {
     if !ROOT.linked.load(SeqCst) {
         return;
     }
@@ -186,27 +227,27 @@ pub fn halt<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, fetched: u64) {
     for _ in 0..HALT_TRIES {
         match HALT.stop(cpu, core) {
             // It waited for its turn while a fetch began.
-            Ok(()) if why == reason::HYPERCALL && FETCHING.load(SeqCst) => {
+            Ok(()) if matches!(why, reason::HYPERCALL | reason::EVENT) && FETCHING.load(SeqCst) => {
                 MISSED.fetch_add(1, SeqCst);
                 return go_on(cpu, core);
             }
-            Ok(()) => return tell::<M>(cpu, core, why, fetched),
+            Ok(()) => return tell::<M>(cpu, core, why, about),
             Err(Silent { core }) => silent = core,
         }
     }
-    if why != reason::HYPERCALL {
+    if !matches!(why, reason::HYPERCALL | reason::EVENT) {
         FETCHING.store(false, SeqCst);
     }
     // The halt was promised, so that it did not come is told.
     line::notice(notice::SILENT, Number { value: silent.into() }.as_bytes());
 }
 
-fn tell<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, fetched: u64) {
+fn tell<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, about: u64) {
     REASON.store(why, SeqCst);
-    FETCHED.store(fetched, SeqCst);
+    ABOUT.store(about, SeqCst);
     // Not before every core is halted: who asked for a halt until then has missed it.
     FETCHING.store(false, SeqCst);
-    line::notice(notice::HALTED, halted_at(why, fetched).as_bytes());
+    line::notice(notice::HALTED, halted_at(why, about).as_bytes());
     while_halted::<M>(cpu, core);
 }
 
@@ -217,6 +258,15 @@ pub fn break_in<M: Machine>(cpu: &mut M::Core, core: u32) {
         MISSED.fetch_add(1, SeqCst);
     } else {
         halt::<M>(cpu, core, reason::HYPERCALL, 0);
+    }
+}
+
+/// An event asks for a halt: as [`break_in`].
+pub fn halt_by_event<M: Machine>(cpu: &mut M::Core, core: u32, id: u32, stage: u32) {
+    if FETCHING.load(SeqCst) {
+        MISSED.fetch_add(1, SeqCst);
+    } else {
+        halt::<M>(cpu, core, reason::EVENT, u64::from(id) | u64::from(stage) << 32);
     }
 }
 
@@ -249,10 +299,10 @@ fn while_halted<M: Machine>(cpu: &mut M::Core, core: u32) {
         };
         let mut room = [0; MESSAGE_BYTES_MAX];
         let mut out = Answer { room: &mut room, len: 0 };
-        let then = answer(message.bytes(), &mut out, true, false);
+        let then = answer::<M>(core, message.bytes(), &mut out, &mut |words| evaluate::run(cpu, core, words), true, false);
         if then == Then::Halt {
             // It is halted already, which is all that was asked.
-            out.ok(&halted_at(REASON.load(SeqCst), FETCHED.load(SeqCst)));
+            out.ok(&halted_at(REASON.load(SeqCst), ABOUT.load(SeqCst)));
         }
         line::answer(out.room.get(..out.len).unwrap_or_default());
         match then {
@@ -290,10 +340,14 @@ pub fn hello() -> Hello {
     }
 }
 
-fn halted_at(why: u32, fetched: u64) -> Halted {
+fn halted_at(why: u32, about: u64) -> Halted {
     let record = ROOT.core(HALT.selected());
     let registers = record.registers();
     let (bytes, bytes_valid, cpl) = record.code();
+    let fetch = matches!(why, reason::FETCHED | reason::FETCH_FAILED);
+    let event = if why == reason::EVENT { about } else { 0 };
+    #[expect(clippy::cast_possible_truncation, reason = "two halves of one word")]
+    let (event, stage) = (event as u32, (event >> 32) as u32);
     Halted {
         core: HALT.selected(),
         reason: why,
@@ -303,8 +357,10 @@ fn halted_at(why: u32, fetched: u64) -> Halted {
         bytes,
         bytes_valid,
         cpl,
-        fetched,
-        missed: if matches!(why, reason::FETCHED | reason::FETCH_FAILED) { MISSED.load(SeqCst) } else { 0 },
+        fetched: if fetch { about } else { 0 },
+        missed: if fetch { MISSED.load(SeqCst) } else { 0 },
+        event,
+        stage,
     }
 }
 

@@ -74,6 +74,11 @@ impl Prompt {
             flags: abi::boot::BOOT_LINK,
             boot_id: 7,
             tsc_khz: 2_000_000,
+            current_task: 0,
+            task_tid: 0,
+            task_pid: 0,
+            task_name: 0,
+            zero: 0,
         };
         ROOT.learn(&boot, "model");
         bank::prepare::<Model>(&boot).unwrap();

@@ -152,6 +152,11 @@ impl<'m, const KINDS: usize> Reserve<'m, KINDS> {
         self.tables.all().any(|(_, table)| table.order_most() == order && table.status() == table::Status::VACANT)
     }
 
+    /// Slots that have no table yet: so many more can be added.
+    pub fn vacant_slots(&self) -> usize {
+        self.tables.slots() - self.tables.all().count()
+    }
+
     /// Frames that the bank lacks: 0 while at least half of its target are there, else what is missing to the target.
     pub fn bank_deficit(&self) -> u64 {
         let (free, target) = (self.bank.free.load(sync::Ordering::SeqCst), self.bank_target.load(sync::Ordering::SeqCst));

@@ -22,9 +22,15 @@ const LAST_WORDS: &str = "tests/e2e/last_words.rs";
 const BANK: &str = "crates/hypervisor/src/bank.rs";
 const POOLS: &str = "crates/hypervisor/src/pools.rs";
 const SESSION: &str = "crates/debugger/src/session.rs";
+const EVENTS: &str = "crates/events/src/limits.rs";
+const REFUSALS: &str = "crates/events/tests/refusals.rs";
+const SCRIPT: &str = "crates/script/src/limits.rs";
+const SCRIPT_VM: &str = "crates/script-vm/src/limits.rs";
+const VERIFIER: &str = "crates/script/tests/verifier.rs";
+const REFUSED: &str = "crates/script/tests/refused.rs";
 
 /// Where limits stand: a heading, a file, and the names; none for all public ones.
-const SOURCES: [(&str, &str, &[&str]); 14] = [
+const SOURCES: [(&str, &str, &[&str]); 17] = [
     (
         "Module and image",
         "crates/abi/src/boot.rs",
@@ -47,11 +53,14 @@ const SOURCES: [(&str, &str, &[&str]); 14] = [
     ("Module: the device", "module/device.c", &["TRIES_MAX"]),
     ("Module: time", "module/time.c", &["LOST_NS_MIN"]),
     ("Prompt", SESSION, &["FETCH_LIMIT"]),
+    ("Scripts: the language", SCRIPT, &[]),
+    ("Scripts: in root", SCRIPT_VM, &[]),
+    ("Events", EVENTS, &[]),
 ];
 
 /// What fails when a limit is broken: the limit by its file and name, a test likewise. The rest is asserted while compiling,
 /// or not tested.
-const PROOFS: [(&str, &str, &str, &str); 16] = [
+const PROOFS: [(&str, &str, &str, &str); 29] = [
     (ABI_REQUEST, "MESSAGE_BYTES_MAX", ABI_REQUEST, "a_message_that_does_not_fit_is_not_written"),
     (LINK, "VERSION", CONVERSATION, "another_version_is_told_at_both_ends"),
     (LINK, "HEAD_BYTES", FRAME, "the_bytes_of_a_frame_are_those_of_the_picture"),
@@ -73,6 +82,19 @@ const PROOFS: [(&str, &str, &str, &str); 16] = [
         "crates/debugger/tests/sentences.rs",
         "a_linux_that_never_answers_is_halted_again_and_nothing_is_reserved",
     ),
+    (SCRIPT_VM, "STEPS_DEFAULT", VERIFIER, "a_run_ends_with_its_steps"),
+    (SCRIPT_VM, "PROGRAM_WORDS_MAX", VERIFIER, "what_the_embedder_has_no_room_for_is_refused"),
+    (SCRIPT_VM, "PRINTED_NUMBER_BYTES_MAX", "crates/script-vm/src/format.rs", "floats_are_written_as_std_writes_them"),
+    (EVENTS, "REGULAR_PROGRAM_BYTES", REFUSALS, "what_does_not_fit_a_regular_unit_asks_for_a_big_one"),
+    (EVENTS, "BIG_PROGRAM_BYTES", REFUSALS, "what_is_too_large_is_refused_with_both_sizes"),
+    (EVENTS, "REGULAR_BUFFER_BYTES", REFUSALS, "what_does_not_fit_a_regular_unit_asks_for_a_big_one"),
+    (EVENTS, "BIG_BUFFER_BYTES", REFUSALS, "what_is_too_large_is_refused_with_both_sizes"),
+    (SCRIPT, "SOURCE_BYTES_MAX", REFUSED, "a_script_beyond_a_limit_is_refused_in_words"),
+    (SCRIPT, "HEIGHT_MAX", REFUSED, "a_script_beyond_a_limit_is_refused_in_words"),
+    (SCRIPT, "VARIABLES_MAX", REFUSED, "a_script_beyond_a_limit_is_refused_in_words"),
+    (SCRIPT, "LITERAL_BYTES_MAX", REFUSED, "a_script_beyond_a_limit_is_refused_in_words"),
+    (SCRIPT, "DEPTH_MAX", REFUSED, "every_refusal_names_its_place_and_what_would_help"),
+    (SCRIPT, "INCLUDE_DEPTH_MAX", REFUSED, "every_refusal_names_its_place_and_what_would_help"),
 ];
 
 /// What is promised of whole machines: in words, and the test that shows it.

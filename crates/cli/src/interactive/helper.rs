@@ -1,10 +1,11 @@
 //! What rustyline asks while a line is typed: completion, a hint from the history, colours.
 
 use debugger::complete::{Completion, complete};
+use debugger::line::is_open;
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::highlight::Highlighter;
 use rustyline::hint::{Hinter, HistoryHinter};
-use rustyline::validate::Validator;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Result};
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -78,5 +79,11 @@ impl Highlighter for Helper {
     }
 }
 
-impl Validator for Helper {}
+impl Validator for Helper {
+    /// A script whose braces are open goes on in the next row.
+    fn validate(&self, context: &mut ValidationContext<'_>) -> Result<ValidationResult> {
+        let open = is_open(context.input());
+        Ok(if open { ValidationResult::Incomplete } else { ValidationResult::Valid(None) })
+    }
+}
 impl rustyline::Helper for Helper {}

@@ -3,6 +3,9 @@
 //!     ? EXPRESSION
 //! Operators, the weakest first: | ^ & then << >> then + - then * / % then - ~ and parentheses; modulo 2^64. 0n10 is
 //! decimal, 0y10 binary, 0t10 octal; ` may part digits. @rax and its like are the selected core's, if it is halted.
+//!
+//! Whatever else the script language has (docs/script.md) is run in root once, statements too: `? poi(@rsp)`,
+//! `? .hits`, `? printf("%s\n", $pname)`. That needs no halt: it runs on the core that is asked.
 //! ```kd
 //! HyperDbg> ? (10 + 0n6) << 4
 //! 160
@@ -10,6 +13,10 @@
 //! err, this is zero, and nothing can be divided by it
 //!      ? 10 / (4 - 4)
 //!             ^~~~~~~
+//! HyperDbg> ? db(ffff888000000100) == 'h'
+//! 1
+//! HyperDbg> ? printf("%s\n", $pname)
+//! bash
 //! HyperDbg> ? 10000000000000000
 //! err, the number does not fit 64 bits; the largest is ffffffffffffffff
 //!      ? 10000000000000000
@@ -17,13 +24,13 @@
 //!      try: ? ffffffffffffffff
 //! ```
 
-use crate::answer::{Answer, Report};
+use crate::answer::Answer;
 use crate::commands::{self, Command};
 use crate::error::Error;
 use crate::expr::Arithmetic;
 use crate::line::Line;
+use crate::program::{How, Text};
 use crate::session::Session;
-use serde::Serialize;
 
 /// The command.
 pub const COMMAND: Command = Command { names: &["?", "eval", "evaluate"], takes: &[], run, cost: None };
@@ -33,19 +40,38 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         return Err(commands::usage(line));
     }
     let (text, start) = line.rest();
-    let value = commands::evaluate(session, text, &(start..start + text.len()), Arithmetic::Wrapping)?;
-    Ok(Answer::of(&Value { value: crate::answer::hex(value), text: format!("{value:x}") }))
-}
-
-#[derive(Serialize)]
-struct Value {
-    value: String,
-    #[serde(skip)]
-    text: String,
-}
-
-impl Report for Value {
-    fn text(&self) -> String {
-        self.text.clone()
+    let span = start..start + text.len();
+    if is_arithmetic(text) {
+        let value = commands::evaluate(session, text, &span, Arithmetic::Wrapping)?;
+        return Ok(commands::value_answer(value, false));
     }
+    let whole = Text::in_line(line, &span);
+    let statements = text.ends_with([';', '}']);
+    let how = if statements { How::Script } else { How::Expression };
+    match whole.compile(session.book(), line, how) {
+        Ok(program) if statements => commands::run_in_root(session, &whole, program),
+        Ok(program) => commands::evaluate_in_root(session, &whole, program),
+        // What tells no value may be a statement without its end; if it is neither, the one that went further says why.
+        Err(error) if statements => Err(error),
+        Err(error) => match whole.as_statement().compile(session.book(), line, How::Script) {
+            Ok(program) => commands::run_in_root(session, &whole, program),
+            Err(other) if first_place(&other) > first_place(&error) => Err(other),
+            Err(_) => Err(error),
+        },
+    }
+}
+
+/// Whether these are numbers, registers and operators alone, which the prompt evaluates itself.
+fn is_arithmetic(text: &str) -> bool {
+    let ours = |c: char| c.is_alphanumeric() || c.is_whitespace() || "`_\\@+-*/%&|^~()<>#,:?".contains(c);
+    let called =
+        text.match_indices('(').any(|(at, _)| text[..at].trim_end().ends_with(|c: char| c.is_alphanumeric() || c == '_'));
+    let shifts = text.replace("<<", "").replace(">>", "");
+    text.chars().all(ours) && !called && !shifts.contains(['<', '>']) && !text.contains("&&") && !text.contains("||")
+}
+
+/// Where the first thing stands that is wrong with a script.
+fn first_place(error: &Error) -> Option<usize> {
+    let Error::Program { troubles, .. } = error else { return None };
+    troubles.first()?.span.as_ref().map(|span| span.start)
 }

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::line::Line;
 use crate::say;
 use crate::session::Session;
-use abi::request::Halted;
+use abi::request::{self, Halted, reason};
 use serde::Serialize;
 
 /// The command.
@@ -32,6 +32,10 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
 pub struct Context {
     core: u32,
     reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<&'static str>,
     rip: String,
     rflags: String,
     cr3: String,
@@ -44,11 +48,15 @@ pub struct Context {
 impl Context {
     /// Of what root sends.
     pub fn new(halted: &Halted) -> Self {
-        let Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid, cpl, fetched: _, missed: _ } = *halted;
+        let Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid, cpl, fetched: _, missed: _, event, stage } = *halted;
         let valid = usize::try_from(bytes_valid).unwrap_or(0).min(bytes.len());
         let (rip, rflags, cr3) = (hex(rip), hex(rflags), hex(cr3));
+        let by_event = reason == reason::EVENT;
+        // A script that paused does not say of which event it was.
+        let named = by_event && event != request::event::ALL;
+        let (event, stage) = (named.then_some(event), by_event.then(|| say::events::stage_word(stage)));
         let (reason, bytes, text) = (say::reason_word(reason), bytes[..valid].to_vec(), say::halted(halted));
-        Self { core, reason, rip, rflags, cr3, cpl, bytes, text }
+        Self { core, reason, event, stage, rip, rflags, cr3, cpl, bytes, text }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Runs the commands of a file, one a line, until the first that fails.
 //!
 //!     .script FILE
-//! Lines that begin with # or // are comments. A path with blanks stands in "quotes".
+//! Lines that begin with # or // are comments. Braces of a script may go over several lines. A path with blanks stands in "quotes".
 //! ```kd
 //! HyperDbg> .script /nowhere.kd
 //! err, '/nowhere.kd' cannot be read: it does not exist
@@ -11,7 +11,7 @@ use crate::answer::{Answer, Report};
 use crate::commands::{self, Command, Takes};
 use crate::cost::Cost;
 use crate::error::Error;
-use crate::line::Line;
+use crate::line::{self, Line};
 use crate::session::{SCRIPT_DEPTH_MAX, Session, Verdict};
 use serde::Serialize;
 use std::fs;
@@ -30,8 +30,8 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
     let text = fs::read_to_string(&path).map_err(|why| Error::File { path: path.clone(), why: why.kind() })?;
     let ended = session.deeper(SCRIPT_DEPTH_MAX, |session| {
         let mut lines = 0;
-        for (number, line) in (1..).zip(text.lines()) {
-            match session.run(line) {
+        for (number, line) in line::whole(&text) {
+            match session.run(&line) {
                 Verdict::Done => lines = number,
                 Verdict::Exit => return Ok((number, true)),
                 verdict @ (Verdict::Failed | Verdict::Unreachable) => {

@@ -117,7 +117,7 @@ fn cost(_: &mut Session, line: &Line) -> Result<Cost, Error> {
         Asked::Let(kind) => Ok(Cost::Frees(kind)),
         Asked::Hold(kind, count) => match commands::fixed_count(count)? {
             0 => Err(commands::none_of(kind, Wanted::Take)),
-            count => Ok(Cost::Takes(Units::of(kind, count))),
+            count => Ok(Cost::Holds(Units::of(kind, count))),
         },
     }
 }

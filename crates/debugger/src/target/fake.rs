@@ -3,6 +3,7 @@
 //! It knows the ledger, the bank, which cores are halted and what Linux would hand over; no hypervisor is in it. Tests of
 //! commands type at it, and tests of the link put it behind a line.
 
+pub mod events;
 mod reserve;
 
 use super::{Cancel, Mode, Target};
@@ -12,13 +13,16 @@ use abi::ioctl::{LOAD_LINK, Load};
 use abi::kind::Kind;
 use abi::request::{self, goodbye, notice, op, reason, test};
 use abi::request::{
-    CoreState, Cores, ExitRow, Exits, Halted, Head, Hello, LedgerRow, Number, OwnerRow, PreallocAnswer, PreallocAsk, Registers,
-    ReserveTest,
+    CoreState, Cores, EventAsk, EventChange, ExitRow, Exits, Halted, Head, Hello, LedgerRow, Number, OwnerRow, PreallocAnswer,
+    PreallocAsk, Registers, ReserveTest,
 };
 use abi::{PROTOCOL, code};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use zerocopy::{FromZeros, IntoBytes};
+
+/// A body, or a code with one.
+type Answered = Result<Vec<u8>, (u32, Vec<u8>)>;
 
 /// The model.
 #[derive(Clone, Debug)]
@@ -65,6 +69,8 @@ pub struct Root {
     pub registers: Registers,
     /// Notices not sent yet, as messages.
     pub notices: VecDeque<Vec<u8>>,
+    /// Events, and what they said.
+    pub events: events::Table,
     /// What a load answers.
     pub load: (u32, u32),
     /// Every request so far, by its number.
@@ -101,6 +107,7 @@ impl Default for Root {
             fail_in: [0; Kind::COUNT],
             registers,
             notices: VecDeque::new(),
+            events: events::Table::at_start(),
             load: (code::SUCCESS, 0),
             asked: Vec::new(),
         }
@@ -148,7 +155,7 @@ impl Root {
         [bye, write(notice::UP, self.hello().as_bytes())]
     }
 
-    fn answer_to(&mut self, head: Head, body: &[u8]) -> Result<Vec<u8>, (u32, Vec<u8>)> {
+    fn answer_to(&mut self, head: Head, body: &[u8]) -> Answered {
         let no = |code| Err((code, Vec::new()));
         if !self.loaded {
             return no(code::NOT_LOADED);
@@ -164,6 +171,18 @@ impl Root {
                 let ask = request::body::<ReserveTest>(body).ok_or((code::REQUEST_MALFORMED, Vec::new()))?;
                 numbers(self.test_reserve(ask))
             }
+            op::STAGE => self.stage(body),
+            op::EVENT_ADD => {
+                let ask = request::body::<EventAsk>(body).ok_or((code::REQUEST_MALFORMED, Vec::new()))?;
+                self.event_add(&ask)
+            }
+            op::EVENTS => Ok(self.events(number()?).as_bytes().to_vec()),
+            op::EVENT_CHANGE => {
+                let ask = request::body::<EventChange>(body).ok_or((code::REQUEST_MALFORMED, Vec::new()))?;
+                self.event_change(ask)
+            }
+            op::MESSAGES => Ok(self.messages()),
+            op::EVALUATE => self.evaluate(number()?),
             op::LEDGER => Ok(self.ledger().as_bytes().to_vec()),
             op::OWNERS => Ok(self.owners().as_bytes().to_vec()),
             op::PAUSE | op::GO | op::FETCH | op::UNLOAD if !self.link => no(code::LINK_ONLY),
@@ -236,7 +255,7 @@ impl Root {
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&[0xf4, 0xc3, 0x66, 0x90]);
         let (core, rip, rflags, cr3) = (self.core, registers.rip, registers.rflags, registers.crs[2]);
-        Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid: 4, cpl: 0, fetched, missed: 0 }
+        Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid: 4, cpl: 0, fetched, missed: 0, event: 0, stage: 0 }
     }
 
     fn registers(&self) -> Registers {
@@ -283,7 +302,7 @@ impl Root {
 }
 
 /// An answer that has its numbers with every code.
-fn numbers((code, answer): (u32, PreallocAnswer)) -> Result<Vec<u8>, (u32, Vec<u8>)> {
+fn numbers((code, answer): (u32, PreallocAnswer)) -> Answered {
     let bytes = answer.as_bytes().to_vec();
     if code == code::SUCCESS { Ok(bytes) } else { Err((code, bytes)) }
 }

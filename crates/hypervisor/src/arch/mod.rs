@@ -45,6 +45,11 @@ pub enum Exit {
     SoftInterrupt,
     /// #DB, while watched.
     Debug,
+    /// RDTSC or RDTSCP, while watched.
+    Tsc {
+        /// RDTSCP: the core's number is asked for, too.
+        with_core: bool,
+    },
     /// The guest faulted thrice.
     Shutdown,
     /// The processor refuses the guest's state; nothing ran.
@@ -82,7 +87,7 @@ pub struct Nested {
 
 impl Exit {
     /// Reasons are counted in this many rows.
-    pub const REASONS: usize = 14;
+    pub const REASONS: usize = 15;
 
     /// Names of the rows, for people.
     pub const NAMES: [&'static str; Exit::REASONS] = [
@@ -100,6 +105,7 @@ impl Exit {
         "shutdown",
         "invalid",
         "unknown",
+        "tsc",
     ];
 
     /// The row this exit is counted in.
@@ -120,6 +126,7 @@ impl Exit {
             Exit::Shutdown => 11,
             Exit::Invalid => 12,
             Exit::Unknown { .. } => 13,
+            Exit::Tsc { .. } => 14,
         }
     }
 }
@@ -142,6 +149,30 @@ pub enum Watch {
     Breakpoints,
     /// #DB.
     Debug,
+    /// RDTSC and RDTSCP.
+    Tsc,
+}
+
+/// How a model-specific register is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MsrAccess {
+    /// RDMSR.
+    Read,
+    /// WRMSR.
+    Write,
+}
+
+/// Registers of the guest that are no general ones, as one looks at them from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SystemRegisters {
+    /// Base of the interrupt descriptor table.
+    pub idt: u64,
+    /// Base of the global descriptor table.
+    pub gdt: u64,
+    /// Selector of the local descriptor table.
+    pub ldtr: u16,
+    /// Selector of the task state segment.
+    pub tr: u16,
 }
 
 /// Why a core cannot be entered: a code and its detail, as the prompt gets them.
@@ -183,6 +214,8 @@ pub trait Machine: Sized {
     fn prepare(frames: &mut Frames) -> Result<(), NoFrame>;
     /// Accesses to these ports come to root from now on.
     fn own_ports(first: u16, count: u16);
+    /// Reads or writes of a register, or of all of them, come to root, or no longer do; root's own always do.
+    fn watch_msr(register: Option<u32>, access: MsrAccess, on: bool);
     /// Takes a block out of the guest's sight: it reads zeros there and may not write. The caller flushes every core.
     ///
     /// # Errors
@@ -226,6 +259,25 @@ pub trait Core {
     fn code(&self, to: &mut [u8]) -> usize;
     /// Everything a person may want to see.
     fn registers(&self) -> Registers;
+    /// A general register by its number in instructions (rax rcx rdx rbx rsp rbp rsi rdi r8 … r15), of which the low four
+    /// bits count.
+    fn gpr(&self, number: u8) -> u64;
+    /// Sets one.
+    fn set_gpr(&mut self, number: u8, value: u64);
+    /// Sets the instruction pointer.
+    fn set_rip(&mut self, value: u64);
+    /// Sets the flags; what the guest cannot set stays.
+    fn set_rflags(&mut self, value: u64);
+    /// The page tables that the core is in.
+    fn cr3(&self) -> u64;
+    /// Where the kernel's own data of this core begin, whichever ring the core is in.
+    fn kernel_gs(&self) -> u64;
+    /// Descriptor tables and what lies in them.
+    fn system(&self) -> SystemRegisters;
+    /// What RDMSR would read in the guest; `None` if it would fault.
+    fn read_msr(&self, register: u32) -> Option<u64>;
+    /// Does what WRMSR would do in the guest; false if it would fault, and nothing was done then.
+    fn write_msr(&mut self, register: u32, value: u64) -> bool;
     /// Current privilege level.
     fn cpl(&self) -> u8;
     /// The guest's instruction pointer.

@@ -9,7 +9,9 @@ pub mod uart;
 
 extern crate std;
 use crate::arch::x86::direct::Frame;
-use crate::arch::{CannotEnter, Core, Event, Exit, FRAMES_PER_CORE, Frames, Machine, NoFrame, Watch};
+use crate::arch::{
+    CannotEnter, Core, Event, Exit, FRAMES_PER_CORE, Frames, Machine, MsrAccess, NoFrame, SystemRegisters, Watch,
+};
 use abi::boot::{self, Block};
 use abi::request::Registers;
 use core::cell::Cell;
@@ -103,6 +105,7 @@ impl Machine for Model {
         Ok(())
     }
     fn own_ports(_: u16, _: u16) {}
+    fn watch_msr(_: Option<u32>, _: MsrAccess, _: bool) {}
     fn hide(_: Block, _: &mut Frames) -> Result<(), NoFrame> {
         Ok(())
     }
@@ -171,6 +174,53 @@ impl Core for ModelCore {
 
     fn registers(&self) -> Registers {
         Registers { core: self.core, rip: self.rip, ..Registers::default() }
+    }
+
+    fn gpr(&self, number: u8) -> u64 {
+        // Of the general registers the model has the four that hypercalls use.
+        match number & 15 {
+            0 => self.quad[0],
+            1 => self.quad[2],
+            2 => self.quad[3],
+            3 => self.quad[1],
+            _ => 0,
+        }
+    }
+
+    fn set_gpr(&mut self, number: u8, value: u64) {
+        match number & 15 {
+            0 => self.quad[0] = value,
+            1 => self.quad[2] = value,
+            2 => self.quad[3] = value,
+            3 => self.quad[1] = value,
+            _ => {}
+        }
+    }
+
+    fn set_rip(&mut self, value: u64) {
+        self.rip = value;
+    }
+
+    fn set_rflags(&mut self, _: u64) {}
+
+    fn cr3(&self) -> u64 {
+        0
+    }
+
+    fn kernel_gs(&self) -> u64 {
+        0
+    }
+
+    fn system(&self) -> SystemRegisters {
+        SystemRegisters::default()
+    }
+
+    fn read_msr(&self, _: u32) -> Option<u64> {
+        None
+    }
+
+    fn write_msr(&mut self, _: u32, _: u64) -> bool {
+        false
     }
 
     fn cpl(&self) -> u8 {

@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "the floor: control blocks, VMRUN, the way back")]
 
 use super::run::{self, Gprs};
-use super::vmcb::{Vmcb, event, exit_code, intercept_1};
+use super::vmcb::{INTERCEPT_2_RDTSCP, Vmcb, event, exit_code, intercept_1};
 use super::{EFER_SVME, skip};
 use crate::arch::x86::{self, apic, direct, msr, region, tables};
 use crate::arch::{self, Event, Exit, Nested, Port, Watch};
@@ -20,6 +20,8 @@ use zerocopy::IntoBytes;
 
 const EXCEPTION_DB: u32 = 1 << 1;
 const EXCEPTION_BP: u32 = 1 << 3;
+/// Flags that a program can set by POPF in ring 0: CF PF AF ZF SF TF IF DF OF IOPL NT AC ID.
+const RFLAGS_SETTABLE: u64 = 0x24_7fd5;
 const VECTOR_UD: u64 = 6;
 const VECTOR_GP: u64 = 13;
 /// In the last argument of the way back: open the global interrupt flag.
@@ -54,6 +56,13 @@ impl Svm {
     }
 
     fn length(&self) -> u64 {
+        // Without prefixes, as nearly always, the first bytes tell.
+        let mut first = [0; 3];
+        if self.code(&mut first) == first.len()
+            && let Some(length) = skip::length(&first)
+        {
+            return length;
+        }
         let mut bytes = [0; skip::INSTRUCTION_BYTES_MAX];
         let n = self.code(&mut bytes);
         // It executed a moment ago, so it can be read, unless another core changes the text this instant: then the
@@ -85,6 +94,8 @@ impl Svm {
                 fetch: self.vmcb.exit_info_1 & 1 << 4 != 0,
             }),
             exit_code::EXCP_DB => Exit::Debug,
+            exit_code::RDTSC => Exit::Tsc { with_core: false },
+            exit_code::RDTSCP => Exit::Tsc { with_core: true },
             exit_code::EXCP_BP => Exit::Breakpoint,
             exit_code::SWINT => self.software_interrupt(),
             exit_code::SHUTDOWN => Exit::Shutdown,
@@ -111,6 +122,42 @@ impl Svm {
         let mut byte = [0];
         let n = self.code(&mut byte);
         if n == 1 && byte[0] == 0xcd { Exit::SoftInterrupt } else { Exit::Breakpoint }
+    }
+
+    /// A register that the control block holds while root runs.
+    fn saved(&self, register: u32) -> Option<u64> {
+        let v = &self.vmcb;
+        Some(match register {
+            msr::STAR => v.star,
+            msr::LSTAR => v.lstar,
+            msr::CSTAR => v.cstar,
+            msr::SFMASK => v.sfmask,
+            msr::FS_BASE => v.fs.base,
+            msr::GS_BASE => v.gs.base,
+            msr::KERNEL_GS_BASE => v.kernel_gs_base,
+            msr::SYSENTER_CS => v.sysenter_cs,
+            msr::SYSENTER_ESP => v.sysenter_esp,
+            msr::SYSENTER_EIP => v.sysenter_eip,
+            _ => return None,
+        })
+    }
+
+    /// The same to write, and whether only canonical addresses may be written.
+    fn saved_mut(&mut self, register: u32) -> Option<(&mut u64, bool)> {
+        let v = &mut self.vmcb;
+        Some(match register {
+            msr::STAR => (&mut v.star, false),
+            msr::LSTAR => (&mut v.lstar, true),
+            msr::CSTAR => (&mut v.cstar, true),
+            msr::SFMASK => (&mut v.sfmask, false),
+            msr::FS_BASE => (&mut v.fs.base, true),
+            msr::GS_BASE => (&mut v.gs.base, true),
+            msr::KERNEL_GS_BASE => (&mut v.kernel_gs_base, true),
+            msr::SYSENTER_CS => (&mut v.sysenter_cs, false),
+            msr::SYSENTER_ESP => (&mut v.sysenter_esp, false),
+            msr::SYSENTER_EIP => (&mut v.sysenter_eip, false),
+            _ => return None,
+        })
     }
 
     fn set_event(&mut self, kind: u64, vector: u64) {
@@ -206,16 +253,19 @@ impl arch::Core for Svm {
     }
 
     fn watch(&mut self, what: Watch, on: bool) {
-        let (exceptions, instructions) = match what {
-            Watch::Breakpoints => (EXCEPTION_BP, intercept_1::INTN),
-            Watch::Debug => (EXCEPTION_DB, 0),
+        let (exceptions, instructions, more) = match what {
+            Watch::Breakpoints => (EXCEPTION_BP, intercept_1::INTN, 0),
+            Watch::Debug => (EXCEPTION_DB, 0, 0),
+            Watch::Tsc => (0, intercept_1::RDTSC, INTERCEPT_2_RDTSCP),
         };
         if on {
             self.vmcb.intercept_exceptions |= exceptions;
             self.vmcb.intercept_1 |= instructions;
+            self.vmcb.intercept_2 |= more;
         } else {
             self.vmcb.intercept_exceptions &= !exceptions;
             self.vmcb.intercept_1 &= !instructions;
+            self.vmcb.intercept_2 &= !more;
         }
     }
 
@@ -258,6 +308,121 @@ impl arch::Core for Svm {
             drs: [v.dr6, v.dr7],
             efer: self.efer(),
         }
+    }
+
+    fn gpr(&self, number: u8) -> u64 {
+        let (g, v) = (&self.gprs, &self.vmcb);
+        match number & 15 {
+            0 => v.rax,
+            1 => g.rcx,
+            2 => g.rdx,
+            3 => g.rbx,
+            4 => v.rsp,
+            5 => g.rbp,
+            6 => g.rsi,
+            7 => g.rdi,
+            8 => g.r8,
+            9 => g.r9,
+            10 => g.r10,
+            11 => g.r11,
+            12 => g.r12,
+            13 => g.r13,
+            14 => g.r14,
+            _ => g.r15,
+        }
+    }
+
+    fn set_gpr(&mut self, number: u8, value: u64) {
+        let (g, v) = (&mut self.gprs, &mut self.vmcb);
+        *match number & 15 {
+            0 => &mut v.rax,
+            1 => &mut g.rcx,
+            2 => &mut g.rdx,
+            3 => &mut g.rbx,
+            4 => &mut v.rsp,
+            5 => &mut g.rbp,
+            6 => &mut g.rsi,
+            7 => &mut g.rdi,
+            8 => &mut g.r8,
+            9 => &mut g.r9,
+            10 => &mut g.r10,
+            11 => &mut g.r11,
+            12 => &mut g.r12,
+            13 => &mut g.r13,
+            14 => &mut g.r14,
+            _ => &mut g.r15,
+        } = value;
+    }
+
+    fn set_rip(&mut self, value: u64) {
+        self.vmcb.rip = value;
+    }
+
+    fn set_rflags(&mut self, value: u64) {
+        self.vmcb.rflags = value & RFLAGS_SETTABLE | self.vmcb.rflags & !RFLAGS_SETTABLE;
+    }
+
+    fn cr3(&self) -> u64 {
+        self.vmcb.cr3
+    }
+
+    fn kernel_gs(&self) -> u64 {
+        // Between SWAPGS and the change of rings both hold the same question; a canonical upper half tells the kernel's.
+        let (now, swapped) = (self.vmcb.gs.base, self.vmcb.kernel_gs_base);
+        if now >> 63 == 1 { now } else { swapped }
+    }
+
+    fn system(&self) -> arch::SystemRegisters {
+        let v = &self.vmcb;
+        arch::SystemRegisters { idt: v.idtr.base, gdt: v.gdtr.base, ldtr: v.ldtr.selector, tr: v.tr.selector }
+    }
+
+    fn read_msr(&self, register: u32) -> Option<u64> {
+        let v = &self.vmcb;
+        Some(match register {
+            msr::EFER => self.efer(),
+            msr::PAT => v.g_pat,
+            msr::TSC => x86::tsc().wrapping_sub(self.hidden),
+            msr::TSC_DEADLINE if x86::has_tsc_deadline() => match x86::tsc_deadline() {
+                0 => 0,
+                deadline => deadline.wrapping_sub(self.hidden),
+            },
+            super::msr::VM_CR | super::msr::VM_HSAVE_PA | msr::TSC_DEADLINE => return None,
+            _ => match self.saved(register) {
+                Some(value) => value,
+                None => x86::trap::try_read_msr(register)?,
+            },
+        })
+    }
+
+    fn write_msr(&mut self, register: u32, value: u64) -> bool {
+        match register {
+            msr::EFER => self.set_efer(value),
+            msr::PAT => {
+                if !x86::is_pat(value) {
+                    return false;
+                }
+                self.vmcb.g_pat = value;
+            }
+            // The timer compares with the real counter, the guest asks by its own.
+            msr::TSC_DEADLINE if x86::has_tsc_deadline() => {
+                x86::set_tsc_deadline(if value == 0 { 0 } else { value.wrapping_add(self.hidden) });
+            }
+            // SAFETY: the counter is the guest's; root only looks at differences.
+            msr::TSC => return unsafe { x86::trap::try_write_msr(register, value.wrapping_add(self.hidden)) },
+            super::msr::VM_CR | super::msr::VM_HSAVE_PA | msr::TSC_DEADLINE => return false,
+            _ => match self.saved_mut(register) {
+                Some((to, canonical)) => {
+                    if canonical && !x86::is_canonical(value) {
+                        return false;
+                    }
+                    *to = value;
+                }
+                // SAFETY: what root depends on was handled above; the rest is the guest's, as without root.
+                None => return unsafe { x86::trap::try_write_msr(register, value) },
+            },
+        }
+        true
     }
 
     fn cpl(&self) -> u8 {

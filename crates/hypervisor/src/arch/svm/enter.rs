@@ -9,7 +9,7 @@ use super::vmcb::{INTERCEPT_2_ALL, Segment, Vmcb, intercept_1};
 use super::{EFER_SVME, msr};
 use crate::arch::x86::direct::{self, Frame};
 use crate::arch::x86::{self, cpuid, read_msr, region, tables, write_msr};
-use crate::arch::{CannotEnter, Core, FRAMES_PER_CORE, Frames, Machine, NoFrame};
+use crate::arch::{CannotEnter, Core, FRAMES_PER_CORE, Frames, Machine, MsrAccess, NoFrame};
 use crate::walk;
 use abi::boot::{self, Block};
 use abi::code::{self, lack};
@@ -61,6 +61,12 @@ impl Machine for Amd {
     fn own_ports(first: u16, count: u16) {
         if let Some(maps) = SHARED.lock().maps.as_ref() {
             (first..first.saturating_add(count)).for_each(|port| maps.watch_port(port));
+        }
+    }
+
+    fn watch_msr(register: Option<u32>, access: MsrAccess, on: bool) {
+        if let Some(maps) = SHARED.lock().maps.as_ref() {
+            maps.watch(register, access, on);
         }
     }
 

@@ -1,8 +1,11 @@
 //! The MSR and the I/O permission map (APM2 15.11 "MSR Intercepts", 15.10 "IOIO Intercepts"), shared by all cores.
 
 use super::msr;
+use crate::arch::MsrAccess;
 use crate::arch::x86::{self, direct::Frame};
 
+/// Registers that root needs or hides, whoever else watches.
+const OWN: [u32; 4] = [x86::msr::EFER, msr::VM_CR, msr::VM_HSAVE_PA, x86::msr::TSC_DEADLINE];
 const LOW: u64 = 0;
 const C000: u64 = 0x800;
 const C001: u64 = 0x1000;
@@ -20,10 +23,38 @@ impl Maps {
     pub fn new(msr: [Frame; 2], io: [Frame; 3]) -> Maps {
         debug_assert!(msr[1].pfn() == msr[0].pfn() + 1 && io[1].pfn() == io[0].pfn() + 1 && io[2].pfn() == io[0].pfn() + 2);
         let maps = Maps { msr, io };
-        for register in [x86::msr::EFER, msr::VM_CR, msr::VM_HSAVE_PA, x86::msr::TSC_DEADLINE] {
+        for register in OWN {
             maps.watch_msr(register);
         }
         maps
+    }
+
+    /// One way of using a register, or every register, comes to root or no longer does; root's own always do.
+    pub fn watch(&self, register: Option<u32>, access: MsrAccess, on: bool) {
+        let bits = match access {
+            MsrAccess::Read => 1,
+            MsrAccess::Write => 2,
+        };
+        match register {
+            Some(register) => {
+                if let Some(bit) = bit_of(register) {
+                    change(&self.msr, bit, bits, on);
+                }
+            }
+            None => {
+                // 2 bits a register: each word holds 32 of them.
+                let all = 0x5555_5555_5555_5555 * bits;
+                for frame in &self.msr {
+                    for slot in 0..512 {
+                        let word = frame.get(slot);
+                        frame.set(slot, if on { word | all } else { word & !all });
+                    }
+                }
+            }
+        }
+        for register in OWN {
+            self.watch_msr(register);
+        }
     }
 
     /// Physical address of the MSR map.
@@ -40,26 +71,33 @@ impl Maps {
 
     /// Reads and writes of a register come to root.
     pub fn watch_msr(&self, register: u32) {
-        let (area, index) = match register {
-            0..=0x1fff => (LOW, register),
-            0xc000_0000..=0xc000_1fff => (C000, register - 0xc000_0000),
-            0xc001_0000..=0xc001_1fff => (C001, register - 0xc001_0000),
-            // The processor exits for every other register by itself.
-            _ => return,
-        };
-        set(&self.msr, area * 8 + u64::from(index) * 2, 3);
+        if let Some(bit) = bit_of(register) {
+            change(&self.msr, bit, 3, true);
+        }
     }
 
     /// Every access to a port comes to root.
     pub fn watch_port(&self, port: u16) {
-        set(&self.io, u64::from(port), 1);
+        change(&self.io, u64::from(port), 1, true);
     }
 }
 
-fn set(frames: &[Frame], bit: u64, bits: u64) {
+/// The first of a register's two bits; the processor exits for every register that has none by itself.
+fn bit_of(register: u32) -> Option<u64> {
+    let (area, index) = match register {
+        0..=0x1fff => (LOW, register),
+        0xc000_0000..=0xc000_1fff => (C000, register - 0xc000_0000),
+        0xc001_0000..=0xc001_1fff => (C001, register - 0xc001_0000),
+        _ => return None,
+    };
+    Some(area * 8 + u64::from(index) * 2)
+}
+
+fn change(frames: &[Frame], bit: u64, bits: u64, on: bool) {
     let word = usize::try_from(bit / 64).unwrap_or(usize::MAX);
     if let Some(frame) = frames.get(word / 512) {
-        frame.set(word % 512, frame.get(word % 512) | bits << (bit % 64));
+        let (now, bits) = (frame.get(word % 512), bits << (bit % 64));
+        frame.set(word % 512, if on { now | bits } else { now & !bits });
     }
 }
 

@@ -12,8 +12,8 @@ pub fn length(bytes: &[u8]) -> Option<u64> {
     let rest = bytes.get(prefixes..)?;
     let opcode = match rest {
         [0xcc, ..] => 1,
-        [0xcd, ..] | [0x0f, 0xa2 | 0x30 | 0x32, ..] => 2,
-        [0x0f, 0x01, 0xd8..=0xdf, ..] => 3,
+        [0xcd, ..] | [0x0f, 0xa2 | 0x30..=0x32, ..] => 2,
+        [0x0f, 0x01, 0xd8..=0xdf | 0xf9, ..] => 3,
         _ => return None,
     };
     u64::try_from(prefixes + opcode).ok()

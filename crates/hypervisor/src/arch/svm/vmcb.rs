@@ -94,6 +94,8 @@ const _: () = assert!(offset_of!(Vmcb, cr2) == 0x640 && offset_of!(Vmcb, g_pat) 
 pub mod intercept_1 {
     /// NMI.
     pub const NMI: u32 = 1 << 1;
+    /// RDTSC.
+    pub const RDTSC: u32 = 1 << 14;
     /// CPUID.
     pub const CPUID: u32 = 1 << 18;
     /// INT n.
@@ -110,12 +112,16 @@ pub mod intercept_1 {
 
 /// `intercept_2`, offset 0x010: VMRUN VMMCALL VMLOAD VMSAVE STGI CLGI SKINIT.
 pub const INTERCEPT_2_ALL: u32 = 0x7f;
+/// RDTSCP.
+pub const INTERCEPT_2_RDTSCP: u32 = 1 << 7;
 
 /// Exit codes (APM2 appendix C "SVM Intercept Exit Codes").
 pub mod exit_code {
     pub const EXCP_DB: u64 = 0x41;
     pub const EXCP_BP: u64 = 0x43;
     pub const NMI: u64 = 0x61;
+    pub const RDTSC: u64 = 0x6e;
+    pub const RDTSCP: u64 = 0x87;
     pub const CPUID: u64 = 0x72;
     pub const SWINT: u64 = 0x75;
     pub const INVLPGA: u64 = 0x7a;

@@ -59,6 +59,27 @@ pub unsafe fn write(pa: u64, value: u64) -> bool {
     true
 }
 
+/// Changes eight bytes indivisibly; `None` beyond RAM or across an eight-byte border.
+///
+/// # Safety
+/// As [`write`].
+pub unsafe fn change<T>(pa: u64, change: impl FnOnce(&AtomicU64) -> T) -> Option<T> {
+    let word = pointer(pa, 8)?.cast::<u64>();
+    // SAFETY: mapped by D1 and D3; aligned by the test; nobody refers into it but by atomics, by the caller's promise.
+    pa.is_multiple_of(8).then(|| change(unsafe { AtomicU64::from_ptr(word) }))
+}
+
+/// Words of RAM that nobody writes; `None` beyond its end.
+///
+/// # Safety
+/// The frames are root's own and are not written as long as the slice is used.
+#[must_use]
+pub unsafe fn words(pa: u64, count: usize) -> Option<&'static [u64]> {
+    let word = pointer(pa, count as u64 * 8)?.cast::<u64>();
+    // SAFETY: mapped by D1 and D3 as long as root runs; aligned by the test; not written by the caller's promise.
+    pa.is_multiple_of(8).then(|| unsafe { core::slice::from_raw_parts(word, count) })
+}
+
 /// Copies bytes out of RAM; `false` if they reach beyond it.
 pub fn copy_out(pa: u64, to: &mut [u8]) -> bool {
     let Some(from) = pointer(pa, to.len() as u64) else { return false };

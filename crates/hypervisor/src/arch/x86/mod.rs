@@ -95,6 +95,11 @@ control_register!(cr0, "cr0");
 control_register!(cr2, "cr2");
 control_register!(cr3, "cr3");
 control_register!(cr4, "cr4");
+control_register!(cr8, "cr8");
+control_register!(dr0, "dr0");
+control_register!(dr1, "dr1");
+control_register!(dr2, "dr2");
+control_register!(dr3, "dr3");
 control_register!(dr6, "dr6");
 control_register!(dr7, "dr7");
 
@@ -128,6 +133,30 @@ pub mod msr {
     pub const EFER: u32 = 0xc000_0080;
     /// Page attributes.
     pub const PAT: u32 = 0x277;
+    /// Time stamp counter.
+    pub const TSC: u32 = 0x10;
+    /// SYSENTER's code segment,
+    pub const SYSENTER_CS: u32 = 0x174;
+    /// its stack
+    pub const SYSENTER_ESP: u32 = 0x175;
+    /// and its target.
+    pub const SYSENTER_EIP: u32 = 0x176;
+    /// SYSCALL's segments,
+    pub const STAR: u32 = 0xc000_0081;
+    /// its target in 64-bit mode,
+    pub const LSTAR: u32 = 0xc000_0082;
+    /// in compatibility mode,
+    pub const CSTAR: u32 = 0xc000_0083;
+    /// and the flags it clears.
+    pub const SFMASK: u32 = 0xc000_0084;
+    /// What RDTSCP tells beside the counter.
+    pub const TSC_AUX: u32 = 0xc000_0103;
+    /// Base of FS.
+    pub const FS_BASE: u32 = 0xc000_0100;
+    /// Base of GS,
+    pub const GS_BASE: u32 = 0xc000_0101;
+    /// and what SWAPGS swaps it for.
+    pub const KERNEL_GS_BASE: u32 = 0xc000_0102;
     /// Local APIC base and mode.
     pub const APIC_BASE: u32 = 0x1b;
     /// Local APIC timer deadline.
@@ -136,6 +165,18 @@ pub mod msr {
     pub const X2APIC_ICR: u32 = 0x830;
     /// Local APIC id in x2APIC mode.
     pub const X2APIC_ID: u32 = 0x802;
+}
+
+/// Whether an address has all upper bits alike, as four levels of page tables want it.
+#[must_use]
+pub fn is_canonical(address: u64) -> bool {
+    (address.cast_signed() << 16 >> 16).cast_unsigned() == address
+}
+
+/// Whether each byte is a memory type that the page attribute table may hold (APM2 7.8.1: 0, 1, 4 to 7).
+#[must_use]
+pub fn is_pat(value: u64) -> bool {
+    value.to_le_bytes().iter().all(|kind| matches!(kind, 0 | 1 | 4..=7))
 }
 
 /// The end of a core whose state cannot be trusted even for last words.

@@ -2,11 +2,11 @@
 //!
 //! Core `n` has `[CORES_VA + n * CORE_STRIDE, + CORE_STRIDE)`; the first page is never mapped.
 //! ```text
-//! +0x0000  guard          a stack that grows too far faults here, on the fault stack
-//! +0x1000  main stack     32 KiB, all of root runs here
-//! +0x9000  NMI stack       8 KiB, IST 1
-//! +0xb000  fault stack    16 KiB, IST 2: last words
-//! +0xf000  `Local`
+//! +0x00000  guard          a stack that grows too far faults here, on the fault stack
+//! +0x01000  main stack     60 KiB, all of root runs here; a third of it is what scripts run on
+//! +0x10000  NMI stack       8 KiB, IST 1
+//! +0x12000  fault stack    16 KiB, IST 2: last words
+//! +0x16000  `Local`
 //! ```
 //! G1: a region belongs to one core; other cores never touch it. The trap stubs find it by masking `rsp`.
 #![expect(unsafe_code, reason = "the one file that makes a reference of a region's address")]
@@ -17,13 +17,13 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Top of the main stack, from the region's start.
-pub const STACK_TOP: u64 = 0x9000;
+pub const STACK_TOP: u64 = 0x1_0000;
 /// Top of the NMI stack.
-pub const NMI_STACK_TOP: u64 = 0xb000;
+pub const NMI_STACK_TOP: u64 = 0x1_2000;
 /// Top of the fault stack.
-pub const FAULT_STACK_TOP: u64 = 0xf000;
+pub const FAULT_STACK_TOP: u64 = 0x1_6000;
 /// Where [`Local`] lies.
-pub const LOCAL: u64 = 0xf000;
+pub const LOCAL: u64 = 0x1_6000;
 
 /// What one core's traps and tables need.
 #[repr(C)]

@@ -1,5 +1,8 @@
 //! Traps in root: faults end in last words, an NMI in a window is counted, a #DB of the guest's breakpoints is ignored.
 //!
+//! Reading or writing a register for the guest that may not exist is the one fault that is survived: `trap_gp` knows the two
+//! instructions by their addresses, and both return that they faulted.
+//!
 //! Root runs with interrupts off and (AMD) the global interrupt flag clear, so nothing else can come.
 #![expect(unsafe_code, reason = "trap stubs")]
 
@@ -81,6 +84,48 @@ trap_nmi:
     .balign 16
 trap_ignore:
     iretq
+
+    .balign 16
+trap_gp:
+    push rax
+    lea rax, [rip + msr_read_here]
+    cmp rax, [rsp + 16]
+    je 2f
+    lea rax, [rip + msr_write_here]
+    cmp rax, [rsp + 16]
+    je 2f
+    pop rax
+    .byte 0x6a, 13
+    jmp trap_common
+2:
+    lea rax, [rip + msr_fault]
+    mov [rsp + 16], rax
+    pop rax
+    add rsp, 8
+    iretq
+
+    .balign 16
+msr_read:
+    mov ecx, edi
+msr_read_here:
+    rdmsr
+    shl rdx, 32
+    or rax, rdx
+    mov [rsi], rax
+    mov eax, 1
+    ret
+msr_write:
+    mov ecx, edi
+    mov rax, rsi
+    mov rdx, rsi
+    shr rdx, 32
+msr_write_here:
+    wrmsr
+    mov eax, 1
+    ret
+msr_fault:
+    xor eax, eax
+    ret
     "#,
     fault = sym fault,
     mask = const -(CORE_STRIDE as i64),
@@ -91,6 +136,27 @@ unsafe extern "C" {
     static trap_stubs: [[u8; 16]; 32];
     static trap_nmi: u8;
     static trap_ignore: u8;
+    static trap_gp: u8;
+    fn msr_read(register: u32, value: *mut u64) -> u32;
+    fn msr_write(register: u32, value: u64) -> u32;
+}
+
+/// Reads a model-specific register that may not exist; `None` if that faults.
+#[must_use]
+pub fn try_read_msr(register: u32) -> Option<u64> {
+    let mut value = 0;
+    // SAFETY: reading changes nothing, and a fault is an answer (`trap_gp`); the routine keeps to the calling convention.
+    (unsafe { msr_read(register, &raw mut value) } != 0).then_some(value)
+}
+
+/// Writes a model-specific register for the guest; false if that faults.
+///
+/// # Safety
+/// The guest might write it itself if root did not watch: it is none that root or the switch to the guest depends on.
+#[must_use]
+pub unsafe fn try_write_msr(register: u32, value: u64) -> bool {
+    // SAFETY: by the caller; a fault is an answer, as in `try_read_msr`.
+    unsafe { msr_write(register, value) != 0 }
 }
 
 /// Address of the stub for an exception vector below 32.
@@ -98,6 +164,7 @@ pub(super) fn stub(vector: usize) -> u64 {
     match vector {
         1 => &raw const trap_ignore as u64,
         2 => &raw const trap_nmi as u64,
+        13 => &raw const trap_gp as u64,
         // SAFETY: only the address is computed; the vector is below 32, as the array has.
         _ => unsafe { (&raw const trap_stubs).cast::<[u8; 16]>().add(vector & 31) as u64 },
     }

@@ -1,0 +1,55 @@
+//! What this sitting knows of scripts and events: their globals, and what was typed for each event.
+//!
+//! **Holds always**
+//! - B1: all of it is of one load of the hypervisor; with another it begins anew.
+//! - B2: a global keeps its cell from the first program that root got with it.
+
+use abi::request::event;
+use script::{Global, Program};
+use std::collections::BTreeMap;
+
+/// The book.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    boot_id: Option<u64>,
+    /// Of all scripts so far.
+    pub(crate) globals: Vec<Global>,
+    /// The events there are, as far as is known; `None` if somebody else registered it.
+    pub(crate) events: BTreeMap<u32, Option<Registered>>,
+}
+
+/// What was typed for an event.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    /// The line.
+    pub(crate) text: String,
+    /// What it runs.
+    pub(crate) program: Option<Program>,
+}
+
+impl Book {
+    /// Begins anew if this is another load.
+    pub(crate) fn of_load(&mut self, boot_id: u64) {
+        if self.boot_id.is_some_and(|known| known != boot_id) {
+            *self = Self::default();
+        }
+        self.boot_id = Some(boot_id);
+    }
+
+    /// An event or all of them are cleared.
+    pub(crate) fn clear(&mut self, id: u32) {
+        if id == event::ALL {
+            self.events.clear();
+        } else {
+            self.events.remove(&id);
+        }
+    }
+
+    /// Notes what is there: what is not is forgotten.
+    pub(crate) fn there_are(&mut self, ids: &[u32]) {
+        self.events.retain(|id, _| ids.contains(id));
+        for id in ids {
+            self.events.entry(*id).or_default();
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Registers an event: a program or the kernel executes CPUID.
+//!
+//!     !cpuid [LEAF] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes] [script { … }]
+//! Every event command takes these options, in any order, numbers in hex: `pid` and `core` filter; `stage` says whether it
+//! fires before (pre, the default) or after the instruction, or both; `sc on` suppresses the instruction's effect, and
+//! scripts can change that; `buffer` gives the script a `$buffer` of so many bytes; `script { … }` is what it runs in root,
+//! `script {file:PATH}` likewise from a file. Without a script it halts the debuggee. Braces may go over several lines.
+//!
+//! It is registered at once, halted or not: nothing is continued, its memory comes from the reserve (`prealloc`). What the
+//! script prints is shown above the prompt; `events` lists, disables and clears. See also: docs/script.md.
+//! ```kd
+//! 0: kHyperDbg> !cpuid 1 script { .hits = .hits + 1; }
+//! event 0 registered: regular-event, program of 0x{hex} bytes
+//! 0: kHyperDbg> !cpuid pid 1c8 core 0
+//! event 1 registered: regular-event
+//! 0: kHyperDbg> !cpuid script { x = @rxa; }
+//! err, there is no register rxa
+//!      !cpuid script { x = @rxa; }
+//!                          ^~~~
+//!      try: !cpuid script { x = @rax; }
+//! 0: kHyperDbg> !cpuid stag post
+//! err, couldn't resolve error at 'stag'
+//!      !cpuid stag post
+//!             ^~~~
+//!      options: pid, core, stage, sc, buffer, imm, script
+//!      try: !cpuid stage post
+//! ```
+
+use crate::answer::Answer;
+use crate::commands::Command;
+use crate::cost::Cost;
+use crate::error::Error;
+use crate::event::{self, Wanted};
+use crate::line::Line;
+use crate::session::Session;
+
+/// The command.
+pub const COMMAND: Command = event::command(&["!cpuid"], run, cost);
+
+const KIND: &Wanted = &event::CPUID;
+
+fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
+    event::register(session, line, KIND)
+}
+
+fn cost(session: &mut Session, line: &Line) -> Result<Cost, Error> {
+    event::cost(session, line, KIND)
+}

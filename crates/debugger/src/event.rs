@@ -1,0 +1,308 @@
+//! What the event commands have in common: their options, the program, the request.
+//!
+//! ```text
+//! !KIND [FILTER] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer N] [imm yes] [script { … }]
+//! ```
+//! **Holds always**
+//! - V1: options may stand in any order, each once.
+//! - V2: event and program are one request, which root does as a whole or not at all.
+//! - V3: what `prealloc plan` foretells is computed by what registers.
+
+use crate::answer::{Answer, Report};
+use crate::book::Registered;
+use crate::commands::{self, Command, Takes};
+use crate::cost::{Cost, Units};
+use crate::error::{Error, Reach, Refusal};
+use crate::line::{Line, Word};
+use crate::nearest;
+use crate::program::{self, How, Text};
+use crate::session::Session;
+use crate::target::Mode;
+use abi::code;
+use abi::kind::Kind;
+use abi::request::{self, EventAnswer, EventAsk, event, op};
+use script::Program;
+use serde::Serialize;
+use std::ops::Range;
+use zerocopy::IntoBytes;
+
+/// Bytes of a program that a regular event holds, as documented.
+pub(crate) const REGULAR_PROGRAM_BYTES: usize = 8192;
+/// Bytes of a regular safe buffer, as documented.
+const REGULAR_BUFFER_BYTES: u64 = 4096;
+
+/// A kind of event.
+pub(crate) struct Wanted {
+    /// One of [`event`].
+    pub(crate) number: u32,
+    /// Its word, as `events` and programs get it.
+    pub(crate) word: &'static str,
+    /// What its filter is, and the largest there is.
+    pub(crate) filter: Option<(&'static str, u64)>,
+}
+
+/// `!cpuid`.
+pub(crate) static CPUID: Wanted = Wanted { number: event::CPUID, word: "cpuid", filter: Some(("a leaf", 0xffff_ffff)) };
+/// `!msrread`.
+pub(crate) static MSR_READ: Wanted = Wanted { number: event::MSR_READ, word: "msrread", filter: Some(("an MSR", 0xffff_ffff)) };
+/// `!msrwrite`.
+pub(crate) static MSR_WRITE: Wanted =
+    Wanted { number: event::MSR_WRITE, word: "msrwrite", filter: Some(("an MSR", 0xffff_ffff)) };
+/// `!tsc`.
+pub(crate) static TSC: Wanted = Wanted { number: event::TSC, word: "tsc", filter: None };
+/// `!vmcall`.
+pub(crate) static VMCALL: Wanted = Wanted { number: event::HYPERCALL, word: "vmcall", filter: None };
+
+/// The word for a kind of [`event`].
+pub(crate) fn word(number: u32) -> &'static str {
+    let kinds = [&CPUID, &MSR_READ, &MSR_WRITE, &TSC, &VMCALL];
+    kinds.iter().find(|kind| kind.number == number).map_or("unknown", |kind| kind.word)
+}
+
+/// The options, in the order of the manuals.
+pub(crate) const OPTIONS: [&str; 7] = ["pid", "core", "stage", "sc", "buffer", "imm", "script"];
+/// Those of the documentation that are still to come.
+const MISSING: [&str; 4] = ["condition", "code", "asm", "output"];
+/// For completion: each option and what may stand behind it.
+const CHOICES: &[(&str, &[&str])] = &[
+    ("pid", &["all"]),
+    ("core", &["all"]),
+    ("stage", &["pre", "post", "all"]),
+    ("sc", &["on", "off"]),
+    ("buffer", &[]),
+    ("imm", &["yes"]),
+    ("script", &[]),
+];
+
+/// What does not go together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// This option stands there twice.
+    Twice,
+    /// Nothing stands behind this option.
+    NoValue,
+    /// A number larger than this.
+    TooLarge {
+        /// What it is, such as "a leaf".
+        what: &'static str,
+        /// The largest.
+        most: u64,
+    },
+    /// This option of the documentation is still to come.
+    NotYet,
+    /// A word where braces must be.
+    NoBraces,
+    /// Braces that are not closed.
+    Open,
+    /// There is no effect to suppress after the instruction.
+    ShortCircuitPost,
+    /// The script uses `$buffer`, and there is none; the place is the end of the line.
+    NoBuffer,
+    /// Without a script it would halt the machine on which the prompt runs.
+    CannotHalt,
+}
+
+/// What was typed.
+struct Typed {
+    ask: EventAsk,
+    text: Option<Text>,
+}
+
+type Number<'n> = dyn FnMut(&Word) -> Result<u64, Error> + 'n;
+
+fn wrong(span: &Range<usize>, wrong: Wrong) -> Error {
+    Error::Event { span: span.clone(), wrong }
+}
+
+fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error> {
+    let mut ask = EventAsk { kind: kind.number, stage: event::PRE, core: event::ALL, pid: event::ALL, ..EventAsk::default() };
+    let (mut seen, mut text, mut stage_span) = (Vec::new(), None, None);
+    let mut words = line.words().iter().skip(1);
+    while let Some(word) = words.next() {
+        let lower = word.text.to_ascii_lowercase();
+        if MISSING.contains(&lower.as_str()) {
+            return Err(wrong(&word.span, Wrong::NotYet));
+        }
+        let Some(option) = OPTIONS.into_iter().find(|option| *option == lower) else {
+            // Whatever begins like a number is meant for the filter.
+            match kind.filter {
+                Some((what, most)) if ask.flags & event::OPTION == 0 && line.block(word).is_none() => {
+                    let value = number(word).map_err(|error| filter_error(word, error))?;
+                    ask.option = at_most(word, value, what, most)?;
+                    ask.flags |= event::OPTION;
+                    continue;
+                }
+                _ => return Err(commands::unknown_word(word, "options", &OPTIONS)),
+            }
+        };
+        if seen.contains(&option) {
+            return Err(wrong(&word.span, Wrong::Twice));
+        }
+        seen.push(option);
+        let Some(value) = words.next() else { return Err(wrong(&word.span, Wrong::NoValue)) };
+        let one_of = |choices: &[(&'static str, u32)], what| {
+            let found = choices.iter().find(|(choice, _)| choice.eq_ignore_ascii_case(&value.text));
+            let names: Vec<&'static str> = choices.iter().map(|(choice, _)| *choice).collect();
+            found.map(|(_, number)| *number).ok_or_else(|| commands::unknown_word(value, what, &names))
+        };
+        match option {
+            "pid" | "core" if value.text.eq_ignore_ascii_case("all") => {}
+            "pid" => ask.pid = narrow(value, number(value)?, "a process number")?,
+            "core" => ask.core = narrow(value, number(value)?, "a core number")?,
+            "stage" => {
+                let stages = [("pre", event::PRE), ("post", event::POST), ("all", event::PRE | event::POST)];
+                ask.stage = one_of(&stages, "stages")?;
+                stage_span = Some(value.span.clone());
+            }
+            "sc" => ask.flags |= one_of(&[("on", event::SHORT_CIRCUIT), ("off", 0)], "words")?,
+            "buffer" => ask.buffer_bytes = number(value)?,
+            // Messages always come at once.
+            "imm" => drop(one_of(&[("yes", 0)], "words")?),
+            _ => text = Some(script(line, value)?),
+        }
+    }
+    match stage_span {
+        Some(span) if ask.flags & event::SHORT_CIRCUIT != 0 && ask.stage != event::PRE => {
+            Err(wrong(&span, Wrong::ShortCircuitPost))
+        }
+        _ => Ok(Typed { ask, text }),
+    }
+}
+
+/// A word that is neither a number nor an option was meant to be what it is nearer to.
+fn filter_error(word: &Word, error: Error) -> Error {
+    let misspelt = nearest::of(&word.text, OPTIONS.into_iter()).is_some();
+    if misspelt && matches!(error, Error::Expression { .. }) {
+        return commands::unknown_word(word, "options", &OPTIONS);
+    }
+    error
+}
+
+fn at_most(word: &Word, value: u64, what: &'static str, most: u64) -> Result<u64, Error> {
+    if value <= most { Ok(value) } else { Err(wrong(&word.span, Wrong::TooLarge { what, most })) }
+}
+
+/// A number below [`event::ALL`].
+fn narrow(word: &Word, value: u64, what: &'static str) -> Result<u32, Error> {
+    let most = event::ALL - 1;
+    let value = at_most(word, value, what, most.into())?;
+    Ok(u32::try_from(value).unwrap_or(most))
+}
+
+/// `{ … }` or `{file:PATH}`.
+fn script(line: &Line, word: &Word) -> Result<Text, Error> {
+    let block = line.block(word).ok_or_else(|| wrong(&word.span, Wrong::NoBraces))?;
+    if !block.closed {
+        return Err(wrong(&(word.span.start..word.span.start + 1), Wrong::Open));
+    }
+    match line.text()[block.inner.clone()].trim().strip_prefix("file:") {
+        Some(path) => Text::in_file(path.trim().trim_matches('"')),
+        None => Ok(Text::in_line(line, &block.inner)),
+    }
+}
+
+/// An event and its program, ready to be sent.
+struct Ready {
+    ask: EventAsk,
+    program: Option<Program>,
+}
+
+fn prepare(session: &mut Session, line: &Line, typed: Typed) -> Result<Ready, Error> {
+    let Typed { mut ask, text } = typed;
+    let end = line.text().trim_end().len();
+    let program = match &text {
+        Some(text) => Some(text.compile(session.book(), line, How::Script)?),
+        None => None,
+    };
+    match &program {
+        Some(program) if program.uses_buffer && ask.buffer_bytes == 0 => return Err(wrong(&(end..end), Wrong::NoBuffer)),
+        // A program has 10 240 words at most.
+        Some(program) => ask.program_words = u32::try_from(program.words.len()).unwrap_or(u32::MAX),
+        None if session.mode() == Mode::Vmi => return Err(wrong(&(end..end), Wrong::CannotHalt)),
+        None => ask.flags |= event::BREAK,
+    }
+    Ok(Ready { ask, program })
+}
+
+/// Registers an event.
+pub(crate) fn register(session: &mut Session, line: &Line, kind: &'static Wanted) -> Result<Answer, Error> {
+    let typed = parse(line, kind, &mut |word| commands::count(session, word))?;
+    let Ready { ask, program } = prepare(session, line, typed)?;
+    if let Some(program) = &program {
+        program::stage(session, &program.words)?;
+    }
+    let answer = add(session, &ask)?;
+    let EventAnswer { id, unit, .. } = answer;
+    let words = ask.program_words;
+    let book = session.book();
+    if let Some(program) = &program {
+        book.globals.clone_from(&program.globals);
+    }
+    book.events.insert(id, Some(Registered { text: line.text().trim().to_owned(), program }));
+    let unit = Kind::from_number(unit).map_or("unknown", Kind::word);
+    let (kind, buffer_bytes) = (kind.word, ask.buffer_bytes);
+    Ok(Answer::of(&Added { event: id, kind, unit, program_bytes: u64::from(words) * 8, buffer_bytes }))
+}
+
+fn add(session: &mut Session, ask: &EventAsk) -> Result<EventAnswer, Error> {
+    let (code, body) = session.call(op::EVENT_ADD, ask.as_bytes())?;
+    match request::body::<EventAnswer>(&body) {
+        Some(answer) if code == code::SUCCESS => Ok(answer),
+        Some(answer) => Err(refused(session, code, answer)),
+        None if code != code::SUCCESS && body.is_empty() => Err(refused(session, code, EventAnswer::default())),
+        None => Err(Error::Reach(Reach::Malformed { op: op::EVENT_ADD })),
+    }
+}
+
+/// A refusal of root's about an event.
+pub(crate) fn refused(session: &Session, code: u32, answer: EventAnswer) -> Error {
+    Error::Refused(Refusal::Event { code, answer, debugger_mode: session.mode() == Mode::Debugger })
+}
+
+/// What it would take of the reserve.
+pub(crate) fn cost(session: &mut Session, line: &Line, kind: &Wanted) -> Result<Cost, Error> {
+    let typed = parse(line, kind, &mut commands::fixed_count)?;
+    let Ready { ask, program } = prepare(session, line, typed)?;
+    let big = program.is_some_and(|program| program.words.len() * 8 > REGULAR_PROGRAM_BYTES);
+    let event = Units::of(if big { Kind::BigEvent } else { Kind::RegularEvent }, 1);
+    let buffer = match ask.buffer_bytes {
+        0 => Units::default(),
+        1..=REGULAR_BUFFER_BYTES => Units::of(Kind::RegularSafeBuffer, 1),
+        _ => Units::of(Kind::BigSafeBuffer, 1),
+    };
+    // One and one always fit.
+    Ok(event.plus(buffer).map_or(Cost::Nothing, Cost::Takes))
+}
+
+/// The command of a kind.
+pub(crate) const fn command(
+    names: &'static [&'static str],
+    run: fn(&mut Session, &Line, &'static Command) -> Result<Answer, Error>,
+    cost: commands::Foretell,
+) -> Command {
+    Command { names, takes: &[Takes::Options(CHOICES)], run, cost: Some(cost) }
+}
+
+/// A registered event.
+#[derive(Serialize)]
+struct Added {
+    event: u32,
+    kind: &'static str,
+    unit: &'static str,
+    program_bytes: u64,
+    buffer_bytes: u64,
+}
+
+impl Report for Added {
+    fn text(&self) -> String {
+        let Self { event, kind: _, unit, program_bytes, buffer_bytes } = self;
+        let mut text = format!("event {event:x} registered: {unit}");
+        if *program_bytes > 0 {
+            text += &format!(", program of 0x{program_bytes:x} bytes");
+        }
+        if *buffer_bytes > 0 {
+            text += &format!(", $buffer of 0x{buffer_bytes:x}");
+        }
+        text
+    }
+}

@@ -1,0 +1,233 @@
+//! The model's events: a table, the programs that are staged, what was said, and a machine of one page for evaluations.
+//!
+//! No event fires by itself: a test says that one did ([`Root::fire`]).
+
+use super::{Answered, Root, write};
+use abi::code;
+use abi::kind::Kind;
+use abi::request::{
+    self, EVENT_ROWS_MAX, Evaluated, EventAnswer, EventAsk, EventChange, EventRow, Events, Message, Messages, Number,
+    PROGRAM_WORDS_MAX, Stage, event, notice, reason,
+};
+use script::oracle::{self, Model};
+use script_vm::FaultKind;
+use std::collections::VecDeque;
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+/// Bytes of a big safe buffer.
+const BUFFER_BYTES_MAX: u64 = 81_920;
+/// Bytes of records in one answer of [`request::op::MESSAGES`].
+const RECORD_BYTES_MAX: usize = 1024;
+
+/// What the model knows of events.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// By id.
+    pub rows: Vec<(EventRow, EventAsk)>,
+    /// The words that are staged.
+    pub staged: Vec<u64>,
+    /// What was said and not fetched: event, core, text.
+    pub said: VecDeque<(u32, u16, String)>,
+    /// Messages lost.
+    pub lost: u64,
+    /// How many events there can be.
+    pub most: usize,
+    /// What the next event is answered, whatever it is.
+    pub refusal: Option<(u32, EventAnswer)>,
+    /// What each holds.
+    units: Vec<(u32, Kind, Option<Kind>)>,
+    next: u32,
+    model: Model,
+}
+
+impl Table {
+    /// No event, and room for many.
+    #[must_use]
+    pub fn at_start() -> Self {
+        Self { most: 512, ..Self::default() }
+    }
+}
+
+/// Words that may not be sent.
+const MALFORMED: (u32, Vec<u8>) = (code::REQUEST_MALFORMED, Vec::new());
+
+impl Root {
+    pub(super) fn stage(&mut self, body: &[u8]) -> Answered {
+        let (stage, words) = Stage::read_from_prefix(body).map_err(|_| MALFORMED)?;
+        let (first, count) = (stage.first as usize, stage.count as usize);
+        let staged = &mut self.events.staged;
+        if words.len() != count * 8 || first > staged.len() || first + count > PROGRAM_WORDS_MAX {
+            return Err(MALFORMED);
+        }
+        staged.truncate(first);
+        let (words, _) = words.as_chunks::<8>();
+        staged.extend(words.iter().map(|word| u64::from_le_bytes(*word)));
+        Ok(Vec::new())
+    }
+
+    pub(super) fn event_add(&mut self, ask: &EventAsk) -> Answered {
+        let (code, answer) = self.event_added(ask);
+        let bytes = answer.as_bytes().to_vec();
+        if code == code::SUCCESS { Ok(bytes) } else { Err((code, bytes)) }
+    }
+
+    fn event_added(&mut self, ask: &EventAsk) -> (u32, EventAnswer) {
+        let answer = EventAnswer::default();
+        if let Some(refusal) = self.events.refusal.take() {
+            return refusal;
+        }
+        if ask.core != event::ALL && !self.is_core(ask.core.into()) {
+            return (code::CORE_INVALID, answer);
+        }
+        if self.events.rows.len() >= self.events.most {
+            return (code::EVENTS_FULL, EventAnswer { reserved: self.events.most as u64, ..answer });
+        }
+        if ask.buffer_bytes > BUFFER_BYTES_MAX {
+            let (bytes, bytes_most) = (ask.buffer_bytes, BUFFER_BYTES_MAX);
+            return (code::BUFFER_TOO_LARGE, EventAnswer { bytes, bytes_most, ..answer });
+        }
+        if ask.program_words as usize != self.events.staged.len() && ask.program_words != 0 {
+            return (code::REQUEST_MALFORMED, answer);
+        }
+        let (unit, buffer) = self.units(ask);
+        for kind in [Some(unit), buffer].into_iter().flatten() {
+            let row = self.rows[kind.index()];
+            if row.free == 0 {
+                self.rows[kind.index()].refused += 1;
+                let (free, reserved) = (0, row.reserved);
+                return (code::used_up(kind), EventAnswer { unit: kind as u32, asked: 1, free, reserved, ..answer });
+            }
+        }
+        for kind in [Some(unit), buffer].into_iter().flatten() {
+            let row = &mut self.rows[kind.index()];
+            row.free -= 1;
+            row.used += 1;
+            row.high_water = row.high_water.max(row.used);
+        }
+        let id = self.events.next;
+        self.events.next += 1;
+        let (kind, number) = (ask.kind, unit as u32);
+        self.events.units.push((id, unit, buffer));
+        self.events.rows.push((EventRow { id, kind, enabled: 1, unit: number, ..EventRow::default() }, *ask));
+        let row = self.rows[unit.index()];
+        (code::SUCCESS, EventAnswer { id, unit: number, asked: 1, free: row.free, reserved: row.reserved, ..answer })
+    }
+
+    /// The units that an event takes: regular ones if it fits them, big ones if those are used up.
+    fn units(&self, ask: &EventAsk) -> (Kind, Option<Kind>) {
+        let free = |kind: Kind| self.rows[kind.index()].free > 0;
+        let fitting = |fits: bool, regular, big| if fits && (free(regular) || !free(big)) { regular } else { big };
+        let event = fitting(ask.program_words <= 1024, Kind::RegularEvent, Kind::BigEvent);
+        let buffer = || fitting(ask.buffer_bytes <= 4096, Kind::RegularSafeBuffer, Kind::BigSafeBuffer);
+        (event, (ask.buffer_bytes > 0).then(buffer))
+    }
+
+    pub(super) fn events(&self, from: u64) -> Events {
+        let mut all = Events::new_zeroed();
+        let mut left = self.events.rows.iter().map(|(row, _)| row).filter(|row| u64::from(row.id) >= from);
+        for (to, from) in all.rows.iter_mut().zip(left.by_ref().take(EVENT_ROWS_MAX)) {
+            *to = *from;
+            all.count += 1;
+        }
+        all.more = left.next().is_some().into();
+        all
+    }
+
+    pub(super) fn event_change(&mut self, ask: EventChange) -> Answered {
+        let is = |row: &EventRow| ask.id == event::ALL || row.id == ask.id;
+        let count = self.events.rows.iter().filter(|(row, _)| is(row)).count();
+        if count == 0 && ask.id != event::ALL {
+            return Err((code::NO_SUCH_EVENT, Vec::new()));
+        }
+        match ask.what {
+            event::ENABLE | event::DISABLE => {
+                let rows = self.events.rows.iter_mut().map(|(row, _)| row).filter(|row| is(row));
+                rows.for_each(|row| row.enabled = (ask.what == event::ENABLE).into());
+            }
+            event::CLEAR => {
+                let (gone, left): (Vec<_>, Vec<_>) = self.events.rows.drain(..).partition(|(row, _)| is(row));
+                self.events.rows = left;
+                for (row, _) in gone {
+                    let Some(at) = self.events.units.iter().position(|(id, ..)| *id == row.id) else { continue };
+                    let (_, unit, buffer) = self.events.units.remove(at);
+                    for kind in [Some(unit), buffer].into_iter().flatten() {
+                        self.rows[kind.index()].free += 1;
+                        self.rows[kind.index()].used -= 1;
+                    }
+                }
+            }
+            _ => return Err(MALFORMED),
+        }
+        Ok(Number { value: count as u64 }.as_bytes().to_vec())
+    }
+
+    pub(super) fn messages(&mut self) -> Vec<u8> {
+        let table = &mut self.events;
+        let mut head = Messages { lost: std::mem::take(&mut table.lost), ..Messages::default() };
+        let mut records = Vec::new();
+        while let Some((event, core, text)) = table.said.pop_front() {
+            let bytes = u16::try_from(text.len()).unwrap_or(0);
+            records.extend_from_slice(Message { event, core, bytes }.as_bytes());
+            records.extend_from_slice(&text.as_bytes()[..bytes.into()]);
+            records.resize(records.len().next_multiple_of(8), 0);
+            head.count += 1;
+            if records.len() >= RECORD_BYTES_MAX {
+                break;
+            }
+        }
+        head.more = u32::from(!table.said.is_empty());
+        [head.as_bytes(), &records].concat()
+    }
+
+    pub(super) fn evaluate(&mut self, words: u64) -> Answered {
+        if words != self.events.staged.len() as u64 {
+            return Err(MALFORMED);
+        }
+        let registers = self.registers();
+        let Table { staged, model, said, .. } = &mut self.events;
+        if script_vm::verify(staged, &oracle::LIMITS).is_err() {
+            return Err((code::PROGRAM_REJECTED, Vec::new()));
+        }
+        model.gprs = registers.gprs;
+        let mut answer = Evaluated::default();
+        match oracle::run_words(staged, model, script_vm::limits::STEPS_DEFAULT) {
+            Ok(value) => answer.value = value,
+            Err(fault) => {
+                let number: u64 = match fault.kind {
+                    FaultKind::BadAddress { address } => {
+                        answer.address = address;
+                        1
+                    }
+                    FaultKind::DivideByZero => 2,
+                    FaultKind::StepLimit => 3,
+                    FaultKind::CallDepth => 4,
+                    FaultKind::Refused => 5,
+                    FaultKind::BadProgram => 6,
+                };
+                answer.fault = number | u64::from(fault.at) << 32;
+            }
+        }
+        let text = String::from_utf8_lossy(&std::mem::take(&mut model.said)).into_owned();
+        let core = u16::try_from(self.core).unwrap_or(0);
+        // A record has 16 bits for its length; the model says no more.
+        let short = |text: &&str| !text.is_empty() && text.len() <= RECORD_BYTES_MAX;
+        said.extend(text.split('\u{1}').filter(short).map(|text| (event::ALL, core, text.to_owned())));
+        Ok(answer.as_bytes().to_vec())
+    }
+
+    /// An event fires on the selected core, and says this; it halts the machine if it was registered so.
+    pub fn fire(&mut self, id: u32, text: &str) {
+        let core = u16::try_from(self.core).unwrap_or(0);
+        let Some((row, ask)) = self.events.rows.iter_mut().find(|(row, _)| row.id == id) else { return };
+        row.hits += 1;
+        let (breaks, stage) = (ask.flags & event::BREAK != 0, ask.stage);
+        if !text.is_empty() {
+            self.events.said.push_back((id, core, text.to_owned()));
+        }
+        if breaks {
+            self.halted = true;
+            let context = request::Halted { event: id, stage, ..self.context(reason::EVENT, 0) };
+            self.notices.push_back(write(notice::HALTED, context.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! What is registered, and every refusal.
+//!
+//! **Holds always**
+//! - A1: nothing is taken before the request is sound and its program is verified.
+//! - A2: event and buffer are one cost on one ticket; whatever fails, the ticket and the slot go back.
+//! - A3: what fits a regular unit gets one; a big one only if no regular one is free (as documented). If there is no big
+//!   one either, the refusal speaks of the regular one: more of those are cheaper.
+//!
+//! **Callers**: root, any core, all at once. **Cost**: O(slots + words of the program). **Proof**: `tests/refusals.rs`.
+
+use crate::guard::Guard;
+use crate::limits::{BIG_BUFFER_BYTES, BIG_PROGRAM_BYTES, REGULAR_BUFFER_BYTES, REGULAR_PROGRAM_BYTES};
+use crate::slot::{Slot, gate, join, phase};
+use crate::{Memory, Reserve, Table};
+use abi::boot::CORES_MAX;
+use abi::code;
+use abi::kind::Kind;
+use abi::request::{EventAnswer, EventAsk, event};
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use reserve::{Core, Cost, Extent, FRAME_BYTES, Handle, Owner, Refusal};
+use script_vm::limits::{DATA_BYTES, GLOBALS_DEFAULT};
+use script_vm::{Layout, Limits, Rejected, verify};
+
+/// What the verifier is told: root has as many cells and as much data for each core.
+const LIMITS: Limits = Limits { words: abi::request::PROGRAM_WORDS_MAX, globals: GLOBALS_DEFAULT, data: DATA_BYTES };
+
+/// An event that was registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// Its id.
+    pub id: u32,
+    /// The unit that it got.
+    pub unit: Kind,
+    /// The unit that its buffer got.
+    pub buffer: Option<Kind>,
+}
+
+/// Why an event was not registered; nothing was taken. Numbers that a code does not concern are 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NotAdded {
+    /// One of [`code`].
+    pub code: u32,
+    /// The kind of unit that it lacked.
+    pub unit: u32,
+    /// Units of that asked; with EVENTS_FULL: events.
+    pub asked: u64,
+    /// ... free,
+    pub free: u64,
+    /// ... and reserved.
+    pub reserved: u64,
+    /// Bytes that were asked for: of the program, or of the buffer.
+    pub bytes: u64,
+    /// Bytes that there could be at most.
+    pub bytes_most: u64,
+    /// [`rejected_number`].
+    pub rejected: u64,
+}
+
+impl From<Added> for EventAnswer {
+    fn from(added: Added) -> Self {
+        EventAnswer { id: added.id, unit: added.unit as u32, ..EventAnswer::default() }
+    }
+}
+
+impl From<NotAdded> for EventAnswer {
+    fn from(not: NotAdded) -> Self {
+        let NotAdded { code: _, unit, asked, free, reserved, bytes, bytes_most, rejected } = not;
+        EventAnswer { id: event::ALL, unit, asked, free, reserved, bytes, bytes_most, rejected }
+    }
+}
+
+/// What the verifier says, as answers carry it: `what | where << 32`, in the order of [`Rejected`] from 1 on.
+#[must_use]
+pub fn rejected_number(why: Rejected) -> u64 {
+    let (what, at) = match why {
+        Rejected::TooLong { words } => (1, u32::try_from(words).unwrap_or(u32::MAX)),
+        Rejected::Header => (2, 0),
+        Rejected::Globals { asked } => (3, asked.into()),
+        Rejected::Function { number } => (4, number),
+        Rejected::Instruction { at } => (5, at),
+        Rejected::Padding => (6, 0),
+    };
+    join(what, at)
+}
+
+const fn refuse(code: u32) -> NotAdded {
+    NotAdded { code, unit: 0, asked: 0, free: 0, reserved: 0, bytes: 0, bytes_most: 0, rejected: 0 }
+}
+
+/// The units of one event.
+struct Units {
+    event: (Kind, Handle, Extent),
+    buffer: Option<(Kind, Handle, Extent)>,
+}
+
+impl<const EVENTS: usize> Table<EVENTS> {
+    /// Registers an event with its program, enabled. `core` says who asks.
+    ///
+    /// # Errors
+    /// [`NotAdded`]; nothing was taken.
+    pub fn add(
+        &self,
+        ask: &EventAsk,
+        program: &[u64],
+        memory: &impl Memory,
+        reserve: &Reserve<'_>,
+        core: u32,
+    ) -> Result<Added, NotAdded> {
+        check(ask, program)?;
+        let layout = if program.is_empty() { None } else { Some(verified(program)?) };
+        let (id, slot) = self.take_slot()?;
+        let filled = take_units(ask, program, reserve, Core(core), Owner(id))
+            .and_then(|units| fill(&units, ask, program, memory, reserve, Core(core)).map(|()| units));
+        let units = filled.inspect_err(|_| slot.gate.store(phase::FREE, SeqCst))?;
+        self.publish(slot, ask, program, layout, &units);
+        self.ask_and_settle(memory, reserve, core);
+        Ok(Added { id, unit: units.event.0, buffer: units.buffer.map(|(kind, ..)| kind) })
+    }
+
+    /// The first free slot, for this caller alone (S1).
+    fn take_slot(&self) -> Result<(u32, &Slot), NotAdded> {
+        let is_free = |slot: &Slot| slot.gate.compare_exchange(phase::FREE, phase::TAKEN, SeqCst, SeqCst).is_ok();
+        let full = NotAdded { asked: 1, reserved: EVENTS as u64, ..refuse(code::EVENTS_FULL) };
+        (0..).zip(&self.slots).find(|(_, slot)| is_free(slot)).ok_or(full)
+    }
+
+    /// Writes all words of an event, then its gate.
+    fn publish(&self, slot: &Slot, ask: &EventAsk, program: &[u64], layout: Option<Layout>, units: &Units) {
+        let (unit, handle, extent) = units.event;
+        let mut its = phase::READY | gate::ENABLED;
+        its |= u64::from(ask.stage) << gate::STAGE_SHIFT | u64::from(ask.kind) << gate::KIND_SHIFT;
+        let flag = |is: bool, bit: u64| if is { bit } else { 0 };
+        its |= flag(ask.flags & event::BREAK != 0, gate::BREAK);
+        its |= flag(ask.flags & event::SHORT_CIRCUIT != 0, gate::SHORT_CIRCUIT);
+        its |= flag(ask.flags & event::OPTION != 0, gate::BY_OPTION);
+        its |= flag(ask.core != event::ALL, gate::BY_CORE) | flag(ask.pid != event::ALL, gate::BY_PID);
+        if let Some(layout) = layout {
+            its |= gate::PROGRAM;
+            slot.set_layout(&layout);
+            // With a break or a short circuit a miss has an effect, too.
+            let has_no_other = its & (gate::BREAK | gate::SHORT_CIRCUIT) == 0;
+            if let Some(guard) = layout.open(program).as_ref().and_then(Guard::of).filter(|_| has_no_other) {
+                its |= gate::GUARD;
+                its |= u64::from(guard.register) << gate::REGISTER_SHIFT;
+                let words = [guard.mask, guard.low, guard.span];
+                slot.guard.iter().zip(words).for_each(|(to, word)| to.store(word, Relaxed));
+            }
+        }
+        let words = u32::try_from(program.len()).unwrap_or(0);
+        slot.program_pfn.store(extent.pfn, Relaxed);
+        slot.program_size.store(join(words, extent.frames), Relaxed);
+        slot.option.store(ask.option, Relaxed);
+        slot.who.store(join(ask.core, ask.pid), Relaxed);
+        slot.unit.store(unit as u32, Relaxed);
+        slot.handle.store(handle.to_word(), Relaxed);
+        slot.buffer_bytes.store(ask.buffer_bytes, Relaxed);
+        if let Some((_, handle, extent)) = units.buffer {
+            slot.buffer_handle.store(handle.to_word(), Relaxed);
+            slot.buffer_pfn.store(extent.pfn, Relaxed);
+        }
+        for count in [&slot.hits, &slot.faults, &slot.last_fault, &slot.lost] {
+            count.store(0, Relaxed);
+        }
+        slot.order.store(self.orders.fetch_add(1, SeqCst), SeqCst);
+        // Counted before it is so: who sees it finds it counted.
+        self.unsettled.fetch_add(1, SeqCst);
+        self.arm(its);
+        slot.gate.store(its, SeqCst);
+    }
+}
+
+/// What can be said without looking at the program's words.
+fn check(ask: &EventAsk, program: &[u64]) -> Result<(), NotAdded> {
+    let option = (ask.flags & event::OPTION != 0).then_some(ask.option);
+    let invalid = Err(refuse(code::EVENT_INVALID));
+    if ask.flags & !(event::BREAK | event::SHORT_CIRCUIT | event::OPTION) != 0
+        || ask.stage == 0
+        || ask.stage & !(event::PRE | event::POST) != 0
+    {
+        return invalid;
+    }
+    match (ask.kind, option) {
+        (event::CPUID | event::MSR_READ | event::MSR_WRITE, Some(option)) if option > u32::MAX.into() => return invalid,
+        (event::CPUID | event::MSR_READ | event::MSR_WRITE, _) => {}
+        // The other kinds have no option.
+        (event::CPUID..=event::HYPERCALL, None) => {}
+        _ => return invalid,
+    }
+    if ask.flags & event::SHORT_CIRCUIT != 0 && ask.stage != event::PRE {
+        return Err(refuse(code::SHORT_CIRCUIT_POST));
+    }
+    if ask.core != event::ALL && ask.core as usize >= CORES_MAX {
+        return Err(refuse(code::CORE_INVALID));
+    }
+    let bytes = u64::from(ask.program_words) << 3;
+    if bytes > BIG_PROGRAM_BYTES {
+        return Err(NotAdded { bytes, bytes_most: BIG_PROGRAM_BYTES, ..refuse(code::PROGRAM_TOO_LARGE) });
+    }
+    if ask.buffer_bytes > BIG_BUFFER_BYTES {
+        let (bytes, bytes_most) = (ask.buffer_bytes, BIG_BUFFER_BYTES);
+        return Err(NotAdded { bytes, bytes_most, ..refuse(code::BUFFER_TOO_LARGE) });
+    }
+    if program.len() != ask.program_words as usize {
+        return Err(refuse(code::REQUEST_MALFORMED));
+    }
+    Ok(())
+}
+
+fn verified(program: &[u64]) -> Result<Layout, NotAdded> {
+    verify(program, &LIMITS).map_err(|why| NotAdded {
+        bytes: 8 * program.len() as u64,
+        bytes_most: BIG_PROGRAM_BYTES,
+        rejected: rejected_number(why),
+        ..refuse(code::PROGRAM_REJECTED)
+    })
+}
+
+/// One ticket for event and buffer (A2), in the smallest kinds that are free (A3).
+fn take_units(ask: &EventAsk, program: &[u64], reserve: &Reserve<'_>, core: Core, owner: Owner) -> Result<Units, NotAdded> {
+    let program_bytes = 8 * program.len() as u64;
+    let fits = |bytes, most, regular, big| if bytes <= most { regular } else { big };
+    let mut unit = fits(program_bytes, REGULAR_PROGRAM_BYTES, Kind::RegularEvent, Kind::BigEvent);
+    let mut buffer = (ask.buffer_bytes > 0)
+        .then(|| fits(ask.buffer_bytes, REGULAR_BUFFER_BYTES, Kind::RegularSafeBuffer, Kind::BigSafeBuffer));
+    // What each lacked first: the regular one, if it could be one.
+    let (mut no_event, mut no_buffer) = (None, None);
+    loop {
+        let cost = Cost::NONE.and(unit.index(), 1);
+        let cost = cost.and_then(|cost| buffer.map_or(Ok(cost), |kind| cost.and(kind.index(), 1)));
+        let refusal = match cost.and_then(|cost| reserve.reserve(core, &cost)) {
+            Ok(mut ticket) => {
+                let mut spend = |kind: Kind| {
+                    let handle = ticket.spend(kind.index(), owner)?;
+                    Some((kind, handle, reserve.extent(handle).ok()?))
+                };
+                // The ticket has all that it cost.
+                let event = spend(unit).ok_or(refuse(code::UNBALANCED))?;
+                return Ok(Units { event, buffer: buffer.and_then(spend) });
+            }
+            Err(refusal) => refusal,
+        };
+        let short = |kind: Kind, bytes, bytes_most| {
+            move |seen: Option<NotAdded>| seen.unwrap_or_else(|| refused(refusal, kind, bytes, bytes_most))
+        };
+        match refusal {
+            Refusal::Short { kind, .. } if kind == unit.index() => {
+                let why = short(unit, program_bytes, BIG_PROGRAM_BYTES)(no_event);
+                if unit == Kind::BigEvent {
+                    return Err(why);
+                }
+                (unit, no_event) = (Kind::BigEvent, Some(why));
+            }
+            Refusal::Short { kind, .. } if buffer.is_some_and(|buffer| kind == buffer.index()) => {
+                let lacked = buffer.unwrap_or(Kind::BigSafeBuffer);
+                let why = short(lacked, ask.buffer_bytes, BIG_BUFFER_BYTES)(no_buffer);
+                if lacked == Kind::BigSafeBuffer {
+                    return Err(why);
+                }
+                (buffer, no_buffer) = (Some(Kind::BigSafeBuffer), Some(why));
+            }
+            other => return Err(refused(other, unit, program_bytes, BIG_PROGRAM_BYTES)),
+        }
+    }
+}
+
+/// A refusal of the reserve in numbers.
+fn refused(refusal: Refusal, unit: Kind, bytes: u64, bytes_most: u64) -> NotAdded {
+    match refusal {
+        Refusal::Short { asked, free, reserved, .. } => {
+            NotAdded { code: code::used_up(unit), unit: unit as u32, asked, free, reserved, bytes, bytes_most, rejected: 0 }
+        }
+        Refusal::Injected { kind, asked } => {
+            let unit = Kind::ALL.get(kind).map_or(unit as u32, |kind| *kind as u32);
+            NotAdded { unit, asked, ..refuse(code::INJECTED) }
+        }
+        // A cost of one unit of a known kind is refused for no other reason.
+        _ => refuse(code::UNBALANCED),
+    }
+}
+
+/// Writes the program and clears the buffer; gives both back if that cannot be.
+fn fill(
+    units: &Units,
+    ask: &EventAsk,
+    program: &[u64],
+    memory: &impl Memory,
+    reserve: &Reserve<'_>,
+    core: Core,
+) -> Result<(), NotAdded> {
+    let holds = |extent: &Extent, bytes: u64| bytes <= u64::from(extent.frames).saturating_mul(FRAME_BYTES.into());
+    let (_, handle, extent) = &units.event;
+    let mut filled = holds(extent, 8 * program.len() as u64) && (program.is_empty() || memory.fill(extent.pfn, program));
+    filled = filled && units.buffer.is_some() == (ask.buffer_bytes > 0);
+    if let Some((_, _, extent)) = &units.buffer {
+        filled = filled && holds(extent, ask.buffer_bytes) && memory.clear(extent.pfn, extent.frames);
+    }
+    if filled {
+        return Ok(());
+    }
+    for handle in core::iter::once(handle).chain(units.buffer.as_ref().map(|(_, handle, _)| handle)) {
+        // Its own, and spent just now.
+        let _given = reserve.give(core, *handle);
+    }
+    Err(refuse(code::UNBALANCED))
+}

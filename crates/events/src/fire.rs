@@ -1,0 +1,207 @@
+//! Who is asked, in which order, and what comes of it.
+//!
+//! Each enabled event of the kind, in the order of registration: core, process, option and stage must be the event's own;
+//! that is a hit. Then its guard, its program, and its break. Filters have no effects, so that the cheapest is asked first.
+//!
+//! A guard that misses is a run that would end at once (`script_vm::Guard`), and is left out; it counts as a hit all the
+//! same, or the count would depend on how a condition was written.
+//!
+//! **Holds always**
+//! - F1: a core is inside from its mark on until the mark is 0 again, on every way out.
+//! - F2: an event does not fire inside another one on the same core; it is then as if there were none.
+//! - F3: a core does not halt while it is inside. So nobody is inside while all are halted, and what is cleared then gives
+//!   its units back at once.
+//!
+//! **Callers**: root, in an exit, any core. **Cost**: for one event whose guard misses, 40 machine instructions at most
+//! (`benches/counts.rs`). **Proof**: `tests/firing.rs`, `tests/threads.rs`.
+
+use crate::slot::{Slot, gate, high, join, low};
+use crate::{Buffer, Memory, Table};
+use abi::boot::CORES_MAX;
+use abi::request::event;
+use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
+use script_vm::{Fault, FaultKind, Machine, Program};
+
+/// Where something happens: a core, in an exit, and its guest.
+pub trait Here: Machine {
+    /// The core, below [`abi::boot::CORES_MAX`]: cores of one number modulo that would take each other for themselves (F2).
+    fn core(&self) -> u32;
+
+    /// The process that runs there. Asked at most once, and only if an event wants a certain one.
+    fn pid(&mut self) -> u32;
+
+    /// Runs a program ([`script_vm::run()`], over a stack and data of the core's own, with a limit of steps). Until it
+    /// returns, `$event_id`, `$event_stage`, `$buffer` and `event_sc()` are `event`'s; `pause()` is remembered, and done
+    /// when [`Table::fire`] has returned (F3).
+    fn run(&mut self, event: &Running, program: Program<'_>) -> Ended;
+}
+
+/// An event whose program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Its id.
+    pub id: u32,
+    /// One of [`event`].
+    pub kind: u32,
+    /// [`event::PRE`] or [`event::POST`].
+    pub stage: u32,
+    /// Whether it suppresses what the guest wanted, if its program says nothing else.
+    pub short_circuit: bool,
+    /// Its safe buffer.
+    pub buffer: Buffer,
+}
+
+/// What came of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// As the program left it.
+    pub short_circuit: bool,
+    /// What ended it early.
+    pub fault: Option<Fault>,
+}
+
+/// What all events together want.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// What the guest wanted has no effect: at least one event says so, before it.
+    pub short_circuit: bool,
+    /// The machine halts: the first event that wants it, and its stage.
+    pub break_by: Option<(u32, u32)>,
+}
+
+impl<const EVENTS: usize> Table<EVENTS> {
+    /// Something happens, and [`Table::armed`] says that somebody may want to know: asks every event of the kind. `stage` is
+    /// [`event::PRE`] or [`event::POST`], `option` what events of the kind filter by.
+    #[inline]
+    pub fn fire<M: Memory, H: Here>(&self, kind: u32, stage: u32, option: u64, memory: &M, here: &mut H) -> Verdict {
+        let Some(head) = self.heads.get(kind as usize) else { return Verdict::default() };
+        let mark = &self.marks[here.core() as usize % CORES_MAX];
+        // F2. Looked at before it is written: a younger mark would give away what this core is inside of. It is its own.
+        if mark.0.load(Relaxed) != 0 {
+            return Verdict::default();
+        }
+        mark.0.store(self.moment.load(SeqCst).wrapping_add(1), SeqCst);
+        // Here only what costs little: a stage, an option or a guard that does not fit. The rest is out of line, so that an
+        // exit which no event is meant by saves no registers for it.
+        let wanted = gate::ENABLED | u64::from(stage) << gate::STAGE_SHIFT;
+        let guarded = wanted | gate::GUARD;
+        let mut link = head.load(SeqCst);
+        let mut wants = 0;
+        while let Some((_, slot)) = self.slot(link) {
+            let gate = slot.gate.load(SeqCst);
+            if gate & (guarded | gate::FILTERS) == guarded && slot.guard_misses(gate, here) {
+                slot.hits.fetch_add(1, Relaxed);
+            } else if gate & wanted == wanted && (gate & gate::BY_OPTION == 0 || slot.option.load(Relaxed) == option) {
+                wants = self.fire_from(link, Fired { kind, stage, option }, memory, here);
+                break;
+            }
+            link = slot.next.load(SeqCst);
+        }
+        mark.0.store(0, Release);
+        Verdict::of(wants)
+    }
+
+    /// Asks the events from this one on; the word of a verdict.
+    #[inline(never)]
+    fn fire_from<M: Memory, H: Here>(&self, mut link: u32, fired: Fired, memory: &M, here: &mut H) -> u64 {
+        let wanted = gate::ENABLED | u64::from(fired.stage) << gate::STAGE_SHIFT;
+        let (mut wants, mut pid) = (0, None);
+        while let Some((id, slot)) = self.slot(link) {
+            let gate = slot.gate.load(SeqCst);
+            if gate & wanted == wanted && (gate & gate::FILTERS == 0 || passes(slot, gate, fired.option, here, &mut pid)) {
+                slot.hits.fetch_add(1, Relaxed);
+                if gate & gate::GUARD == 0 || !slot.guard_misses(gate, here) {
+                    wants = both(wants, act(slot, id, gate, fired, memory, here));
+                }
+            }
+            link = slot.next.load(SeqCst);
+        }
+        wants
+    }
+}
+
+/// What happens.
+#[derive(Clone, Copy)]
+struct Fired {
+    kind: u32,
+    stage: u32,
+    option: u64,
+}
+
+impl Verdict {
+    /// A verdict as a word: bit 0 short circuit, bit 1 break, bits 2 and 3 the stage of it, upper half its id.
+    const SHORT_CIRCUIT: u64 = 1;
+    const BREAK: u64 = 2;
+    const STAGE_SHIFT: u32 = 2;
+
+    #[inline(always)]
+    fn of(wants: u64) -> Self {
+        if wants == 0 {
+            return Verdict::default();
+        }
+        let stage = low(wants >> Self::STAGE_SHIFT & 3);
+        let break_by = (wants & Self::BREAK != 0).then_some((high(wants), stage));
+        Verdict { short_circuit: wants & Self::SHORT_CIRCUIT != 0, break_by }
+    }
+}
+
+/// Two words of verdicts together: the first break stays.
+#[inline(always)]
+const fn both(first: u64, then: u64) -> u64 {
+    if first & Verdict::BREAK != 0 { first | then & Verdict::SHORT_CIRCUIT } else { first | then }
+}
+
+/// Core, process, option.
+fn passes<H: Here>(slot: &Slot, gate: u64, option: u64, here: &mut H, pid: &mut Option<u32>) -> bool {
+    let who = slot.who.load(Relaxed);
+    if gate & gate::BY_CORE != 0 && low(who) != here.core() {
+        return false;
+    }
+    if gate & gate::BY_PID != 0 && high(who) != *pid.get_or_insert_with(|| here.pid()) {
+        return false;
+    }
+    gate & gate::BY_OPTION == 0 || slot.option.load(Relaxed) == option
+}
+
+/// Runs its program; what it wants, as the word of a verdict.
+#[inline(always)]
+fn act<M: Memory, H: Here>(slot: &Slot, id: u32, gate: u64, fired: Fired, memory: &M, here: &mut H) -> u64 {
+    let Fired { kind, stage, .. } = fired;
+    let mut short_circuit = gate & gate::SHORT_CIRCUIT != 0;
+    if gate & gate::PROGRAM != 0 {
+        let buffer = Buffer { pfn: slot.buffer_pfn.load(Relaxed), bytes: slot.buffer_bytes.load(Relaxed) };
+        let running = Running { id, kind, stage, short_circuit, buffer };
+        let size = slot.program_size.load(Relaxed);
+        let words = memory.program(slot.program_pfn.load(Relaxed), high(size));
+        let words = words.as_deref().and_then(|words| words.get(..low(size) as usize));
+        let layout = slot.layout();
+        let fault = match words.and_then(|words| layout.open(words)) {
+            Some(program) => {
+                let ended = here.run(&running, program);
+                short_circuit = ended.short_circuit;
+                ended.fault
+            }
+            None => Some(Fault { kind: FaultKind::BadProgram, at: 0 }),
+        };
+        if let Some(fault) = fault {
+            slot.last_fault.store(join(fault_number(fault.kind), fault.at), Relaxed);
+            slot.faults.fetch_add(1, Relaxed);
+        }
+    }
+    let short = if short_circuit && stage == event::PRE { Verdict::SHORT_CIRCUIT } else { 0 };
+    let halt = Verdict::BREAK | u64::from(stage) << Verdict::STAGE_SHIFT | u64::from(id) << 32;
+    short | if gate & gate::BREAK != 0 { halt } else { 0 }
+}
+
+/// A fault as answers carry it, from 1 on: in the order of [`FaultKind`].
+#[must_use]
+pub const fn fault_number(kind: FaultKind) -> u32 {
+    match kind {
+        FaultKind::BadAddress { .. } => 1,
+        FaultKind::DivideByZero => 2,
+        FaultKind::StepLimit => 3,
+        FaultKind::CallDepth => 4,
+        FaultKind::Refused => 5,
+        FaultKind::BadProgram => 6,
+    }
+}

@@ -1,0 +1,385 @@
+//! The guest as scripts see it: registers, memory, the task that runs, and what a script says.
+//!
+//! **Holds always**
+//! - X1: an address is walked by the page tables that the core is in, and read or written only inside RAM and outside of
+//!   root's own frames; so a script never faults, whatever it asks.
+//! - X2: what a script says is a message at most, cut at a limit.
+//!
+//! **Callers**: `watch`, on the core whose guest it is, between two of its runs.
+#![expect(unsafe_code, reason = "scripts write into pages of the guest")]
+
+use crate::arch::Core;
+use crate::arch::x86::{self, direct};
+use crate::limits::{MESSAGE_TEXT_BYTES_MAX, SCRIPT_DATA_BYTES, SCRIPT_GLOBALS, SCRIPT_STACK_WORDS};
+use crate::root::ROOT;
+use crate::watch::Floor;
+use crate::{bank, messages, walk};
+use abi::boot::{Boot, FRAME_BYTES};
+use abi::request::event;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use events::{Buffer, Running};
+use script_vm::{BadAddress, Control, Interlocked, Label, Machine, Pseudo, Refused, Scratch, Size, Space, Special};
+
+/// Cells that scripts share.
+static GLOBALS: [AtomicU64; SCRIPT_GLOBALS] = [const { AtomicU64::new(0) }; SCRIPT_GLOBALS];
+
+/// What Linux said about its tasks when it loaded root.
+struct Tasks {
+    current: AtomicU64,
+    tid: AtomicU32,
+    pid: AtomicU32,
+    name: AtomicU32,
+}
+
+static TASKS: Tasks =
+    Tasks { current: AtomicU64::new(0), tid: AtomicU32::new(0), pid: AtomicU32::new(0), name: AtomicU32::new(0) };
+
+/// Takes what the boot page says.
+pub fn learn(boot: &Boot) {
+    TASKS.current.store(boot.current_task, Relaxed);
+    TASKS.tid.store(boot.task_tid, Relaxed);
+    TASKS.pid.store(boot.task_pid, Relaxed);
+    TASKS.name.store(boot.task_name, Relaxed);
+}
+
+/// Memory of runs, one for each core. It is made once, when the core enters, and never cleared: that would cost every exit.
+pub struct Bench {
+    stack: [u64; SCRIPT_STACK_WORDS],
+    data: [u8; SCRIPT_DATA_BYTES],
+    text: Text,
+}
+
+/// What a script has said of a message that is not complete.
+pub struct Text {
+    bytes: [u8; MESSAGE_TEXT_BYTES_MAX],
+    len: usize,
+}
+
+impl Bench {
+    /// Empty.
+    pub const fn new() -> Bench {
+        Bench {
+            stack: [0; SCRIPT_STACK_WORDS],
+            data: [0; SCRIPT_DATA_BYTES],
+            text: Text { bytes: [0; MESSAGE_TEXT_BYTES_MAX], len: 0 },
+        }
+    }
+
+    /// Its parts.
+    pub fn parts(&mut self) -> (Scratch<'_>, &mut Text) {
+        self.text.len = 0;
+        (Scratch { stack: &mut self.stack, data: &mut self.data }, &mut self.text)
+    }
+}
+
+/// One core and one event, for one run.
+pub struct Here<'h, C> {
+    cpu: &'h mut C,
+    core: u32,
+    /// Memory for the run of an event's program; not there while one runs.
+    pub scratch: Option<Scratch<'h>>,
+    /// The event, or [`event::ALL`] for an evaluation.
+    id: u32,
+    /// 0 before, 1 behind the instruction.
+    stage: u64,
+    /// `$context`.
+    context: u64,
+    buffer: Buffer,
+    /// What the script decided about the effect of the instruction.
+    pub short_circuit: Option<bool>,
+    /// The script asked for a halt.
+    pub pause: bool,
+    /// Messages of it that were lost.
+    pub lost: u64,
+    text: &'h mut Text,
+}
+
+impl<'h, C: Core> Here<'h, C> {
+    /// On this core; `context` is what the exit says about itself.
+    pub fn new(cpu: &'h mut C, core: u32, context: u64, scratch: Option<Scratch<'h>>, text: &'h mut Text) -> Self {
+        Here {
+            cpu,
+            core,
+            scratch,
+            id: event::ALL,
+            stage: 0,
+            context,
+            buffer: Buffer::default(),
+            short_circuit: None,
+            pause: false,
+            lost: 0,
+            text,
+        }
+    }
+
+    /// An event's program is about to run.
+    pub fn begin(&mut self, event: &Running) {
+        (self.id, self.buffer, self.short_circuit) = (event.id, event.buffer, None);
+        self.stage = u64::from(event.stage == event::POST);
+    }
+
+    /// The core's number.
+    pub fn number(&self) -> u32 {
+        self.core
+    }
+
+    /// The process that runs here (Linux: thread group); 0 if that cannot be told.
+    pub fn process(&self) -> u32 {
+        u32::try_from(self.task_field(&TASKS.pid)).unwrap_or(0)
+    }
+
+    fn physical_of(&self, address: u64) -> Result<u64, BadAddress> {
+        walk::translate(self.cpu.cr3(), address, direct::read).ok_or(BadAddress)
+    }
+
+    /// A physical address that scripts may use: X1.
+    fn place(&self, space: Space, address: u64) -> Result<u64, BadAddress> {
+        let pa = match space {
+            Space::Virtual => self.physical_of(address)?,
+            Space::Physical => address,
+        };
+        if bank::owns(self.core, pa / FRAME_BYTES) { Err(BadAddress) } else { Ok(pa) }
+    }
+
+    /// Calls `each` with the physical address of every byte.
+    fn bytes(
+        &self,
+        space: Space,
+        address: u64,
+        count: usize,
+        mut each: impl FnMut(usize, u64) -> bool,
+    ) -> Result<(), BadAddress> {
+        let mut at = 0;
+        while at < count {
+            let here = address.checked_add(at as u64).ok_or(BadAddress)?;
+            let pa = self.place(space, here)?;
+            let in_page = usize::try_from(FRAME_BYTES - here % FRAME_BYTES).unwrap_or(1);
+            for i in 0..in_page.min(count - at) {
+                if !each(at + i, pa + i as u64) {
+                    return Err(BadAddress);
+                }
+            }
+            at += in_page.min(count - at);
+        }
+        Ok(())
+    }
+
+    /// A field of the task that this core runs.
+    fn task_field(&self, offset: &AtomicU32) -> u64 {
+        let task = current_task(self.cpu);
+        let mut bytes = [0; 4];
+        if task == 0 || !read(self.cpu, task.wrapping_add(offset.load(Relaxed).into()), &mut bytes) {
+            return 0;
+        }
+        u32::from_le_bytes(bytes).into()
+    }
+}
+
+fn read<C: Core>(cpu: &C, address: u64, to: &mut [u8]) -> bool {
+    walk::read_bytes(cpu.cr3(), address, to, direct::read, direct::copy_out) == to.len()
+}
+
+/// Address of the task that a core runs; 0 if that cannot be told.
+fn current_task<C: Core>(cpu: &C) -> u64 {
+    let offset = TASKS.current.load(Relaxed);
+    let mut bytes = [0; 8];
+    if offset == 0 || !read(cpu, cpu.kernel_gs().wrapping_add(offset), &mut bytes) { 0 } else { u64::from_le_bytes(bytes) }
+}
+
+impl<C: Core> Machine for Here<'_, C> {
+    #[inline]
+    fn gpr(&self, number: u8) -> u64 {
+        self.cpu.gpr(number)
+    }
+
+    fn set_gpr(&mut self, number: u8, value: u64) {
+        self.cpu.set_gpr(number, value);
+    }
+
+    fn special(&self, register: Special) -> u64 {
+        let (r, s) = (self.cpu.registers(), self.cpu.system());
+        match register {
+            Special::Rip => r.rip,
+            Special::Rflags => r.rflags,
+            Special::Cs => r.selectors[0],
+            Special::Ss => r.selectors[1],
+            Special::Ds => r.selectors[2],
+            Special::Es => r.selectors[3],
+            Special::Fs => r.selectors[4],
+            Special::Gs => r.selectors[5],
+            Special::Idtr => s.idt,
+            Special::Gdtr => s.gdt,
+            Special::Ldtr => s.ldtr.into(),
+            Special::Tr => s.tr.into(),
+            Special::Cr0 => r.crs[0],
+            Special::Cr2 => r.crs[1],
+            Special::Cr3 => r.crs[2],
+            Special::Cr4 => r.crs[3],
+            Special::Cr8 => x86::cr8(),
+            Special::Dr0 => x86::dr0(),
+            Special::Dr1 => x86::dr1(),
+            Special::Dr2 => x86::dr2(),
+            Special::Dr3 => x86::dr3(),
+            Special::Dr6 => r.drs[0],
+            Special::Dr7 => r.drs[1],
+        }
+    }
+
+    fn set_special(&mut self, register: Special, value: u64) -> Result<(), Refused> {
+        match register {
+            Special::Rip if x86::is_canonical(value) => self.cpu.set_rip(value),
+            Special::Rflags => self.cpu.set_rflags(value),
+            _ => return Err(Refused),
+        }
+        Ok(())
+    }
+
+    fn pseudo(&self, pseudo: Pseudo) -> u64 {
+        match pseudo {
+            Pseudo::Pid => self.task_field(&TASKS.pid),
+            Pseudo::Tid => self.task_field(&TASKS.tid),
+            Pseudo::Core => self.core.into(),
+            Pseudo::Process | Pseudo::Thread => current_task(self.cpu),
+            Pseudo::Peb | Pseudo::Teb => 0,
+            Pseudo::Ip => self.cpu.rip(),
+            Pseudo::Context => self.context,
+            Pseudo::EventTag => u64::from(self.id).wrapping_add(0x100_0000),
+            Pseudo::EventId => self.id.into(),
+            Pseudo::EventStage => self.stage,
+        }
+    }
+
+    fn label(&self, label: Label) -> [u8; 16] {
+        let mut name = [0; 16];
+        if label == Label::ProcessName {
+            let task = current_task(self.cpu);
+            let at = task.wrapping_add(TASKS.name.load(Relaxed).into());
+            if task != 0 && !read(self.cpu, at, &mut name) {
+                name = [0; 16];
+            }
+        }
+        name
+    }
+
+    fn global(&self, cell: u16) -> u64 {
+        GLOBALS.get(usize::from(cell)).map_or(0, |cell| cell.load(Relaxed))
+    }
+
+    fn set_global(&mut self, cell: u16, value: u64) {
+        if let Some(cell) = GLOBALS.get(usize::from(cell)) {
+            cell.store(value, Relaxed);
+        }
+    }
+
+    fn change_global(&mut self, cell: u16, change: Interlocked) -> u64 {
+        let Some(cell) = GLOBALS.get(usize::from(cell)) else { return 0 };
+        match change {
+            Interlocked::Add(value) => cell.fetch_add(value, SeqCst),
+            Interlocked::Exchange(value) => cell.swap(value, SeqCst),
+            Interlocked::CompareExchange { old, new } => {
+                cell.compare_exchange(old, new, SeqCst, SeqCst).unwrap_or_else(|found| found)
+            }
+        }
+    }
+
+    fn read(&mut self, space: Space, address: u64, size: Size) -> Result<u64, BadAddress> {
+        let mut value = [0; 8];
+        self.bytes(space, address, size.bytes(), |i, pa| {
+            let mut byte = [0];
+            let read = direct::copy_out(pa, &mut byte);
+            value[i & 7] = byte[0];
+            read
+        })?;
+        Ok(u64::from_le_bytes(value))
+    }
+
+    fn write(&mut self, space: Space, address: u64, size: Size, value: u64) -> Result<(), BadAddress> {
+        let value = value.to_le_bytes();
+        // All of it or nothing: both pages of a write across a border are looked at first.
+        self.bytes(space, address, size.bytes(), |_, pa| direct::copy_out(pa, &mut [0]))?;
+        self.bytes(space, address, size.bytes(), |i, pa| {
+            // SAFETY: a page of the guest's (X1), which no Rust code refers into.
+            unsafe { direct::copy_in(pa, &value[i & 7..=i & 7]) }
+        })
+    }
+
+    fn change(&mut self, address: u64, change: Interlocked) -> Result<u64, BadAddress> {
+        let pa = self.place(Space::Virtual, address)?;
+        // SAFETY: a page of the guest's (X1), which no Rust code refers into.
+        let found = unsafe {
+            direct::change(pa, |word| match change {
+                Interlocked::Add(value) => word.fetch_add(value, SeqCst),
+                Interlocked::Exchange(value) => word.swap(value, SeqCst),
+                Interlocked::CompareExchange { old, new } => {
+                    word.compare_exchange(old, new, SeqCst, SeqCst).unwrap_or_else(|found| found)
+                }
+            })
+        };
+        found.ok_or(BadAddress)
+    }
+
+    fn physical(&mut self, address: u64) -> Result<u64, BadAddress> {
+        self.physical_of(address)
+    }
+
+    fn direct(&mut self, _: u64) -> Result<u64, BadAddress> {
+        Err(BadAddress)
+    }
+
+    fn instruction_bytes(&mut self, _: u64, _: u8) -> Result<u64, BadAddress> {
+        Err(BadAddress)
+    }
+
+    fn buffer_bytes(&self) -> usize {
+        self.buffer.bytes()
+    }
+
+    fn buffer_read(&self, offset: usize, size: Size) -> Option<u64> {
+        self.buffer.read(&Floor, offset, size)
+    }
+
+    fn buffer_write(&mut self, offset: usize, size: Size, value: u64) -> Option<()> {
+        self.buffer.write(&Floor, offset, size, value)
+    }
+
+    fn ticks(&mut self, _: bool) -> u64 {
+        x86::tsc().wrapping_sub(self.cpu.hidden_time())
+    }
+
+    fn sleep(&mut self, microseconds: u64) {
+        let (start, ticks) = (x86::tsc(), ROOT.ticks(microseconds) / 1000);
+        while x86::tsc().wrapping_sub(start) < ticks {
+            x86::relax();
+        }
+    }
+
+    fn relax(&mut self) {
+        x86::relax();
+    }
+
+    fn control(&mut self, control: Control) -> Result<u64, Refused> {
+        match control {
+            Control::ShortCircuit(on) => self.short_circuit = Some(on),
+            Control::Pause => self.pause = true,
+            Control::Flush => messages::flush(),
+            _ => return Err(Refused),
+        }
+        Ok(0)
+    }
+
+    fn say(&mut self, text: &[u8]) {
+        for byte in text {
+            if let Some(to) = self.text.bytes.get_mut(self.text.len) {
+                *to = *byte;
+                self.text.len += 1;
+            }
+        }
+    }
+
+    fn said(&mut self) {
+        if !messages::push(self.id, self.core, self.text.bytes.get(..self.text.len).unwrap_or_default()) {
+            self.lost += 1;
+        }
+        self.text.len = 0;
+    }
+}

@@ -1,0 +1,216 @@
+//! Events: what the processor is told to bring to root for them, and what happens when it does.
+//!
+//! **Holds always**
+//! - W1: an access that some enabled event waits for comes to root on every core that runs the guest after the answer to
+//!   the request has left.
+//! - W2: without an enabled event of its kind an exit costs one load more.
+//! - W3: a break halts the machine where the event stands: before the instruction, or behind it.
+//!
+//! **Callers**: `life`, around what an exit does; `serve`, for requests. **Proof**: `tests/e2e/events.rs`.
+#![expect(unsafe_code, reason = "frames of events as words, by the numbers that the reserve handed out")]
+
+use crate::arch::x86::direct;
+use crate::arch::{Core, Machine, MsrAccess};
+use crate::limits::{EVENTS_MAX, SCRIPT_STEPS};
+use crate::root::{ROOT, WATCH_TSC};
+use crate::scripts::{Bench, Here};
+use crate::{bank, evaluate, serve};
+use abi::boot::FRAME_BYTES;
+use abi::code;
+use abi::request::{EventAnswer, EventAsk, EventChange, Events, event};
+use core::sync::atomic::Ordering::SeqCst;
+use events::{Ended, Memory, NotAdded, Running, Table};
+use script_vm::{Program, Size};
+
+static EVENTS: Table<EVENTS_MAX> = Table::new();
+
+/// The frames of units, by the direct map.
+#[derive(Clone, Copy, Debug)]
+pub struct Floor;
+
+impl Memory for Floor {
+    type Program = &'static [u64];
+
+    fn fill(&self, pfn: u64, words: &[u64]) -> bool {
+        // SAFETY: frames of a unit that was taken for this event alone, and that nobody reads yet (M1 of `events`).
+        (pfn * FRAME_BYTES..).step_by(8).zip(words).all(|(pa, word)| unsafe { direct::write(pa, *word) })
+    }
+
+    fn clear(&self, pfn: u64, frames: u32) -> bool {
+        let words = u64::from(frames) * FRAME_BYTES / 8;
+        // SAFETY: as `fill`.
+        (pfn * FRAME_BYTES..).step_by(8).zip(0..words).all(|(pa, _)| unsafe { direct::write(pa, 0) })
+    }
+
+    fn program(&self, pfn: u64, frames: u32) -> Option<&'static [u64]> {
+        let words = usize::try_from(u64::from(frames) * FRAME_BYTES / 8).ok()?;
+        // SAFETY: frames of a published event: filled before, and not written before the last reader has gone (M1, M2).
+        unsafe { direct::words(pfn * FRAME_BYTES, words) }
+    }
+
+    fn buffer_read(&self, pfn: u64, offset: usize, size: Size) -> Option<u64> {
+        let mut value = [0; 8];
+        let room = value.get_mut(..size.bytes())?;
+        direct::copy_out(pfn * FRAME_BYTES + offset as u64, room).then(|| u64::from_le_bytes(value))
+    }
+
+    fn buffer_write(&self, pfn: u64, offset: usize, size: Size, value: u64) -> Option<()> {
+        let bytes = value.to_le_bytes();
+        // SAFETY: frames of this event's buffer, into which no Rust code refers.
+        unsafe { direct::copy_in(pfn * FRAME_BYTES + offset as u64, bytes.get(..size.bytes())?) }.then_some(())
+    }
+}
+
+impl<C: Core> events::Here for Here<'_, C> {
+    fn core(&self) -> u32 {
+        self.number()
+    }
+
+    fn pid(&mut self) -> u32 {
+        self.process()
+    }
+
+    fn run(&mut self, event: &Running, program: Program<'_>) -> Ended {
+        self.begin(event);
+        let Some(mut scratch) = self.scratch.take() else { return Ended { short_circuit: event.short_circuit, fault: None } };
+        let fault = script_vm::run(program, self, &mut scratch, SCRIPT_STEPS).err();
+        self.scratch = Some(scratch);
+        let lost = core::mem::take(&mut self.lost);
+        if lost > 0 {
+            EVENTS.count_lost(event.id, lost);
+        }
+        Ended { short_circuit: self.short_circuit.take().unwrap_or(event.short_circuit), fault }
+    }
+}
+
+/// What an exit is to events.
+#[derive(Clone, Copy, Debug)]
+pub struct What {
+    /// One of [`event`].
+    pub kind: u32,
+    /// What they may filter by.
+    pub option: u64,
+    /// `$context`.
+    pub context: u64,
+}
+
+/// Does what an exit is for, with the events before and behind it. `act` leaves the guest behind the instruction.
+#[inline]
+pub fn around<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, what: What, act: impl FnOnce(&mut M::Core)) {
+    if EVENTS.armed(what.kind) {
+        fired::<M>(cpu, core, bench, what, act);
+    } else {
+        act(cpu);
+    }
+}
+
+#[inline(never)]
+fn fired<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, what: What, act: impl FnOnce(&mut M::Core)) {
+    if stage::<M>(cpu, core, bench, what, event::PRE) {
+        cpu.skip();
+    } else {
+        act(cpu);
+    }
+    stage::<M>(cpu, core, bench, what, event::POST);
+}
+
+/// One stage; whether the instruction shall have no effect.
+fn stage<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, what: What, stage: u32) -> bool {
+    let (scratch, text) = bench.parts();
+    let mut here = Here::new(cpu, core, what.context, Some(scratch), text);
+    let verdict = EVENTS.fire(what.kind, stage, what.option, &Floor, &mut here);
+    let pause = here.pause;
+    if let Some((id, stage)) = verdict.break_by {
+        serve::halt_by_event::<M>(cpu, core, id, stage);
+    } else if pause {
+        serve::halt_by_event::<M>(cpu, core, event::ALL, stage);
+    }
+    verdict.short_circuit
+}
+
+/// This core is outside of every event: gives back what waited for that.
+pub fn settle(core: u32) {
+    if EVENTS.unsettled() > 0
+        && let Some(reserve) = bank::reserve()
+    {
+        EVENTS.settle(&Floor, reserve, core);
+    }
+}
+
+/// Registers an event, with the program that is staged.
+pub fn add<M: Machine>(core: u32, ask: &EventAsk) -> (u32, EventAnswer) {
+    let refuse = |code| (code, EventAnswer { id: event::ALL, ..EventAnswer::default() });
+    let Some(reserve) = bank::reserve() else { return refuse(code::NOT_LOADED) };
+    if ask.flags & event::BREAK != 0 && !ROOT.linked.load(SeqCst) {
+        return refuse(code::LINK_ONLY);
+    }
+    let add = |program: &[u64]| EVENTS.add(ask, program, &Floor, reserve, core);
+    let added = if ask.program_words == 0 {
+        add(&[])
+    } else {
+        evaluate::staged(ask.program_words.into(), add)
+            .unwrap_or(Err(NotAdded { code: code::PROGRAM_REJECTED, ..NotAdded::default() }))
+    };
+    match added {
+        Ok(added) => {
+            arm::<M>(core, ask.kind);
+            (code::SUCCESS, added.into())
+        }
+        Err(not) => (not.code, not.into()),
+    }
+}
+
+/// Enables, disables or clears.
+///
+/// # Errors
+/// A code.
+pub fn change<M: Machine>(core: u32, change: EventChange) -> Result<u32, u32> {
+    let reserve = bank::reserve().ok_or(code::NOT_LOADED)?;
+    let changed = EVENTS.change(change.what, change.id, &Floor, reserve, core)?;
+    for kind in [event::MSR_READ, event::MSR_WRITE, event::TSC] {
+        arm::<M>(core, kind);
+    }
+    Ok(changed)
+}
+
+/// Events from an id on.
+pub fn rows(from: u32) -> Events {
+    EVENTS.rows(from)
+}
+
+/// Tells the processor what the enabled events of a kind wait for (W1).
+fn arm<M: Machine>(core: u32, kind: u32) {
+    let access = match kind {
+        event::MSR_READ => MsrAccess::Read,
+        event::MSR_WRITE => MsrAccess::Write,
+        event::TSC => {
+            if EVENTS.armed(kind) {
+                ROOT.watch.fetch_or(WATCH_TSC, SeqCst);
+            } else {
+                ROOT.watch.fetch_and(!WATCH_TSC, SeqCst);
+            }
+            return ROOT.kick_others(core);
+        }
+        // Those come to root anyway.
+        _ => return,
+    };
+    let mut all = false;
+    EVENTS.options(kind, |option| all |= option.is_none());
+    M::watch_msr(None, access, all);
+    EVENTS.options(kind, |option| {
+        if let Some(register) = option.and_then(|option| u32::try_from(option).ok()) {
+            M::watch_msr(Some(register), access, true);
+        }
+    });
+    // A core may have read the map when it last entered the guest.
+    ROOT.kick_others(core);
+}
+
+/// Root is about to leave: nothing fires any more, and nobody holds a unit.
+pub fn close() {
+    if let Some(reserve) = bank::reserve() {
+        // There may be none, which is no error here.
+        let _cleared = EVENTS.change(event::CLEAR, event::ALL, &Floor, reserve, 0);
+        EVENTS.settle(&Floor, reserve, 0);
+    }
+}
