@@ -21,8 +21,12 @@ use abi::request::{EventAnswer, EventAsk, EventChange, Events, event};
 use core::sync::atomic::Ordering::SeqCst;
 use events::{Ended, Memory, NotAdded, Running, Table};
 use script_vm::{Program, Size};
+use spin::Mutex;
 
 static EVENTS: Table<EVENTS_MAX> = Table::new();
+
+/// Held while it is told what events wait for, so that of two cores the later one tells the later state.
+static ARMING: Mutex<()> = Mutex::new(());
 
 /// The frames of units, by the direct map.
 #[derive(Clone, Copy, Debug)]
@@ -180,6 +184,7 @@ pub fn rows(from: u32) -> Events {
 
 /// Tells the processor what the enabled events of a kind wait for (W1).
 fn arm<M: Machine>(core: u32, kind: u32) {
+    let arming = ARMING.lock();
     let access = match kind {
         event::MSR_READ => MsrAccess::Read,
         event::MSR_WRITE => MsrAccess::Write,
@@ -194,14 +199,19 @@ fn arm<M: Machine>(core: u32, kind: u32) {
         // Those come to root anyway.
         _ => return,
     };
-    let mut all = false;
-    EVENTS.options(kind, |option| all |= option.is_none());
-    M::watch_msr(None, access, all);
-    EVENTS.options(kind, |option| {
-        if let Some(register) = option.and_then(|option| u32::try_from(option).ok()) {
-            M::watch_msr(Some(register), access, true);
+    let (mut all, mut registers, mut count) = (false, [0; EVENTS_MAX], 0);
+    EVENTS.options(kind, |option| match option.map(u32::try_from) {
+        Some(Ok(register)) => {
+            if let Some(to) = registers.get_mut(count) {
+                *to = register;
+                count += 1;
+            }
         }
+        Some(Err(_)) => {}
+        None => all = true,
     });
+    M::watch_msrs(access, all, registers.get(..count).unwrap_or_default());
+    drop(arming);
     // A core may have read the map when it last entered the guest.
     ROOT.kick_others(core);
 }

@@ -214,8 +214,9 @@ pub trait Machine: Sized {
     fn prepare(frames: &mut Frames) -> Result<(), NoFrame>;
     /// Accesses to these ports come to root from now on.
     fn own_ports(first: u16, count: u16);
-    /// Reads or writes of a register, or of all of them, come to root, or no longer do; root's own always do.
-    fn watch_msr(register: Option<u32>, access: MsrAccess, on: bool);
+    /// Reads or writes of these registers, or of all of them, come to root, and those of others no longer do; root's own
+    /// always do. At no moment does one pass by that did come to root and still shall.
+    fn watch_msrs(access: MsrAccess, all: bool, registers: &[u32]);
     /// Takes a block out of the guest's sight: it reads zeros there and may not write. The caller flushes every core.
     ///
     /// # Errors

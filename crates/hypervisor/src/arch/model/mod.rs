@@ -105,7 +105,7 @@ impl Machine for Model {
         Ok(())
     }
     fn own_ports(_: u16, _: u16) {}
-    fn watch_msr(_: Option<u32>, _: MsrAccess, _: bool) {}
+    fn watch_msrs(_: MsrAccess, _: bool, _: &[u32]) {}
     fn hide(_: Block, _: &mut Frames) -> Result<(), NoFrame> {
         Ok(())
     }

@@ -64,9 +64,9 @@ impl Machine for Amd {
         }
     }
 
-    fn watch_msr(register: Option<u32>, access: MsrAccess, on: bool) {
+    fn watch_msrs(access: MsrAccess, all: bool, registers: &[u32]) {
         if let Some(maps) = SHARED.lock().maps.as_ref() {
-            maps.watch(register, access, on);
+            maps.watch(access, all, registers);
         }
     }
 

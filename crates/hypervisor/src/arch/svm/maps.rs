@@ -29,31 +29,23 @@ impl Maps {
         maps
     }
 
-    /// One way of using a register, or every register, comes to root or no longer does; root's own always do.
-    pub fn watch(&self, register: Option<u32>, access: MsrAccess, on: bool) {
+    /// One way of using these registers, or every register, comes to root; of others it no longer does, but for root's own.
+    /// Each word of the map is written once, with what it shall be: the processor never sees less.
+    pub fn watch(&self, access: MsrAccess, all: bool, registers: &[u32]) {
         let bits = match access {
             MsrAccess::Read => 1,
             MsrAccess::Write => 2,
         };
-        match register {
-            Some(register) => {
-                if let Some(bit) = bit_of(register) {
-                    change(&self.msr, bit, bits, on);
-                }
+        // 2 bits a register: each word holds 32 of them.
+        let every = 0x5555_5555_5555_5555 * bits;
+        for (frame, words) in self.msr.iter().zip([0_u64, 512]) {
+            for slot in 0..512_usize {
+                let first = (words + slot as u64) * 64;
+                let of = |register: &u32| bit_of(*register).and_then(|bit| bit.checked_sub(first)).filter(|bit| *bit < 64);
+                let wanted = registers.iter().chain(&OWN).filter_map(of).fold(0, |word, bit| word | bits << bit);
+                let others = frame.get(slot) & !every;
+                frame.set(slot, others | if all { every } else { wanted });
             }
-            None => {
-                // 2 bits a register: each word holds 32 of them.
-                let all = 0x5555_5555_5555_5555 * bits;
-                for frame in &self.msr {
-                    for slot in 0..512 {
-                        let word = frame.get(slot);
-                        frame.set(slot, if on { word | all } else { word & !all });
-                    }
-                }
-            }
-        }
-        for register in OWN {
-            self.watch_msr(register);
         }
     }
 
@@ -124,6 +116,15 @@ mod tests {
         // VM_CR 0xc001_0114 and VM_HSAVE_PA 0xc001_0117 share a byte.
         assert_eq!(byte(maps.msr_pa() + 0x1000 + 0x45), 0b1100_0011);
         maps.watch_msr(0x4000_0000);
+        // LSTAR 0xc000_0082 shares EFER's byte: reads of both, then of EFER alone; writes are another matter.
+        maps.watch(MsrAccess::Read, false, &[0xc000_0082, 0x4000_0000]);
+        assert_eq!(byte(maps.msr_pa() + 0x800 + 0x20), 0b01_0011);
+        maps.watch(MsrAccess::Write, true, &[]);
+        assert_eq!((byte(maps.msr_pa() + 0x800 + 0x20), byte(maps.msr_pa() + 0x1fff)), (0b1011_1011, 0b1010_1010));
+        maps.watch(MsrAccess::Read, false, &[]);
+        maps.watch(MsrAccess::Write, false, &[]);
+        assert_eq!(byte(maps.msr_pa() + 0x800 + 0x20), 3);
+        assert_eq!(byte(maps.msr_pa() + 0x1000 + 0x45), 0b1100_0011);
         maps.watch_port(0x2fd);
         assert_eq!(byte(maps.io_pa() + 0x2f8 / 8), 1 << 5);
         assert_eq!(byte(maps.io_pa() + 0x2f8 / 8 + 1), 0);
