@@ -161,7 +161,8 @@ fn a_core_takes_while_another_donates_and_refills() {
         cores(&reserve, vec![user, worker]);
         reserve.refill();
         let row = reserve.ledger().kinds[0];
-        assert!(row.free >= 2 && row.free == row.reserved && row.free <= 5, "{row:?}");
+        // The target, the one that the user keeps on top of it, and the one that was in hand when the refill looked.
+        assert!(row.free >= 2 && row.free == row.reserved && row.free <= 4 + 1 + 1, "{row:?}");
         assert_eq!(reserve.ledger().frames, 2);
         reserve.audit().unwrap();
     });
