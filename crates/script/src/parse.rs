@@ -17,18 +17,7 @@ type Read<T> = Result<T, Told>;
 
 /// Reads a script.
 pub(crate) fn script<'s>(text: &'s str, tokens: &[Token], troubles: &mut Vec<Trouble>) -> Script<'s> {
-    let mut parser = Parser {
-        text,
-        tokens,
-        at: 0,
-        troubles,
-        depth: 0,
-        given_up: None,
-        typedefs: Vec::new(),
-        functions: Vec::new(),
-        assigned: Vec::new(),
-        addressed: Vec::new(),
-    };
+    let mut parser = Parser::new(text, tokens, troubles);
     let mut body = Vec::new();
     while !parser.is_end() {
         parser.statement_or_skip(&mut body, true);
@@ -41,18 +30,7 @@ pub(crate) fn script<'s>(text: &'s str, tokens: &[Token], troubles: &mut Vec<Tro
 
 /// Reads one expression and nothing else.
 pub(crate) fn expression<'s>(text: &'s str, tokens: &[Token], troubles: &mut Vec<Trouble>) -> Option<Expr<'s>> {
-    let mut parser = Parser {
-        text,
-        tokens,
-        at: 0,
-        troubles,
-        depth: 0,
-        given_up: None,
-        typedefs: Vec::new(),
-        functions: Vec::new(),
-        assigned: Vec::new(),
-        addressed: Vec::new(),
-    };
+    let mut parser = Parser::new(text, tokens, troubles);
     let expression = parser.expression().ok()?;
     parser.accept(";");
     if !parser.is_end() {
@@ -89,7 +67,22 @@ fn remember<'s>(names: &mut Vec<&'s str>, of: &Expr<'s>) {
     }
 }
 
-impl<'s> Parser<'s, '_> {
+impl<'s, 't> Parser<'s, 't> {
+    fn new(text: &'s str, tokens: &'t [Token], troubles: &'t mut Vec<Trouble>) -> Self {
+        Parser {
+            text,
+            tokens,
+            at: 0,
+            troubles,
+            depth: 0,
+            given_up: None,
+            typedefs: Vec::new(),
+            functions: Vec::new(),
+            assigned: Vec::new(),
+            addressed: Vec::new(),
+        }
+    }
+
     fn peek(&self) -> Token {
         self.ahead(0)
     }
