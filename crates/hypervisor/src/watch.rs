@@ -25,6 +25,9 @@ use spin::Mutex;
 
 static EVENTS: Table<EVENTS_MAX> = Table::new();
 
+/// What the processor has to be told of; the other kinds come to root anyway.
+const ARMED: [u32; 3] = [event::MSR_READ, event::MSR_WRITE, event::TSC];
+
 /// Held while it is told what events wait for, so that of two cores the later one tells the later state.
 static ARMING: Mutex<()> = Mutex::new(());
 
@@ -157,7 +160,9 @@ pub fn add<M: Machine>(core: u32, ask: &EventAsk) -> (u32, EventAnswer) {
     };
     match added {
         Ok(added) => {
-            arm::<M>(core, ask.kind);
+            if ARMED.contains(&ask.kind) {
+                arm::<M>(core);
+            }
             (code::SUCCESS, added.into())
         }
         Err(not) => (not.code, not.into()),
@@ -171,9 +176,7 @@ pub fn add<M: Machine>(core: u32, ask: &EventAsk) -> (u32, EventAnswer) {
 pub fn change<M: Machine>(core: u32, change: EventChange) -> Result<u32, u32> {
     let reserve = bank::reserve().ok_or(code::NOT_LOADED)?;
     let changed = EVENTS.change(change.what, change.id, &Floor, reserve, core)?;
-    for kind in [event::MSR_READ, event::MSR_WRITE, event::TSC] {
-        arm::<M>(core, kind);
-    }
+    arm::<M>(core);
     Ok(changed)
 }
 
@@ -182,23 +185,23 @@ pub fn rows(from: u32) -> Events {
     EVENTS.rows(from)
 }
 
-/// Tells the processor what the enabled events of a kind wait for (W1).
-fn arm<M: Machine>(core: u32, kind: u32) {
+/// Tells the processor what the enabled events wait for (W1).
+fn arm<M: Machine>(core: u32) {
     let arming = ARMING.lock();
-    let access = match kind {
-        event::MSR_READ => MsrAccess::Read,
-        event::MSR_WRITE => MsrAccess::Write,
-        event::TSC => {
-            if EVENTS.armed(kind) {
-                ROOT.watch.fetch_or(WATCH_TSC, SeqCst);
-            } else {
-                ROOT.watch.fetch_and(!WATCH_TSC, SeqCst);
-            }
-            return ROOT.kick_others(core);
-        }
-        // Those come to root anyway.
-        _ => return,
-    };
+    arm_msrs::<M>(event::MSR_READ, MsrAccess::Read);
+    arm_msrs::<M>(event::MSR_WRITE, MsrAccess::Write);
+    // Every core looks at this when it enters the guest.
+    if EVENTS.armed(event::TSC) {
+        ROOT.watch.fetch_or(WATCH_TSC, SeqCst);
+    } else {
+        ROOT.watch.fetch_and(!WATCH_TSC, SeqCst);
+    }
+    drop(arming);
+    // A core may have read the old state when it last entered the guest.
+    ROOT.kick_others(core);
+}
+
+fn arm_msrs<M: Machine>(kind: u32, access: MsrAccess) {
     let (mut all, mut registers, mut count) = (false, [0; EVENTS_MAX], 0);
     EVENTS.options(kind, |option| match option.map(u32::try_from) {
         Some(Ok(register)) => {
@@ -211,9 +214,6 @@ fn arm<M: Machine>(core: u32, kind: u32) {
         None => all = true,
     });
     M::watch_msrs(access, all, registers.get(..count).unwrap_or_default());
-    drop(arming);
-    // A core may have read the map when it last entered the guest.
-    ROOT.kick_others(core);
 }
 
 /// Root is about to leave: nothing fires any more, and nobody holds a unit.
