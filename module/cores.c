@@ -3,6 +3,7 @@
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
 #include <linux/io.h>
+#include <linux/nmi.h>
 #include <linux/percpu.h>
 #include <linux/slab.h>
 #include <linux/stop_machine.h>
@@ -78,6 +79,11 @@ static int leave_one(void *unused)
 	if (mine->in && hyperkd_hypercall(HYPERKD_HYPERCALL_LEAVE, &none, &zero) == HYPERKD_UNBALANCED)
 		pr_err("BUG: hyperkd: root has left, and its reserve does not balance\n");
 	mine->in = false;
+	/*
+	 * The counter has jumped, and the watchdog must know before the next timer interrupt. stop_machine() tells the cores
+	 * that wait for the others; the one that is the last in every step of it never waits.
+	 */
+	touch_softlockup_watchdog();
 	return 0;
 }
 

@@ -6,10 +6,9 @@
  * what was added is taken back.
  */
 #include <linux/irqflags.h>
+#include <linux/ktime.h>
 #include <linux/math64.h>
-#include <linux/nmi.h>
 #include <linux/rcupdate.h>
-#include <linux/smp.h>
 #include <linux/timekeeping.h>
 #include <asm/msr.h>
 #include <asm/tsc.h>
@@ -66,12 +65,10 @@ void hyperkd_time_follow(bool in)
 	last = now;
 }
 
-static void touch(void *unused)
-{
-	touch_softlockup_watchdog();
-}
-
-/* Leaving lets the counter jump by all halts at once: no stall is to be reported that is none. */
+/*
+ * Leaving lets the counter jump by all halts at once: no stall is to be reported that is none. This is about RCU; each core
+ * calms its own watchdog as it leaves.
+ */
 void hyperkd_time_calm(bool on)
 {
 	if (on) {
@@ -79,7 +76,6 @@ void hyperkd_time_calm(bool on)
 		rcu_cpu_stall_suppress = 1;
 		return;
 	}
-	on_each_cpu(touch, NULL, 1);
 	/* The grace period that saw the jump ends; the next measures from now. */
 	synchronize_rcu();
 	rcu_cpu_stall_suppress = suppressed_before;
