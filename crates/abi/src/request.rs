@@ -334,41 +334,7 @@ pub const STAGE_WORDS_MAX: usize = 64;
 pub const PROGRAM_WORDS_MAX: usize = 10_240;
 const _: () = assert!(size_of::<Stage>() + 8 * STAGE_WORDS_MAX + size_of::<Head>() <= MESSAGE_BYTES_MAX);
 
-/// What an event waits for, and its other numbers.
-pub mod event {
-    /// CPUID; option: the leaf.
-    pub const CPUID: u32 = 1;
-    /// RDMSR; option: the register.
-    pub const MSR_READ: u32 = 2;
-    /// WRMSR; option: the register.
-    pub const MSR_WRITE: u32 = 3;
-    /// RDTSC and RDTSCP; no option.
-    pub const TSC: u32 = 4;
-    /// A hypercall that is none of root's ; no option.
-    pub const HYPERCALL: u32 = 5;
-
-    /// [`super::EventAsk::stage`]: before the instruction is emulated.
-    pub const PRE: u32 = 1;
-    /// After it.
-    pub const POST: u32 = 2;
-
-    /// [`super::EventAsk::flags`]: halts the machine when it fires.
-    pub const BREAK: u32 = 1;
-    /// The instruction has no effect; scripts can change that.
-    pub const SHORT_CIRCUIT: u32 = 2;
-    /// [`super::EventAsk::option`] is a filter.
-    pub const OPTION: u32 = 4;
-
-    /// [`super::EventAsk::core`] and [`super::EventAsk::pid`]: all.
-    pub const ALL: u32 = u32::MAX;
-
-    /// [`super::EventChange::what`]: it fires.
-    pub const ENABLE: u32 = 1;
-    /// It does not fire and stays.
-    pub const DISABLE: u32 = 2;
-    /// It goes, and its units are free.
-    pub const CLEAR: u32 = 3;
-}
+pub mod event;
 
 /// An event to register. Its program was staged before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]

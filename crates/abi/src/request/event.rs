@@ -1,0 +1,50 @@
+//! Events as requests name them: kinds, stages, flags, changes.
+
+/// CPUID; option: the leaf.
+pub const CPUID: u32 = 1;
+/// RDMSR; option: the register.
+pub const MSR_READ: u32 = 2;
+/// WRMSR; option: the register.
+pub const MSR_WRITE: u32 = 3;
+/// RDTSC and RDTSCP; no option.
+pub const TSC: u32 = 4;
+/// A hypercall that is none of root's; no option.
+pub const HYPERCALL: u32 = 5;
+/// IN and INS; option: the port.
+pub const PORT_IN: u32 = 6;
+/// OUT and OUTS; option: the port.
+pub const PORT_OUT: u32 = 7;
+/// An exception; option: its vector, up to 0x1f.
+pub const EXCEPTION: u32 = 8;
+/// An external interrupt; option: its vector, from 0x20 on.
+pub const INTERRUPT: u32 = 9;
+/// A system call; option: its number.
+pub const SYSCALL: u32 = 10;
+/// The way back from one; no option.
+pub const SYSRET: u32 = 11;
+/// A write to a control register; option: which, 0 or 4, and in the upper half the bits that must change.
+pub const CONTROL_WRITE: u32 = 12;
+/// An access to a debug register; no option.
+pub const DEBUG_REGISTER: u32 = 13;
+
+/// [`super::EventAsk::stage`]: before the instruction is emulated.
+pub const PRE: u32 = 1;
+/// After it.
+pub const POST: u32 = 2;
+
+/// [`super::EventAsk::flags`]: halts the machine when it fires.
+pub const BREAK: u32 = 1;
+/// The instruction has no effect; scripts can change that.
+pub const SHORT_CIRCUIT: u32 = 2;
+/// [`super::EventAsk::option`] is a filter.
+pub const OPTION: u32 = 4;
+
+/// [`super::EventAsk::core`] and [`super::EventAsk::pid`]: all.
+pub const ALL: u32 = u32::MAX;
+
+/// [`super::EventChange::what`]: it fires.
+pub const ENABLE: u32 = 1;
+/// It does not fire and stays.
+pub const DISABLE: u32 = 2;
+/// It goes, and its units are free.
+pub const CLEAR: u32 = 3;
