@@ -70,6 +70,7 @@ impl Halt {
             x86::relax();
         }
         self.wanted.store(true, SeqCst);
+        ROOT.attend();
         for (number, record) in ROOT.cores_in() {
             if number != core {
                 record.kick();

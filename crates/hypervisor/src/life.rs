@@ -5,7 +5,7 @@
 //! - E2: before each run the core has joined a wanted halt, flushed what changed, and left if root is dying.
 //! - E3: an NMI is Linux' unless its cause is found: a kick, or bytes on the UART.
 
-use crate::arch::x86::{self, cpuid, uart};
+use crate::arch::x86::{self, cpuid_quad, uart};
 use crate::arch::{Core, Event, Exit, Machine, Port, Watch};
 use crate::halt::HALT;
 use crate::limits::LINK_ROUNDS_AT_ONCE;
@@ -25,6 +25,7 @@ pub const LEAF_SIGNATURE: u32 = u32::from_le_bytes(*b"HKRS");
 
 /// What this core has applied already of what all share.
 struct Applied {
+    attention: u64,
     revision: u64,
     watch: u32,
 }
@@ -32,20 +33,31 @@ struct Applied {
 /// Runs the guest until it leaves. Never comes back.
 pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
     let record = ROOT.core(core);
-    let mut applied = Applied { revision: 0, watch: 0 };
+    let mut applied = Applied { attention: 0, revision: 0, watch: 0 };
     let mut bench = Bench::new();
     HALT.adopt_time(cpu);
+    cpu.settle_down();
     record.state.store(RUNNING, SeqCst);
     loop {
-        settle(cpu, core, &mut applied);
-        let exit = cpu.run();
-        record.count(&exit, cpu.rip());
-        match exit {
-            Exit::Cpuid => {
+        let attention = ROOT.attention.load(SeqCst);
+        if attention != applied.attention {
+            settle(cpu, core, &mut applied, attention);
+        }
+        if cpu.run() {
+            record.count(&Exit::Cpuid, cpu.rip());
+            if watch::armed(event::CPUID) {
                 let leaf = cpu.gpr(0) & 0xffff_ffff;
                 let what = What { kind: event::CPUID, option: leaf, context: leaf };
                 watch::around::<M>(cpu, core, &mut bench, what, emulate_cpuid);
+            } else {
+                emulate_cpuid(cpu);
             }
+            continue;
+        }
+        let exit = cpu.exit();
+        record.count(&exit, cpu.rip());
+        match exit {
+            Exit::Cpuid => {}
             Exit::Hypercall { cpl: 0 } => hypercall::handle::<M>(cpu, core, &mut bench),
             Exit::Hypercall { .. } => hypercall::foreign::<M>(cpu, core, &mut bench),
             Exit::Extension => cpu.inject(Event::UndefinedInstruction),
@@ -77,9 +89,10 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
     }
 }
 
-/// E2.
-fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied) {
-    watch::settle(core);
+/// E2. What is not over is looked at again before the next run.
+#[cold]
+fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied, attention: u64) {
+    let settled = watch::settle(core);
     HALT.join(cpu, core);
     if ROOT.dying.load(SeqCst) {
         words::leave_dying(cpu, core);
@@ -96,29 +109,42 @@ fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied) {
         cpu.flush();
         applied.revision = revision;
     }
+    if settled && !HALT.wanted() {
+        applied.attention = attention;
+    }
 }
 
+#[inline(always)]
 fn emulate_cpuid<C: Core>(cpu: &mut C) {
     let [rax, _, rcx, _] = cpu.quad();
     #[expect(clippy::cast_possible_truncation, reason = "eax and ecx")]
     let (leaf, subleaf) = (rax as u32, rcx as u32);
-    let r = cpuid(leaf, subleaf);
-    let mut words = [r.eax, r.ebx, r.ecx, r.edx];
-    if leaf == LEAF {
-        let cores = u32::try_from(ROOT.cores_in().count()).unwrap_or(0);
-        words = [LEAF_SIGNATURE, abi::PROTOCOL, cores, 0];
-    } else {
-        cpu.mask_cpuid(leaf, &mut words);
+    let [rax, rbx, rcx, rdx] = cpuid_quad(leaf, subleaf);
+    // Ours is the lowest that is not as the processor says.
+    if leaf >= LEAF {
+        return answer_changed(cpu, leaf, rax, rbx, rcx, rdx);
     }
-    cpu.set_quad(words.map(u64::from));
-    cpu.skip();
+    cpu.answer([rax, rbx, rcx, rdx]);
+}
+
+/// Given registers one by one, so that answers that are not changed never go through memory.
+#[cold]
+#[inline(never)]
+fn answer_changed<C: Core>(cpu: &mut C, leaf: u32, rax: u64, rbx: u64, rcx: u64, rdx: u64) {
+    let mut quad = [rax, rbx, rcx, rdx];
+    if leaf == LEAF {
+        let cores = ROOT.cores_in().count() as u64;
+        quad = [LEAF_SIGNATURE.into(), abi::PROTOCOL.into(), cores, 0];
+    } else {
+        cpu.mask_cpuid(leaf, &mut quad);
+    }
+    cpu.answer(quad);
 }
 
 fn read_msr<C: Core>(cpu: &mut C, register: u32) {
     let Some(value) = cpu.read_msr(register) else { return cpu.inject(Event::GeneralProtection) };
     let [_, rbx, rcx, _] = cpu.quad();
-    cpu.set_quad([value & 0xffff_ffff, rbx, rcx, value >> 32]);
-    cpu.skip();
+    cpu.answer([value & 0xffff_ffff, rbx, rcx, value >> 32]);
 }
 
 fn write_msr<C: Core>(cpu: &mut C, register: u32) {
@@ -135,8 +161,7 @@ fn read_tsc<C: Core>(cpu: &mut C, with_core: bool) {
     let [_, rbx, rcx, _] = cpu.quad();
     // Linux keeps the number of its core there (APM3 "RDTSCP").
     let rcx = if with_core { cpu.read_msr(x86::msr::TSC_AUX).unwrap_or(0) & 0xffff_ffff } else { rcx };
-    cpu.set_quad([value & 0xffff_ffff, rbx, rcx, value >> 32]);
-    cpu.skip();
+    cpu.answer([value & 0xffff_ffff, rbx, rcx, value >> 32]);
 }
 
 /// A port that is not there, as far as Linux can see: reads are all ones, writes go nowhere.

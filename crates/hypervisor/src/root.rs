@@ -4,6 +4,8 @@
 //! - R1: nothing here is shared with the guest; Linux sees only the doorbell, which is a page of its own.
 //! - R2: a core's record is written by that core, but for `kick`, which others set and it clears.
 //! - R3: `flushed` of a core is the newest revision of the nested tables whose flush precedes its next guest instruction.
+//! - R4: whoever changes what cores look at before they run the guest (a wanted halt, a dying root, `revision`, `watch`,
+//!   events to be given back) advances `attention` behind it, and kicks those that must see it soon behind that.
 
 use crate::arch::{Exit, x86};
 use crate::limits::LAST_EXITS;
@@ -47,8 +49,8 @@ pub struct CoreRecord {
     /// See R3.
     pub flushed: AtomicU64,
     exits: [AtomicU64; Exit::REASONS],
-    last: [AtomicU64; LAST_EXITS],
-    last_rip: [AtomicU64; LAST_EXITS],
+    /// The last exits: row and place.
+    last: [[AtomicU64; 2]; LAST_EXITS],
     total: AtomicU64,
     snapshot: [AtomicU64; WORDS],
     /// First sixteen bytes of code there, and how many are valid.
@@ -66,8 +68,7 @@ impl CoreRecord {
             late: AtomicBool::new(false),
             flushed: AtomicU64::new(0),
             exits: [const { AtomicU64::new(0) }; Exit::REASONS],
-            last: [const { AtomicU64::new(0) }; LAST_EXITS],
-            last_rip: [const { AtomicU64::new(0) }; LAST_EXITS],
+            last: [const { [const { AtomicU64::new(0) }; 2] }; LAST_EXITS],
             total: AtomicU64::new(0),
             snapshot: [const { AtomicU64::new(0) }; WORDS],
             code: [const { AtomicU64::new(0) }; 2],
@@ -79,11 +80,10 @@ impl CoreRecord {
     /// Counts an exit and remembers it for last words.
     pub fn count(&self, exit: &Exit, rip: u64) {
         bump(&self.exits[exit.row()]);
-        let n = bump(&self.total);
-        #[expect(clippy::cast_possible_truncation, reason = "below LAST_EXITS")]
-        let at = (n % LAST_EXITS as u64) as usize;
-        self.last[at].store(exit.row() as u64, Relaxed);
-        self.last_rip[at].store(rip, Relaxed);
+        bump(&self.total);
+        let [row, place] = &self.last[ring(self.total())];
+        row.store(exit.row() as u64, Relaxed);
+        place.store(rip, Relaxed);
     }
 
     /// Exits of one reason so far.
@@ -100,11 +100,10 @@ impl CoreRecord {
     pub fn last_exits(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let total = self.total();
         (0..LAST_EXITS as u64).take_while(move |back| *back < total).map(move |back| {
-            #[expect(clippy::cast_possible_truncation, reason = "below LAST_EXITS")]
-            let at = ((total - 1 - back) % LAST_EXITS as u64) as usize;
+            let [row, place] = &self.last[ring(total - back)];
             #[expect(clippy::cast_possible_truncation, reason = "a row")]
-            let row = self.last[at].load(Relaxed) as usize;
-            (Exit::NAMES.get(row).copied().unwrap_or("?"), self.last_rip[at].load(Relaxed))
+            let row = row.load(Relaxed) as usize;
+            (Exit::NAMES.get(row).copied().unwrap_or("?"), place.load(Relaxed))
         })
     }
 
@@ -171,17 +170,24 @@ impl CoreRecord {
     }
 }
 
-fn bump(count: &AtomicU64) -> u64 {
+/// Where the `n`th exit is remembered.
+fn ring(n: u64) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "below LAST_EXITS")]
+    let at = (n % LAST_EXITS as u64) as usize;
+    at
+}
+
+fn bump(count: &AtomicU64) {
     // A core's own counter (R2): a plain load and store is enough, and no locked instruction on the exit path.
-    let n = count.load(Relaxed);
-    count.store(n.wrapping_add(1), Relaxed);
-    n
+    count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
 }
 
 /// What all cores share.
 pub struct Root {
     /// Set when the image has prepared itself.
     pub prepared: AtomicBool,
+    /// Changes with everything that a core looks at before it runs the guest again (R4), so that it looks at one word.
+    pub attention: AtomicU64,
     /// A fault of root's own: every core leaves.
     pub dying: AtomicBool,
     /// Revision of the nested tables, beginning with 1.
@@ -211,6 +217,7 @@ pub struct Root {
 /// The one.
 pub static ROOT: Root = Root {
     prepared: AtomicBool::new(false),
+    attention: AtomicU64::new(1),
     dying: AtomicBool::new(false),
     revision: AtomicU64::new(1),
     watch: AtomicU32::new(0),
@@ -261,6 +268,11 @@ impl Root {
         (0..).zip(&self.cores).filter(|(_, record)| record.state.load(SeqCst) != OUT)
     }
 
+    /// Something has changed that cores look at before they run the guest again (R4). It has been stored already.
+    pub fn attend(&self) {
+        self.attention.fetch_add(1, SeqCst);
+    }
+
     /// Every other core comes to root and sees what has changed.
     pub fn kick_others(&self, core: u32) {
         for (number, record) in self.cores_in() {
@@ -288,6 +300,7 @@ impl Root {
     #[must_use]
     pub fn flush_all(&self, core: u32) -> bool {
         let revision = self.revision.fetch_add(1, SeqCst) + 1;
+        self.attend();
         self.kick_others(core);
         let start = x86::tsc();
         for (number, record) in self.cores_in() {

@@ -405,6 +405,7 @@ fn begin_test(which: u64, answer: &mut Answer) -> Then {
     };
     ROOT.watch.fetch_or(set, SeqCst);
     ROOT.watch.fetch_and(!clear, SeqCst);
+    ROOT.attend();
     // Every core notices when it next comes to root.
     for (_, record) in ROOT.cores_in() {
         record.kick();

@@ -9,6 +9,12 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 /// Translates a linear address by the four-level tables at `cr3`. `read` reads eight bytes of guest-physical memory.
 #[must_use]
 pub fn translate(cr3: u64, linear: u64, read: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+    translate_by(cr3, linear, read)
+}
+
+/// The same, for who notes what is read: the entries from the highest table down to the page's.
+#[must_use]
+pub fn translate_by(cr3: u64, linear: u64, mut read: impl FnMut(u64) -> Option<u64>) -> Option<u64> {
     let mut table = cr3 & ADDRESS;
     for level in (0..4).rev() {
         let shift = 12 + 9 * level;

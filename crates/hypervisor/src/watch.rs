@@ -101,10 +101,16 @@ pub struct What {
     pub context: u64,
 }
 
+/// Whether some enabled event waits for this kind; if not, [`around`] does just what the exit is for.
+#[inline(always)]
+pub fn armed(kind: u32) -> bool {
+    EVENTS.armed(kind)
+}
+
 /// Does what an exit is for, with the events before and behind it. `act` leaves the guest behind the instruction.
 #[inline]
 pub fn around<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, what: What, act: impl FnOnce(&mut M::Core)) {
-    if EVENTS.armed(what.kind) {
+    if armed(what.kind) {
         fired::<M>(cpu, core, bench, what, act);
     } else {
         act(cpu);
@@ -135,13 +141,14 @@ fn stage<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, what: What
     verdict.short_circuit
 }
 
-/// This core is outside of every event: gives back what waited for that.
-pub fn settle(core: u32) {
+/// This core is outside of every event: gives back what waited for that. Whether nothing is left to be given back.
+pub fn settle(core: u32) -> bool {
     if EVENTS.unsettled() > 0
         && let Some(reserve) = bank::reserve()
     {
         EVENTS.settle(&Floor, reserve, core);
     }
+    EVENTS.unsettled() == 0
 }
 
 /// Registers an event, with the program that is staged.
@@ -162,6 +169,9 @@ pub fn add<M: Machine>(core: u32, ask: &EventAsk) -> (u32, EventAnswer) {
         Ok(added) => {
             if ARMED.contains(&ask.kind) {
                 arm::<M>(core);
+            } else {
+                // It may be on no chain yet, if another core was putting the table in order.
+                ROOT.attend();
             }
             (code::SUCCESS, added.into())
         }
@@ -197,6 +207,7 @@ fn arm<M: Machine>(core: u32) {
         ROOT.watch.fetch_and(!WATCH_TSC, SeqCst);
     }
     drop(arming);
+    ROOT.attend();
     // A core may have read the old state when it last entered the guest.
     ROOT.kick_others(core);
 }

@@ -66,6 +66,7 @@ fn die<M: Machine>(core: u32, mut text: Text) -> ! {
         let _never = write!(text, " {name}@{rip:x}");
     }
     let first = !ROOT.dying.swap(true, SeqCst);
+    ROOT.attend();
     if first {
         line::last_words(text.bytes.get(..text.len).unwrap_or_default());
         for (number, record) in ROOT.cores_in() {

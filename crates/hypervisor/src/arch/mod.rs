@@ -239,8 +239,13 @@ pub trait Machine: Sized {
 
 /// One core under root: what the decisions above need of it.
 pub trait Core {
-    /// Runs the guest until something happens. Guest code runs nowhere else.
-    fn run(&mut self) -> Exit;
+    /// The object stays where it is from now on.
+    fn settle_down(&mut self);
+    /// Runs the guest until something happens. Guest code runs nowhere else. [`Core::settle_down`] was called.
+    /// Whether that is [`Exit::Cpuid`]: the exit that a program has most easily, and measures us by.
+    fn run(&mut self) -> bool;
+    /// What happened.
+    fn exit(&self) -> Exit;
     /// The guest continues behind the instruction that exited.
     fn skip(&mut self);
     /// Makes an event happen on the next entry: one fault, or an NMI, or both, the fault first; an event whose delivery
@@ -256,6 +261,11 @@ pub trait Core {
     fn quad(&self) -> [u64; 4];
     /// Sets rax, rbx, rcx, rdx of the guest.
     fn set_quad(&mut self, quad: [u64; 4]);
+    /// The same, and the guest continues behind the instruction that exited.
+    fn answer(&mut self, quad: [u64; 4]) {
+        self.set_quad(quad);
+        self.skip();
+    }
     /// Reads bytes at the guest's instruction pointer; how many could be read.
     fn code(&self, to: &mut [u8]) -> usize;
     /// Everything a person may want to see.
@@ -283,8 +293,8 @@ pub trait Core {
     fn cpl(&self) -> u8;
     /// The guest's instruction pointer.
     fn rip(&self) -> u64;
-    /// Hides the vendor's extension in an answer of CPUID: eax, ebx, ecx, edx.
-    fn mask_cpuid(&self, leaf: u32, words: &mut [u32; 4]);
+    /// Hides the vendor's extension in an answer of CPUID to an extended leaf: rax, rbx, rcx, rdx.
+    fn mask_cpuid(&self, leaf: u32, quad: &mut [u64; 4]);
     /// EFER as the guest shall see it.
     fn efer(&self) -> u64;
     /// Sets EFER as the guest asks; what root needs in it stays.

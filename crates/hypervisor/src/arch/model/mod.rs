@@ -80,13 +80,14 @@ pub struct ModelCore {
     rip: u64,
     due: bool,
     asked: Option<Sender<Quad>>,
+    exit: Exit,
 }
 
 impl ModelCore {
     /// The core of this number, on the thread that calls.
     pub fn new(core: u32) -> ModelCore {
         THIS.set(core);
-        ModelCore { core, quad: [0; 4], rip: 0x1000, due: false, asked: None }
+        ModelCore { core, quad: [0; 4], rip: 0x1000, due: false, asked: None, exit: Exit::Nmi }
     }
 
     fn guest(&self) -> &'static Guest {
@@ -120,7 +121,13 @@ impl Machine for Model {
 }
 
 impl Core for ModelCore {
-    fn run(&mut self) -> Exit {
+    fn settle_down(&mut self) {}
+
+    fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    fn run(&mut self) -> bool {
         let guest = self.guest();
         if core::mem::take(&mut self.due) {
             guest.nmis.fetch_add(1, SeqCst);
@@ -131,12 +138,14 @@ impl Core for ModelCore {
         }
         loop {
             if guest.nmi.load(SeqCst) {
-                return Exit::Nmi;
+                self.exit = Exit::Nmi;
+                return false;
             }
             if let Some((quad, answer)) = guest.calls.lock().unwrap().pop_front() {
                 self.quad = quad;
                 self.asked = Some(answer);
-                return Exit::Hypercall { cpl: 0 };
+                self.exit = Exit::Hypercall { cpl: 0 };
+                return false;
             }
             guest.turns.fetch_add(1, SeqCst);
             relax();
@@ -231,7 +240,7 @@ impl Core for ModelCore {
         self.rip
     }
 
-    fn mask_cpuid(&self, _: u32, _: &mut [u32; 4]) {}
+    fn mask_cpuid(&self, _: u32, _: &mut [u64; 4]) {}
 
     fn efer(&self) -> u64 {
         0

@@ -7,7 +7,8 @@
 #![expect(unsafe_code, reason = "the floor: control blocks, VMRUN, the way back")]
 
 use super::run::{self, Gprs};
-use super::vmcb::{INTERCEPT_2_RDTSCP, Vmcb, event, exit_code, intercept_1};
+use super::text::Text;
+use super::vmcb::{INTERCEPT_2_RDTSCP, TLB_FLUSH_ALL, Vmcb, event, exit_code, intercept_1};
 use super::{EFER_SVME, skip};
 use crate::arch::x86::{self, apic, direct, msr, region, tables};
 use crate::arch::{self, Event, Exit, Nested, Port, Watch};
@@ -22,6 +23,8 @@ const EXCEPTION_DB: u32 = 1 << 1;
 const EXCEPTION_BP: u32 = 1 << 3;
 /// Flags that a program can set by POPF in ring 0: CF PF AF ZF SF TF IF DF OF IOPL NT AC ID.
 const RFLAGS_SETTABLE: u64 = 0x24_7fd5;
+/// Bits of DR7 that arm a breakpoint.
+const DR7_ARMED: u64 = 0xff;
 const VECTOR_UD: u64 = 6;
 const VECTOR_GP: u64 = 13;
 /// In the last argument of the way back: open the global interrupt flag.
@@ -32,7 +35,6 @@ const LEAVE_OPENS_GIF: u64 = 1 << 32;
 pub struct Svm {
     pub(super) vmcb: &'static mut Vmcb,
     pub(super) vmcb_pa: u64,
-    pub(super) host_pa: u64,
     pub(super) gprs: Gprs,
     pub(super) core: u32,
     pub(super) seed: boot::Core,
@@ -41,8 +43,11 @@ pub struct Svm {
     pub(super) interrupted: u64,
     /// An NMI is due to the guest.
     pub(super) nmi: bool,
-    pub(super) flush: bool,
+    /// One of the two is there, or breakpoints are armed.
+    pub(super) due: bool,
     pub(super) hidden: u64,
+    /// Where the guest's code is read.
+    pub(super) text: Text,
 }
 
 impl Svm {
@@ -55,7 +60,8 @@ impl Svm {
         self.guest_bytes(self.vmcb.cs.base.wrapping_add(self.vmcb.rip), to)
     }
 
-    fn length(&self) -> u64 {
+    fn length(&mut self) -> u64 {
+        self.text.find(self.vmcb.cr3, self.vmcb.cs.base.wrapping_add(self.vmcb.rip));
         // Without prefixes, as nearly always, the first bytes tell.
         let mut first = [0; 3];
         if self.code(&mut first) == first.len()
@@ -70,10 +76,21 @@ impl Svm {
         bytes.get(..n).and_then(skip::length).unwrap_or(2)
     }
 
-    fn next_rip(&self) -> u64 {
+    /// Behind the instruction that exited.
+    #[inline(always)]
+    fn next_rip(&mut self) -> u64 {
         if self.next_rip_saved && self.vmcb.next_rip != 0 {
             return self.vmcb.next_rip;
         }
+        // CPUID without prefixes, as nearly always, where the last instruction was, too.
+        if self.text.begins(self.vmcb.cr3, self.vmcb.cs.base.wrapping_add(self.vmcb.rip), [0x0f, 0xa2]) {
+            return self.vmcb.rip.wrapping_add(2);
+        }
+        self.next_rip_by_walk()
+    }
+
+    #[cold]
+    fn next_rip_by_walk(&mut self) -> u64 {
         match self.vmcb.exit_code {
             exit_code::IOIO => self.vmcb.exit_info_2,
             _ => self.vmcb.rip.wrapping_add(self.length()),
@@ -165,19 +182,17 @@ impl Svm {
         self.vmcb.event_injection = event::VALID | error | kind | vector;
     }
 
-    /// The privilege check of a software interrupt, which an injected one would fail at the wrong instruction.
-    fn gate_allows(&self, vector: u64) -> bool {
-        let mut gate = [0; 8];
-        let n = self.guest_bytes(self.vmcb.idtr.base + vector * 16, &mut gate);
-        n < 8 || gate[5] >> 5 & 3 >= self.vmcb.cpl
-    }
-}
-
-impl arch::Core for Svm {
-    fn run(&mut self) -> Exit {
+    /// C3, and an NMI that is due.
+    #[cold]
+    fn deliver(&mut self) {
+        self.due = false;
+        if self.vmcb.dr7 & DR7_ARMED != 0 {
+            // SAFETY: QEMU 7.2 arms breakpoints only by this instruction; they are the guest's, and root's #DB is ignored.
+            unsafe { x86::write_dr7(self.vmcb.dr7) };
+        }
         if self.interrupted != 0 {
-            // C3. What root wanted to inject here (#UD, #GP) cannot be asked for by an exit that interrupted a delivery:
-            // no instruction was executing.
+            // What root wanted to inject here (#UD, #GP) cannot be asked for by an exit that interrupted a delivery: no
+            // instruction was executing.
             self.vmcb.event_injection = core::mem::take(&mut self.interrupted);
         }
         if core::mem::take(&mut self.nmi) {
@@ -189,38 +204,77 @@ impl arch::Core for Svm {
                 apic::send_nmi(apic::id());
             }
         }
-        self.vmcb.tlb_control = u32::from(core::mem::take(&mut self.flush));
-        self.vmcb.clean = 0;
-        if self.vmcb.dr7 & 0xff != 0 {
-            // SAFETY: QEMU 7.2 arms breakpoints only by this instruction; they are the guest's, and root's #DB is ignored.
-            unsafe { x86::write_dr7(self.vmcb.dr7) };
+    }
+
+    /// An exit came while an event was being delivered, or breakpoints are armed.
+    #[cold]
+    fn remember(&mut self) {
+        self.due = true;
+        let interrupted = self.vmcb.exit_int_info;
+        if interrupted & event::VALID == 0 {
+            return;
         }
+        // QEMU calls an external interrupt an exception here, and would refuse it so (vectors above 31).
+        let external = interrupted & event::TYPE == event::EXCEPTION && interrupted & 0xff >= 32;
+        self.interrupted = if external { interrupted & !event::TYPE | event::EXTERNAL } else { interrupted };
+    }
+
+    /// The privilege check of a software interrupt, which an injected one would fail at the wrong instruction.
+    fn gate_allows(&self, vector: u64) -> bool {
+        let mut gate = [0; 8];
+        let n = self.guest_bytes(self.vmcb.idtr.base + vector * 16, &mut gate);
+        n < 8 || gate[5] >> 5 & 3 >= self.vmcb.cpl
+    }
+}
+
+impl arch::Core for Svm {
+    fn settle_down(&mut self) {
         region::local().object.store(core::ptr::from_mut(self).expose_provenance() as u64, Relaxed);
+    }
+
+    #[inline(always)]
+    fn run(&mut self) -> bool {
+        if self.due {
+            self.deliver();
+        }
         // SAFETY: by C1 nobody else refers to the control blocks; `enter` filled the guest's from this core's Linux, with
         // the intercepts, maps and nested tables that keep root's frames, ports and registers from it.
-        unsafe { run::run(&mut self.gprs, self.vmcb_pa, self.host_pa) };
+        unsafe { run::run(&mut self.gprs, self.vmcb_pa) };
         // QEMU's exit clears a bit among this core's pending interrupts without its lock (7.2, `do_vmexit`), so
         // one that another thread sets at that moment is lost: the APIC has it, the core never takes it. On silicon this
         // is two moves.
         x86::renew_task_priority();
-        self.vmcb.event_injection = 0;
-        let interrupted = self.vmcb.exit_int_info;
-        if interrupted & event::VALID != 0 {
-            // QEMU calls an external interrupt an exception here, and would refuse it so (vectors above 31).
-            let external = interrupted & event::TYPE == event::EXCEPTION && interrupted & 0xff >= 32;
-            self.interrupted = if external { interrupted & !event::TYPE | event::EXTERNAL } else { interrupted };
+        let vmcb = &mut *self.vmcb;
+        let is_cpuid = vmcb.exit_code == exit_code::CPUID;
+        vmcb.event_injection = 0;
+        vmcb.tlb_control = 0;
+        if vmcb.exit_int_info & event::VALID != 0 || vmcb.dr7 & DR7_ARMED != 0 {
+            self.remember();
         }
-        self.exit()
+        is_cpuid
+    }
+
+    fn exit(&self) -> Exit {
+        Svm::exit(self)
     }
 
     fn skip(&mut self) {
-        self.vmcb.rip = self.next_rip();
-        self.vmcb.interrupt_shadow = 0;
+        let next = self.next_rip();
+        let vmcb = &mut *self.vmcb;
+        (vmcb.rip, vmcb.interrupt_shadow) = (next, 0);
+    }
+
+    #[inline(always)]
+    fn answer(&mut self, [rax, rbx, rcx, rdx]: [u64; 4]) {
+        let next = self.next_rip();
+        (self.gprs.rbx, self.gprs.rcx, self.gprs.rdx) = (rbx, rcx, rdx);
+        let vmcb = &mut *self.vmcb;
+        (vmcb.rax, vmcb.rip, vmcb.interrupt_shadow) = (rax, next, 0);
     }
 
     fn inject(&mut self, what: Event) {
         match what {
-            Event::Nmi => self.nmi = true,
+            Event::Nmi => (self.nmi, self.due) = (true, true),
             Event::UndefinedInstruction => self.set_event(event::EXCEPTION, VECTOR_UD),
             Event::GeneralProtection => self.set_event(event::EXCEPTION, VECTOR_GP),
         }
@@ -433,11 +487,11 @@ impl arch::Core for Svm {
         self.vmcb.rip
     }
 
-    fn mask_cpuid(&self, leaf: u32, words: &mut [u32; 4]) {
+    fn mask_cpuid(&self, leaf: u32, quad: &mut [u64; 4]) {
         match leaf {
             // APM3 appendix E.4.2: ecx bit 2 "SVM", bit 12 "SKINIT".
-            0x8000_0001 => words[2] &= !(1 << 2 | 1 << 12),
-            0x8000_000a => *words = [0; 4],
+            0x8000_0001 => quad[2] &= !(1 << 2 | 1 << 12),
+            0x8000_000a => *quad = [0; 4],
             _ => {}
         }
     }
@@ -450,7 +504,7 @@ impl arch::Core for Svm {
         // LMA follows LME and paging; the guest cannot write it (APM2 3.1.7 "Extended Feature Enable Register").
         let lma = self.vmcb.efer & 1 << 10;
         self.vmcb.efer = value & !(1 << 10) | lma | EFER_SVME;
-        self.flush = true;
+        self.flush();
     }
 
     fn hide_time(&mut self, ticks: u64) {
@@ -463,7 +517,7 @@ impl arch::Core for Svm {
     }
 
     fn flush(&mut self) {
-        self.flush = true;
+        self.vmcb.tlb_control = TLB_FLUSH_ALL;
     }
 
     fn leave(&mut self) -> ! {

@@ -5,7 +5,8 @@ use super::core::Svm;
 use super::maps::Maps;
 use super::npt::Npt;
 use super::run::{self, Gprs};
-use super::vmcb::{INTERCEPT_2_ALL, Segment, Vmcb, intercept_1};
+use super::text::Text;
+use super::vmcb::{INTERCEPT_2_ALL, Segment, TLB_FLUSH_ALL, Vmcb, intercept_1};
 use super::{EFER_SVME, msr};
 use crate::arch::x86::direct::{self, Frame};
 use crate::arch::x86::{self, cpuid, read_msr, region, tables, write_msr};
@@ -91,7 +92,7 @@ impl Machine for Amd {
         if object.is_null() {
             x86::halt_for_ever();
         }
-        // SAFETY: `Svm::run` stored the address of the object on this core's main stack, which nobody uses any more: the
+        // SAFETY: `settle_down` stored the address of the object on this core's main stack, which nobody uses any more: the
         // code that did faulted and is never resumed. The control block holds the guest as the last exit left it.
         unsafe { (*object).leave() }
     }
@@ -191,15 +192,15 @@ unsafe fn enter(
     Ok(Svm {
         vmcb,
         vmcb_pa: guest.pa(),
-        host_pa: host.pa(),
-        gprs: Gprs::default(),
+        gprs: Gprs { host: host.pa(), ..Gprs::default() },
         core,
         seed,
         next_rip_saved,
         interrupted: 0,
         nmi: false,
-        flush: true,
+        due: true,
         hidden: 0,
+        text: Text::default(),
     })
 }
 
@@ -210,6 +211,7 @@ fn fill_control(vmcb: &mut Vmcb, npt: &Npt, maps: &Maps) {
     vmcb.msrpm_base = maps.msr_pa();
     vmcb.iopm_base = maps.io_pa();
     vmcb.asid = 1;
+    vmcb.tlb_control = TLB_FLUSH_ALL;
     vmcb.np_enable = 1;
     vmcb.n_cr3 = npt.root_pa();
 }

@@ -6,6 +6,7 @@ mod maps;
 mod npt;
 mod run;
 mod skip;
+mod text;
 mod vmcb;
 
 pub use self::core::Svm;

@@ -1,9 +1,9 @@
 //! The world switch: loads the guest's general registers, runs it, and takes them back.
 #![expect(unsafe_code, reason = "VMRUN")]
 
-use core::arch::{asm, global_asm};
+use core::arch::asm;
 
-/// The guest's general registers but rax and rsp, which the control block holds.
+/// The guest's general registers but rax and rsp, which the control block holds; and what the switch back needs.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct Gprs {
@@ -21,82 +21,71 @@ pub struct Gprs {
     pub r13: u64,
     pub r14: u64,
     pub r15: u64,
+    /// Physical address of the control block of root's own state: what is loaded when the guest has run.
+    pub host: u64,
 }
-const _: () = assert!(size_of::<Gprs>() == 112);
-
-// rdi = Gprs, rsi = guest control block, rdx = host control block (physical). Root is soft float, so the guest's vector
-// registers stay where they are. VMLOAD and VMSAVE move FS, GS, TR, LDTR and the system-call registers.
-global_asm!(
-    r#"
-    .section .text
-    .balign 64
-svm_run:
-    push rbx
-    push rbp
-    push r12
-    push r13
-    push r14
-    push r15
-    push rdi
-    push rdx
-    mov rax, rsi
-    vmload rax
-    mov rbx, [rdi]
-    mov rcx, [rdi + 8]
-    mov rdx, [rdi + 16]
-    mov rsi, [rdi + 24]
-    mov rbp, [rdi + 40]
-    mov r8, [rdi + 48]
-    mov r9, [rdi + 56]
-    mov r10, [rdi + 64]
-    mov r11, [rdi + 72]
-    mov r12, [rdi + 80]
-    mov r13, [rdi + 88]
-    mov r14, [rdi + 96]
-    mov r15, [rdi + 104]
-    mov rdi, [rdi + 32]
-    vmrun rax
-    vmsave rax
-    pop rax
-    vmload rax
-    mov rax, [rsp]
-    mov [rax], rbx
-    mov [rax + 8], rcx
-    mov [rax + 16], rdx
-    mov [rax + 24], rsi
-    mov [rax + 32], rdi
-    mov [rax + 40], rbp
-    mov [rax + 48], r8
-    mov [rax + 56], r9
-    mov [rax + 64], r10
-    mov [rax + 72], r11
-    mov [rax + 80], r12
-    mov [rax + 88], r13
-    mov [rax + 96], r14
-    mov [rax + 104], r15
-    pop rdi
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbp
-    pop rbx
-    ret
-    "#
-);
-
-unsafe extern "C" {
-    fn svm_run(gprs: *mut Gprs, guest: u64, host: u64);
-}
+const _: () = assert!(size_of::<Gprs>() == 120 && core::mem::offset_of!(Gprs, host) == 112);
 
 /// Runs the guest once.
 ///
 /// # Safety
-/// `guest` and `host` are the physical addresses of control blocks that nobody refers to meanwhile; `guest` holds a state
-/// of this core's Linux, and its intercepts and nested tables keep it from everything that is root's.
-pub unsafe fn run(gprs: &mut Gprs, guest: u64, host: u64) {
-    // SAFETY: by the caller; the routine keeps the registers that the calling convention asks for.
-    unsafe { svm_run(gprs, guest, host) };
+/// `guest` and [`Gprs::host`] are the physical addresses of control blocks that nobody refers to meanwhile; `guest` holds a
+/// state of this core's Linux, and its intercepts and nested tables keep it from everything that is root's.
+#[inline(always)]
+pub unsafe fn run(gprs: &mut Gprs, guest: u64) {
+    // Here and not in a routine, so that the compiler keeps nothing in registers across it and nothing is saved in vain.
+    // Root is soft float, so the guest's vector registers stay where they are. VMLOAD and VMSAVE move FS, GS, TR, LDTR and
+    // the system-call registers.
+    //
+    // SAFETY: by the caller. rbx and rbp, which cannot be named, are saved here, all others are declared; the processor
+    // saves and loads root's own rax, rsp, rip and flags. The stack is as it was behind it.
+    unsafe {
+        asm!(
+            "push rbx",
+            "push rbp",
+            "push rdi",
+            "vmload rax",
+            "mov rbx, [rdi]",
+            "mov rcx, [rdi + 8]",
+            "mov rdx, [rdi + 16]",
+            "mov rsi, [rdi + 24]",
+            "mov rbp, [rdi + 40]",
+            "mov r8, [rdi + 48]",
+            "mov r9, [rdi + 56]",
+            "mov r10, [rdi + 64]",
+            "mov r11, [rdi + 72]",
+            "mov r12, [rdi + 80]",
+            "mov r13, [rdi + 88]",
+            "mov r14, [rdi + 96]",
+            "mov r15, [rdi + 104]",
+            "mov rdi, [rdi + 32]",
+            "vmrun rax",
+            "vmsave rax",
+            "pop rax",
+            "mov [rax], rbx",
+            "mov [rax + 8], rcx",
+            "mov [rax + 16], rdx",
+            "mov [rax + 24], rsi",
+            "mov [rax + 32], rdi",
+            "mov [rax + 40], rbp",
+            "mov [rax + 48], r8",
+            "mov [rax + 56], r9",
+            "mov [rax + 64], r10",
+            "mov [rax + 72], r11",
+            "mov [rax + 80], r12",
+            "mov [rax + 88], r13",
+            "mov [rax + 96], r14",
+            "mov [rax + 104], r15",
+            "mov rax, [rax + 112]",
+            "vmload rax",
+            "pop rbp",
+            "pop rbx",
+            inout("rax") guest => _,
+            inout("rdi") core::ptr::from_mut(gprs) => _,
+            out("rdx") _, out("rcx") _, out("rsi") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+        );
+    }
 }
 
 /// Stores FS, GS, TR, LDTR and the system-call registers as they are now.

@@ -42,6 +42,7 @@ pub struct Vmcb {
     pub event_injection: u64,
     pub n_cr3: u64,
     pub lbr: u64,
+    /// Which parts the processor may still know: none, ever.
     pub clean: u64,
     pub next_rip: u64,
     gap_0d0: [u8; 0x400 - 0xd0],
@@ -114,6 +115,9 @@ pub mod intercept_1 {
 pub const INTERCEPT_2_ALL: u32 = 0x7f;
 /// RDTSCP.
 pub const INTERCEPT_2_RDTSCP: u32 = 1 << 7;
+
+/// `tlb_control`: the processor forgets every translation before the guest runs (APM2 15.16.2 "TLB Flush").
+pub const TLB_FLUSH_ALL: u32 = 1;
 
 /// Exit codes (APM2 appendix C "SVM Intercept Exit Codes").
 pub mod exit_code {

@@ -11,6 +11,7 @@
 #![expect(unsafe_code, reason = "the one file that makes a pointer of a physical address")]
 
 use abi::boot::FRAME_BYTES;
+use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// End of RAM in bytes.
@@ -67,6 +68,72 @@ pub unsafe fn change<T>(pa: u64, change: impl FnOnce(&AtomicU64) -> T) -> Option
     let word = pointer(pa, 8)?.cast::<u64>();
     // SAFETY: mapped by D1 and D3; aligned by the test; nobody refers into it but by atomics, by the caller's promise.
     pa.is_multiple_of(8).then(|| change(unsafe { AtomicU64::from_ptr(word) }))
+}
+
+/// Eight bytes of RAM that were found once, to be read again and again.
+#[derive(Clone, Copy, Debug)]
+pub struct Word(*const u64);
+
+impl Word {
+    /// Those at a physical address; `None` as [`read`].
+    #[must_use]
+    pub fn at(pa: u64) -> Option<Word> {
+        let word = pointer(pa, 8)?.cast::<u64>().cast_const();
+        pa.is_multiple_of(8).then_some(Word(word))
+    }
+
+    /// Eight bytes that are zero.
+    #[must_use]
+    pub fn nowhere() -> Word {
+        Word((&raw const NOWHERE.0).cast())
+    }
+
+    /// Reads them.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(self) -> u64 {
+        // SAFETY: `at` found it mapped, which it stays (D1), and aligned; volatile by D2.
+        unsafe { self.0.read_volatile() }
+    }
+}
+
+/// A page of RAM that was found once.
+#[derive(Clone, Copy, Debug)]
+pub struct Page(*const u8);
+
+/// A page that is no page of RAM.
+#[repr(align(4096))]
+struct Nowhere([u8; 4096]);
+static NOWHERE: Nowhere = Nowhere([0; 4096]);
+
+impl Page {
+    /// The one around a physical address; `None` beyond RAM.
+    #[must_use]
+    pub fn at(pa: u64) -> Option<Page> {
+        pointer(pa & !0xfff, FRAME_BYTES).map(|page| Page(page.cast_const()))
+    }
+
+    /// A page of zeros.
+    #[must_use]
+    pub fn nowhere() -> Page {
+        Page((&raw const NOWHERE.0).cast())
+    }
+
+    /// Reads two bytes, aligned or not, as one little-endian number. Of the offset the low twelve bits count, and the last byte counts as the last pair.
+    #[inline(always)]
+    #[must_use]
+    pub fn pair(self, offset: u64) -> u32 {
+        let pair;
+        // SAFETY: within the page that `at` found mapped, which it stays (D1). The processor reads what is there at that
+        // moment, for which Rust has no load that need not be aligned (D2).
+        unsafe {
+            asm!(
+                "movzx {pair:e}, word ptr [{page} + {at}]", pair = lateout(reg) pair, page = in(reg) self.0,
+                at = in(reg) (offset & 0xfff).min(0xffe), options(nostack, preserves_flags, readonly)
+            );
+        }
+        pair
+    }
 }
 
 /// Words of RAM that nobody writes; `None` beyond its end.

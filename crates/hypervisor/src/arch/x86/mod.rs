@@ -64,6 +64,22 @@ pub fn cpuid(leaf: u32, subleaf: u32) -> CpuidResult {
     __cpuid_count(leaf, subleaf)
 }
 
+/// The same as whole registers: rax, rbx, rcx, rdx, whose upper halves it clears.
+#[inline(always)]
+#[must_use]
+pub fn cpuid_quad(leaf: u32, subleaf: u32) -> [u64; 4] {
+    let (rax, rbx, rcx, rdx);
+    // SAFETY: CPUID changes these four registers alone, and rbx, which cannot be named, is put back.
+    unsafe {
+        asm!(
+            "mov {rbx}, rbx", "cpuid", "xchg {rbx}, rbx", rbx = out(reg) rbx,
+            inlateout("rax") u64::from(leaf) => rax, inlateout("rcx") u64::from(subleaf) => rcx, lateout("rdx") rdx,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+    [rax, rbx, rcx, rdx]
+}
+
 /// The time stamp counter, nothing hidden.
 #[must_use]
 pub fn tsc() -> u64 {
