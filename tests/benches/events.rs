@@ -18,6 +18,7 @@ fn main() -> Result {
     println!("a CPUID, instructions: {plain:.1} without root, {none:.1} with it: {:.1} there and back", none - plain);
     for (what, event) in [
         ("an event of another leaf", "!cpuid 1 script { .n = .n + 1; }".to_owned()),
+        ("its condition misses, any leaf", "!cpuid script { if (@r15 == 123456789abc) { .n = .n + 1; } }".to_owned()),
         ("its condition misses", format!("!cpuid {LEAF} script {{ if (@r15 == 123456789abc) {{ .n = .n + 1; }} }}")),
         ("its script counts a hit", format!("!cpuid {LEAF} script {{ .n = .n + 1; }}")),
         ("condition and count", format!("!cpuid {LEAF} script {{ if (@rax == {LEAF}) {{ .n = .n + 1; }} }}")),

@@ -7,7 +7,7 @@
 mod world;
 
 use abi::request::{EventAsk, event};
-use events::{Ended, Here, Memory, Reserve, Running, Table, Verdict};
+use events::{Ended, Here, Memory, Quick, Reserve, Running, Table, Verdict};
 use script_vm::{BadAddress, Refused};
 use script_vm::{Control, Interlocked, Label, Machine, Program, Pseudo, Scratch, Size, Space, Special};
 use std::hint::black_box;
@@ -57,6 +57,18 @@ struct Least {
     core: u32,
     stack: &'static mut [u64],
     data: &'static mut [u8],
+}
+
+impl Quick for Least {
+    fn option(&self) -> u64 {
+        0
+    }
+    fn gpr(&self, number: usize) -> u64 {
+        self.gprs[number]
+    }
+    fn count(&mut self, _: u16, added: u64) {
+        self.cell = self.cell.wrapping_add(added);
+    }
 }
 
 impl Here for Least {
@@ -148,7 +160,10 @@ fn exit(memory: &Frames, least: &mut Least) -> Verdict {
     if !TABLE.armed(event::CPUID) {
         return Verdict::default();
     }
-    TABLE.fire(event::CPUID, event::PRE, 0, &memory, least)
+    match TABLE.fire_quick::<{ event::CPUID }>(TABLE.mark(least.core), least) {
+        Some(rest) => TABLE.fire_rest(rest, event::CPUID, 0, &memory, least),
+        None => Verdict::default(),
+    }
 }
 
 /// The same call, and the same loop, without any event.

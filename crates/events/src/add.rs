@@ -141,7 +141,11 @@ impl<const EVENTS: usize> Table<EVENTS> {
             let has_no_other = its & (gate::BREAK | gate::SHORT_CIRCUIT) == 0;
             if let Some(guard) = layout.open(program).as_ref().and_then(Guard::of).filter(|_| has_no_other) {
                 its |= gate::GUARD;
-                its |= u64::from(guard.register) << gate::REGISTER_SHIFT;
+                slot.register.store(guard.register.into(), Relaxed);
+                if let Some((cell, added)) = guard.count {
+                    its |= gate::COUNT | u64::from(cell) << gate::CELL_SHIFT;
+                    its |= u64::from(added.cast_unsigned()) << gate::ADDED_SHIFT;
+                }
                 let words = [guard.mask, guard.low, guard.span];
                 slot.guard.iter().zip(words).for_each(|(to, word)| to.store(word, Relaxed));
             }
@@ -151,7 +155,7 @@ impl<const EVENTS: usize> Table<EVENTS> {
         slot.program_size.store(join(words, extent.frames), Relaxed);
         slot.option.store(ask.option, Relaxed);
         slot.who.store(join(ask.core, ask.pid), Relaxed);
-        slot.unit.store(unit as u32, Relaxed);
+        slot.unit.store(unit as u64, Relaxed);
         slot.handle.store(handle.to_word(), Relaxed);
         slot.buffer_bytes.store(ask.buffer_bytes, Relaxed);
         if let Some((_, handle, extent)) = units.buffer {

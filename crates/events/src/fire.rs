@@ -16,9 +16,10 @@
 //! (`benches/counts.rs`). **Proof**: `tests/firing.rs`, `tests/threads.rs`.
 
 use crate::slot::{Slot, gate, high, join, low};
+use crate::table::Mark;
 use crate::{Buffer, Memory, Table};
-use abi::boot::CORES_MAX;
 use abi::request::event;
+use core::num::NonZero;
 use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use script_vm::{Fault, FaultKind, Machine, Program};
 
@@ -34,6 +35,18 @@ pub trait Here: Machine {
     /// returns, `$event_id`, `$event_stage`, `$buffer` and `event_sc()` are `event`'s; `pause()` is remembered, and done
     /// when [`Table::fire`] has returned (F3).
     fn run(&mut self, event: &Running, program: Program<'_>) -> Ended;
+}
+
+/// What [`Table::fire_quick`] needs of where something happens.
+pub trait Quick {
+    /// What events of the kind filter by.
+    fn option(&self) -> u64;
+
+    /// As [`Machine::gpr`].
+    fn gpr(&self, number: usize) -> u64;
+
+    /// Adds to a cell that all scripts share, indivisibly.
+    fn count(&mut self, cell: u16, added: u64);
 }
 
 /// An event whose program runs.
@@ -72,52 +85,119 @@ pub struct Verdict {
 impl<const EVENTS: usize> Table<EVENTS> {
     /// Something happens, and [`Table::armed`] says that somebody may want to know: asks every event of the kind. `stage` is
     /// [`event::PRE`] or [`event::POST`], `option` what events of the kind filter by.
-    #[inline]
     pub fn fire<M: Memory, H: Here>(&self, kind: u32, stage: u32, option: u64, memory: &M, here: &mut H) -> Verdict {
-        let Some(head) = self.heads.get(kind as usize) else { return Verdict::default() };
-        let mark = &self.marks[here.core() as usize % CORES_MAX];
+        let mark = self.mark(here.core());
         // F2. Looked at before it is written: a younger mark would give away what this core is inside of. It is its own.
         if mark.0.load(Relaxed) != 0 {
             return Verdict::default();
         }
-        mark.0.store(self.moment.load(SeqCst).wrapping_add(1), SeqCst);
-        // Here only what costs little: a stage, an option or a guard that does not fit. The rest is out of line, so that an
-        // exit which no event is meant by saves no registers for it.
-        let wanted = gate::ENABLED | u64::from(stage) << gate::STAGE_SHIFT;
-        let guarded = wanted | gate::GUARD;
-        let mut link = head.load(SeqCst);
-        let mut wants = 0;
+        let first = self.go_in(kind, mark);
+        self.fire_from(first, Fired { kind, stage, option }, memory, here)
+    }
+
+    /// The events before an instruction of which it is known what they want without a run: those that are not meant, whose
+    /// guard misses, or that only count. Ends at the first other one, from which [`Table::fire_rest`] must go on.
+    ///
+    /// Only where no event can be running on this core: at the beginning of an exit (F2).
+    #[inline(always)]
+    pub fn fire_quick<const KIND: u32>(&self, mark: &Mark, quick: &mut impl Quick) -> Option<Rest> {
+        let first = self.go_in(KIND, mark);
+        // One event is what there is most often: without a loop it needs few registers.
+        if let Some((_, slot)) = self.slot(first) {
+            if !is_done(slot, quick) {
+                return NonZero::new(first).map(Rest);
+            }
+            let next = slot.next.load(SeqCst);
+            if next != 0 {
+                return self.quick_from(next, mark, quick);
+            }
+        }
+        mark.0.store(0, Release);
+        None
+    }
+
+    /// The same from a link on.
+    #[inline(never)]
+    fn quick_from(&self, mut link: u32, mark: &Mark, quick: &mut impl Quick) -> Option<Rest> {
         while let Some((_, slot)) = self.slot(link) {
-            let gate = slot.gate.load(SeqCst);
-            if gate & (guarded | gate::FILTERS) == guarded && slot.guard_misses(gate, here) {
-                slot.hits.fetch_add(1, Relaxed);
-            } else if gate & wanted == wanted && (gate & gate::BY_OPTION == 0 || slot.option.load(Relaxed) == option) {
-                wants = self.fire_from(link, Fired { kind, stage, option }, memory, here);
-                break;
+            if !is_done(slot, quick) {
+                return NonZero::new(link).map(Rest);
             }
             link = slot.next.load(SeqCst);
         }
         mark.0.store(0, Release);
-        Verdict::of(wants)
+        None
     }
 
-    /// Asks the events from this one on; the word of a verdict.
+    /// What [`Table::fire_quick`] left.
+    pub fn fire_rest<M: Memory, H: Here>(&self, rest: Rest, kind: u32, option: u64, memory: &M, here: &mut H) -> Verdict {
+        self.fire_from(rest.0.get(), Fired { kind, stage: event::PRE, option }, memory, here)
+    }
+
+    /// Shows that this core is inside (F1); the link to the first event of the kind.
+    #[inline(always)]
+    fn go_in(&self, kind: u32, mark: &Mark) -> u32 {
+        mark.0.store(self.moment.load(SeqCst).wrapping_add(1), SeqCst);
+        self.heads.get(kind as usize).map_or(0, |head| head.load(SeqCst))
+    }
+
+    /// Asks the events from this one on, and leaves (F1).
     #[inline(never)]
-    fn fire_from<M: Memory, H: Here>(&self, mut link: u32, fired: Fired, memory: &M, here: &mut H) -> u64 {
+    fn fire_from<M: Memory, H: Here>(&self, mut link: u32, fired: Fired, memory: &M, here: &mut H) -> Verdict {
         let wanted = gate::ENABLED | u64::from(fired.stage) << gate::STAGE_SHIFT;
         let (mut wants, mut pid) = (0, None);
         while let Some((id, slot)) = self.slot(link) {
             let gate = slot.gate.load(SeqCst);
             if gate & wanted == wanted && (gate & gate::FILTERS == 0 || passes(slot, gate, fired.option, here, &mut pid)) {
                 slot.hits.fetch_add(1, Relaxed);
-                if gate & gate::GUARD == 0 || !slot.guard_misses(gate, here) {
+                if gate & gate::GUARD == 0 || !slot.guard_misses(|register| here.gpr(u8::try_from(register).unwrap_or(0))) {
                     wants = both(wants, act(slot, id, gate, fired, memory, here));
                 }
             }
             link = slot.next.load(SeqCst);
         }
-        wants
+        self.mark(here.core()).0.store(0, Release);
+        Verdict::of(wants)
     }
+}
+
+/// Where [`Table::fire_quick`] stopped; the core is inside (F1).
+#[derive(Debug)]
+#[must_use = "the core stays inside of events until `Table::fire_rest`"]
+pub struct Rest(NonZero<u32>);
+
+/// Does what an event wants before the instruction, if that can be done without a run; whether it could.
+#[inline(always)]
+fn is_done(slot: &Slot, quick: &mut impl Quick) -> bool {
+    const ASKED: u64 = gate::ENABLED | gate::STAGES | gate::GUARD | gate::FILTERS;
+    const SIMPLE: u64 = gate::ENABLED | (event::PRE as u64) << gate::STAGE_SHIFT | gate::GUARD;
+    let gate = slot.gate.load(SeqCst);
+    if gate & ASKED != SIMPLE {
+        if gate & gate::ENABLED == 0 || gate & gate::BY_OPTION != 0 && slot.option.load(Relaxed) != quick.option() {
+            return true;
+        }
+        if gate & ASKED != SIMPLE | gate::BY_OPTION {
+            return false;
+        }
+    }
+    if !slot.guard_misses(|register| quick.gpr(register)) {
+        if gate & gate::COUNT == 0 {
+            return false;
+        }
+        quick.count(cell(gate), added(gate));
+    }
+    slot.hits.fetch_add(1, Relaxed);
+    true
+}
+
+/// The cell that an event counts in.
+const fn cell(gate: u64) -> u16 {
+    (gate >> gate::CELL_SHIFT & 0xffff) as u16
+}
+
+/// What it adds to it.
+const fn added(gate: u64) -> u64 {
+    (gate.cast_signed() >> gate::ADDED_SHIFT).cast_unsigned()
 }
 
 /// What happens.

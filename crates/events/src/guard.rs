@@ -4,11 +4,14 @@
 //! machine instructions and no jump that depends on how the script compares.
 //!
 //! **Holds always**
-//! - G1: the guard misses when, and only when, the one of `script-vm` does.
+//! - G1: the guard misses when, and only when, the one of `script-vm` does; one without a condition never does.
 //!
 //! **Proof**: `tests/guards.rs`.
 
 use script_vm::{Program, op};
+
+/// What never misses: 0 - 1 is no range that begins at 0 and ends there.
+const NEVER: Guard = Guard { register: 0, mask: 0, low: 1, span: 0, count: None };
 
 /// A register, and the values of it with which the program does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +24,15 @@ pub(crate) struct Guard {
     pub low: u64,
     /// and how far from there the last one is.
     pub span: u64,
+    /// All that the program does otherwise: adds to a cell, which, and how much.
+    pub count: Option<(u16, i16)>,
 }
 
 impl Guard {
     /// The guard of a program that has one and ever misses.
     pub fn of(program: &Program<'_>) -> Option<Self> {
-        let _ends_on_a_miss = program.guard()?;
+        let taken = program.guard()?;
+        let count = taken.count().and_then(|(cell, added)| Some((cell, i16::try_from(added.cast_signed()).ok()?)));
         let [op, register, low, high, ..] = program.code().first()?.to_le_bytes();
         let half = [low, high];
         let (how, value) = match op {
@@ -35,7 +41,8 @@ impl Guard {
                 let number = usize::from(u16::from_le_bytes(half));
                 (op.checked_sub(op::J_EQ_GK)?, *program.constants().get(number)?)
             }
-            _ => return None,
+            // It only counts.
+            _ => return count.map(|count| Guard { count: Some(count), ..NEVER }),
         };
         const LEAST: u64 = i64::MIN.cast_unsigned();
         const MOST: u64 = i64::MAX.cast_unsigned();
@@ -52,6 +59,6 @@ impl Guard {
             6 => (value, 1, u64::MAX - 1),
             _ => (value, 0, 0),
         };
-        Some(Guard { register: register & 15, mask, low, span })
+        Some(Guard { register: register & 15, mask, low, span, count })
     }
 }

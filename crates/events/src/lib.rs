@@ -39,9 +39,9 @@ mod slot;
 mod table;
 
 pub use add::{Added, NotAdded, rejected_number};
-pub use fire::{Ended, Here, Running, Verdict, fault_number};
+pub use fire::{Ended, Here, Quick, Rest, Running, Verdict, fault_number};
 pub use memory::{Buffer, Memory};
-pub use table::Table;
+pub use table::{Mark, Table};
 
 /// The reserve of root: its kinds are those of [`abi::kind`].
 pub type Reserve<'m> = reserve::Reserve<'m, { abi::kind::Kind::COUNT }>;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! gate   bit 0 enabled, 1 before, 2 after, 3 break, 4 short circuit, 5 by core, 6 by process, 7 by option,
-//!        8 program, 9 guard, 12…14 phase, 16…19 the guard's register, 24…31 kind
+//!        8 program, 9 guard, 10 count, 12…14 phase, 24…31 kind, 32…47 the cell that is counted in, 48…63 what is
+//!        added to it
 //! ```
 //! A slot that was never used is all zeros, so a table costs an image nothing but address space.
 //!
@@ -10,8 +11,8 @@
 //! the table in order writes `next` and `retired`, and takes a slot from DYING to FREE.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use script_vm::Layout;
 use script_vm::program::LAYOUT_WORDS;
-use script_vm::{Layout, Machine};
 
 /// Bits of the gate.
 pub(crate) mod gate {
@@ -19,6 +20,8 @@ pub(crate) mod gate {
     pub const ENABLED: u64 = 1 << 0;
     /// The stages, as [`abi::request::event`] numbers them, stand here.
     pub const STAGE_SHIFT: u32 = 1;
+    /// Both of them.
+    pub const STAGES: u64 = 3 << STAGE_SHIFT;
     /// It halts the machine.
     pub const BREAK: u64 = 1 << 3;
     /// It suppresses what the guest wanted.
@@ -35,12 +38,16 @@ pub(crate) mod gate {
     pub const PROGRAM: u64 = 1 << 8;
     /// which does nothing while its guard misses; neither does the event then.
     pub const GUARD: u64 = 1 << 9;
+    /// All that its program does if the guard does not miss is to add to a cell.
+    pub const COUNT: u64 = 1 << 10;
     /// The phase.
     pub const PHASE: u64 = 7 << 12;
-    /// The guard's register.
-    pub const REGISTER_SHIFT: u32 = 16;
     /// What it waits for.
     pub const KIND_SHIFT: u32 = 24;
+    /// The cell that is counted in.
+    pub const CELL_SHIFT: u32 = 32;
+    /// What is added to it, signed.
+    pub const ADDED_SHIFT: u32 = 48;
 }
 
 /// Where in its life an event is (E1).
@@ -80,8 +87,8 @@ pub(crate) struct Slot {
     pub gate: AtomicU64,
     /// The next on the chain, as number plus one; 0: none.
     pub next: AtomicU32,
-    /// The kind of unit that it holds.
-    pub unit: AtomicU32,
+    /// The guard's register.
+    pub register: AtomicU32,
     pub option: AtomicU64,
     /// The core, and the process in the upper half.
     pub who: AtomicU64,
@@ -95,6 +102,8 @@ pub(crate) struct Slot {
     /// Words of the program, and frames in the upper half.
     pub program_size: AtomicU64,
     pub layout: [AtomicU64; LAYOUT_WORDS],
+    /// The kind of unit that it holds.
+    pub unit: AtomicU64,
     pub buffer_pfn: AtomicU64,
     /// Bytes; 0: no buffer, and no handle of one.
     pub buffer_bytes: AtomicU64,
@@ -114,7 +123,7 @@ impl Slot {
         Slot {
             gate: AtomicU64::new(0),
             next: AtomicU32::new(0),
-            unit: AtomicU32::new(0),
+            register: AtomicU32::new(0),
             option: AtomicU64::new(0),
             who: AtomicU64::new(0),
             guard: [const { AtomicU64::new(0) }; 3],
@@ -125,6 +134,7 @@ impl Slot {
             lost: AtomicU64::new(0),
             program_size: AtomicU64::new(0),
             layout: [const { AtomicU64::new(0) }; LAYOUT_WORDS],
+            unit: AtomicU64::new(0),
             buffer_pfn: AtomicU64::new(0),
             buffer_bytes: AtomicU64::new(0),
             handle: AtomicU64::new(0),
@@ -141,10 +151,9 @@ impl Slot {
 
     /// Whether its program would end at once: what [`crate::guard`] says.
     #[inline(always)]
-    pub fn guard_misses(&self, gate: u64, machine: &impl Machine) -> bool {
-        let [_, _, register, ..] = gate.to_le_bytes();
+    pub fn guard_misses(&self, gpr: impl FnOnce(usize) -> u64) -> bool {
         let [mask, low, span] = &self.guard;
-        let found = machine.gpr(register & 15) & mask.load(Relaxed);
+        let found = gpr(self.register.load(Relaxed) as usize & 15) & mask.load(Relaxed);
         found.wrapping_sub(low.load(Relaxed)) <= span.load(Relaxed)
     }
 

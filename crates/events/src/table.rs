@@ -6,16 +6,22 @@
 //! [`Table::rows`] look at every slot. **Proof**: `tests/model.rs`, `tests/threads.rs`.
 
 use crate::limits::{EVENTS_MAX, KINDS};
-use crate::slot::{Slot, gate, is_there, kind_of, phase, phase_of};
+use crate::slot::{Slot, gate, high, is_there, join, kind_of, low, phase, phase_of};
 use crate::{Memory, Reserve};
 use abi::boot::CORES_MAX;
 use abi::code;
 use abi::request::{EVENT_ROWS_MAX, EventRow, Events, event};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
+/// An event in the count of each stage that it fires in.
+const fn stages(gate: u64) -> u64 {
+    let stage = low(gate >> gate::STAGE_SHIFT);
+    join((stage & event::PRE != 0) as u32, (stage & event::POST != 0) as u32)
+}
+
 /// One core's mark, on a line of its own: 0 outside of events, else the moment at which it went in, plus one.
 #[repr(align(64))]
-pub(crate) struct Mark(pub AtomicU64);
+pub struct Mark(pub(crate) AtomicU64);
 
 /// A fixed table of events. A static: it begins as zeros. 256 bytes an event, and 16 KiB.
 #[repr(C)]
@@ -25,8 +31,8 @@ pub struct Table<const EVENTS: usize> {
     pub(crate) marks: [Mark; CORES_MAX],
     /// The first of each kind, as number plus one; 0: none.
     pub(crate) heads: [AtomicU32; KINDS],
-    /// Enabled events of each kind.
-    pub(crate) armed: [AtomicU32; KINDS],
+    /// Enabled events of each kind: before the instruction, and in the upper half behind it.
+    pub(crate) armed: [AtomicU64; KINDS],
     /// Counts how often events were taken off chains.
     pub(crate) moment: AtomicU64,
     /// Slots that are READY, DYING or GONE: [`Table::settle`] has something to do.
@@ -53,7 +59,7 @@ impl<const EVENTS: usize> Table<EVENTS> {
         Table {
             slots: [const { Slot::new() }; EVENTS],
             heads: [const { AtomicU32::new(0) }; KINDS],
-            armed: [const { AtomicU32::new(0) }; KINDS],
+            armed: [const { AtomicU64::new(0) }; KINDS],
             marks: [const { Mark(AtomicU64::new(0)) }; CORES_MAX],
             moment: AtomicU64::new(0),
             unsettled: AtomicU32::new(0),
@@ -64,10 +70,23 @@ impl<const EVENTS: usize> Table<EVENTS> {
     }
 
     /// Whether some event of this kind is enabled: else [`Table::fire`] would do nothing.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn armed(&self, kind: u32) -> bool {
         self.armed.get(kind as usize).is_some_and(|armed| armed.load(Relaxed) > 0)
+    }
+
+    /// The mark of a core: cores of one number modulo [`CORES_MAX`] would take each other for themselves (F2).
+    #[must_use]
+    pub fn mark(&self, core: u32) -> &Mark {
+        &self.marks[core as usize % CORES_MAX]
+    }
+
+    /// Whether some enabled event of this kind fires behind the instruction.
+    #[inline]
+    #[must_use]
+    pub fn armed_behind(&self, kind: u32) -> bool {
+        self.armed.get(kind as usize).is_some_and(|armed| high(armed.load(Relaxed)) > 0)
     }
 
     /// Calls `each` with the option of every enabled event of a kind, `None` for one that takes all: what the processor
@@ -143,7 +162,7 @@ impl<const EVENTS: usize> Table<EVENTS> {
     /// Counts an event that is enabled now, by its gate.
     pub(crate) fn arm(&self, gate: u64) {
         if let Some(armed) = self.armed.get(kind_of(gate) as usize) {
-            armed.fetch_add(1, SeqCst);
+            armed.fetch_add(stages(gate), SeqCst);
         }
     }
 
@@ -152,7 +171,7 @@ impl<const EVENTS: usize> Table<EVENTS> {
         if let Some(armed) = self.armed.get(kind_of(before) as usize)
             && before & gate::ENABLED != 0
         {
-            armed.fetch_sub(1, SeqCst);
+            armed.fetch_sub(stages(before), SeqCst);
         }
     }
 
@@ -181,7 +200,7 @@ impl<const EVENTS: usize> Table<EVENTS> {
             id,
             kind: kind_of(gate),
             enabled: u32::from(gate & gate::ENABLED != 0),
-            unit: slot.unit.load(SeqCst),
+            unit: low(slot.unit.load(SeqCst)),
             hits: slot.hits.load(SeqCst),
             faults: slot.faults.load(SeqCst),
             last_fault: slot.last_fault.load(SeqCst),

@@ -35,6 +35,7 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
     let record = ROOT.core(core);
     let mut applied = Applied { attention: 0, revision: 0, watch: 0 };
     let mut bench = Bench::new();
+    let mark = watch::mark(core);
     HALT.adopt_time(cpu);
     cpu.settle_down();
     record.state.store(RUNNING, SeqCst);
@@ -45,12 +46,14 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
         }
         if cpu.run() {
             record.count(&Exit::Cpuid, cpu.rip());
-            if watch::armed(event::CPUID) {
-                let leaf = cpu.gpr(0) & 0xffff_ffff;
-                let what = What { kind: event::CPUID, option: leaf, context: leaf };
-                watch::around::<M>(cpu, core, &mut bench, what, emulate_cpuid);
-            } else {
-                emulate_cpuid(cpu);
+            let rest = if watch::armed(event::CPUID) { watch::quick_cpuid(cpu, mark) } else { None };
+            match rest {
+                None => emulate_cpuid(cpu),
+                Some(rest) => {
+                    let leaf = cpu.gpr(0) & 0xffff_ffff;
+                    let what = What { kind: event::CPUID, option: leaf, context: leaf };
+                    watch::around_rest::<M>(cpu, core, &mut bench, rest, what, emulate_cpuid);
+                }
             }
             continue;
         }

@@ -42,6 +42,14 @@ pub fn learn(boot: &Boot) {
     TASKS.name.store(boot.task_name, Relaxed);
 }
 
+/// Adds to a cell that scripts share.
+#[inline(always)]
+pub fn count(cell: u16, added: u64) {
+    if let Some(cell) = GLOBALS.get(usize::from(cell)) {
+        cell.fetch_add(added, SeqCst);
+    }
+}
+
 /// Memory of runs, one for each core. It is made once, when the core enters, and never cleared: that would cost every exit.
 pub struct Bench {
     stack: [u64; SCRIPT_STACK_WORDS],
@@ -189,7 +197,7 @@ fn current_task<C: Core>(cpu: &C) -> u64 {
 impl<C: Core> Machine for Here<'_, C> {
     #[inline]
     fn gpr(&self, number: u8) -> u64 {
-        self.cpu.gpr(number)
+        self.cpu.gpr(number.into())
     }
 
     fn set_gpr(&mut self, number: u8, value: u64) {

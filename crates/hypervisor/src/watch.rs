@@ -14,12 +14,12 @@ use crate::arch::{Core, Machine, MsrAccess};
 use crate::limits::{EVENTS_MAX, SCRIPT_STEPS};
 use crate::root::{ROOT, WATCH_TSC};
 use crate::scripts::{Bench, Here};
-use crate::{bank, evaluate, serve};
+use crate::{bank, evaluate, scripts, serve};
 use abi::boot::FRAME_BYTES;
 use abi::code;
 use abi::request::{EventAnswer, EventAsk, EventChange, Events, event};
 use core::sync::atomic::Ordering::SeqCst;
-use events::{Ended, Memory, NotAdded, Running, Table};
+use events::{Ended, Mark, Memory, NotAdded, Quick, Rest, Running, Table};
 use script_vm::{Program, Size};
 use spin::Mutex;
 
@@ -111,27 +111,84 @@ pub fn armed(kind: u32) -> bool {
 #[inline]
 pub fn around<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, what: What, act: impl FnOnce(&mut M::Core)) {
     if armed(what.kind) {
-        fired::<M>(cpu, core, bench, what, act);
+        fired::<M>(cpu, core, bench, what, None, act);
     } else {
         act(cpu);
     }
 }
 
+/// What can be done for the events before a CPUID without a run of a script; [`around_rest`] must do the rest, if there is
+/// one. Out of line: it needs few registers, and who calls it shall keep his.
+#[inline(always)]
+pub fn quick_cpuid<C: Core>(cpu: &C, mark: &Mark) -> Option<Rest> {
+    EVENTS.fire_quick::<{ event::CPUID }>(mark, &mut Exited(cpu))
+}
+
+/// What [`quick_cpuid`] left to do, and what the exit is for.
+pub fn around_rest<M: Machine>(
+    cpu: &mut M::Core,
+    core: u32,
+    bench: &mut Bench,
+    rest: Rest,
+    what: What,
+    act: impl FnOnce(&mut M::Core),
+) {
+    fired::<M>(cpu, core, bench, what, Some(rest), act);
+}
+
+/// A core's mark, for [`quick_cpuid`].
+pub fn mark(core: u32) -> &'static Mark {
+    EVENTS.mark(core)
+}
+
+/// A core whose guest executed CPUID.
+struct Exited<'c, C>(&'c C);
+
+impl<C: Core> Quick for Exited<'_, C> {
+    #[inline(always)]
+    fn option(&self) -> u64 {
+        self.0.gpr(0) & 0xffff_ffff
+    }
+
+    #[inline(always)]
+    fn gpr(&self, number: usize) -> u64 {
+        self.0.gpr(number)
+    }
+
+    #[inline(always)]
+    fn count(&mut self, cell: u16, added: u64) {
+        scripts::count(cell, added);
+    }
+}
+
+/// `rest` is there if the quick way has been gone.
 #[inline(never)]
-fn fired<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, what: What, act: impl FnOnce(&mut M::Core)) {
-    if stage::<M>(cpu, core, bench, what, event::PRE) {
+fn fired<M: Machine>(
+    cpu: &mut M::Core,
+    core: u32,
+    bench: &mut Bench,
+    what: What,
+    rest: Option<Rest>,
+    act: impl FnOnce(&mut M::Core),
+) {
+    if stage::<M>(cpu, core, bench, what, event::PRE, rest) {
         cpu.skip();
     } else {
         act(cpu);
     }
-    stage::<M>(cpu, core, bench, what, event::POST);
+    if EVENTS.armed_behind(what.kind) {
+        stage::<M>(cpu, core, bench, what, event::POST, None);
+    }
 }
 
 /// One stage; whether the instruction shall have no effect.
-fn stage<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, what: What, stage: u32) -> bool {
+fn stage<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, what: What, stage: u32, rest: Option<Rest>) -> bool {
     let (scratch, text) = bench.parts();
     let mut here = Here::new(cpu, core, what.context, Some(scratch), text);
-    let verdict = EVENTS.fire(what.kind, stage, what.option, &Floor, &mut here);
+    let verdict = match rest {
+        Some(rest) => EVENTS.fire_rest(rest, what.kind, what.option, &Floor, &mut here),
+        None => EVENTS.fire(what.kind, stage, what.option, &Floor, &mut here),
+    };
     let pause = here.pause;
     if let Some((id, stage)) = verdict.break_by {
         serve::halt_by_event::<M>(cpu, core, id, stage);

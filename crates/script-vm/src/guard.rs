@@ -48,6 +48,12 @@ fn counted(code: &[u64]) -> Option<(u16, u64)> {
 }
 
 impl Guard {
+    /// All that a run does if the guard does not miss, if that is adding to a cell: which, and what is added.
+    #[must_use]
+    pub const fn count(&self) -> Option<(u16, u64)> {
+        self.count
+    }
+
     /// Whether a run would end at once, without any effect.
     #[inline]
     #[must_use]

@@ -4,7 +4,7 @@
 
 use abi::kind::Kind;
 use abi::request::{EventAsk, event};
-use events::{Added, Ended, Here, Memory, NotAdded, Reserve, Running, Table};
+use events::{Added, Ended, Here, Memory, NotAdded, Quick, Reserve, Running, Table};
 use reserve::{Block, Extent, KindPlan, Plan, Shape, Slot, table_words};
 use script_vm::limits::{DATA_BYTES, STACK_WORDS};
 use script_vm::{BadAddress, Control, Interlocked, Label, Machine, Program, Pseudo, Refused, Scratch, Size, Space, Special};
@@ -194,9 +194,19 @@ impl<'w, const EVENTS: usize> Core<'w, EVENTS> {
         world.table.fire(kind, stage, option, &world.arena, self)
     }
 
-    /// A CPUID of leaf 0, before it.
+    /// A CPUID of leaf 0, before it, the quick way.
     pub fn cpuid(&mut self) -> events::Verdict {
-        self.fire(event::CPUID, event::PRE, 0)
+        self.cpuid_of(0)
+    }
+
+    /// A CPUID of this leaf, before it, the quick way.
+    pub fn cpuid_of(&mut self, leaf: u64) -> events::Verdict {
+        let world = self.world;
+        let mut exit = Exit { gprs: self.gprs, leaf };
+        match world.table.fire_quick::<{ event::CPUID }>(world.table.mark(self.number), &mut exit) {
+            Some(rest) => world.table.fire_rest(rest, event::CPUID, leaf, &world.arena, self),
+            None => events::Verdict::default(),
+        }
     }
 
     pub fn text(&self) -> String {
@@ -205,6 +215,24 @@ impl<'w, const EVENTS: usize> Core<'w, EVENTS> {
 
     fn event(&self) -> Running {
         self.running.expect("inside an event")
+    }
+}
+
+/// A core that came out for a CPUID.
+struct Exit {
+    gprs: [u64; 16],
+    leaf: u64,
+}
+
+impl Quick for Exit {
+    fn option(&self) -> u64 {
+        self.leaf
+    }
+    fn gpr(&self, number: usize) -> u64 {
+        self.gprs[number]
+    }
+    fn count(&mut self, cell: u16, added: u64) {
+        CELLS[usize::from(cell)].fetch_add(added, SeqCst);
     }
 }
 

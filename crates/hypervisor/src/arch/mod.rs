@@ -270,9 +270,8 @@ pub trait Core {
     fn code(&self, to: &mut [u8]) -> usize;
     /// Everything a person may want to see.
     fn registers(&self) -> Registers;
-    /// A general register by its number in instructions (rax rcx rdx rbx rsp rbp rsi rdi r8 … r15), of which the low four
-    /// bits count.
-    fn gpr(&self, number: u8) -> u64;
+    /// A general register by its number in instructions (rax rcx rdx rbx rsp rbp rsi rdi r8 … r15), which is below 16.
+    fn gpr(&self, number: usize) -> u64;
     /// Sets one.
     fn set_gpr(&mut self, number: u8, value: u64);
     /// Sets the instruction pointer.

@@ -185,7 +185,7 @@ impl Core for ModelCore {
         Registers { core: self.core, rip: self.rip, ..Registers::default() }
     }
 
-    fn gpr(&self, number: u8) -> u64 {
+    fn gpr(&self, number: usize) -> u64 {
         // Of the general registers the model has the four that hypercalls use.
         match number & 15 {
             0 => self.quad[0],

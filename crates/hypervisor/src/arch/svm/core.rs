@@ -346,14 +346,12 @@ impl arch::Core for Svm {
     }
 
     fn registers(&self) -> Registers {
-        let (g, v) = (&self.gprs, &self.vmcb);
+        let v = &self.vmcb;
         let selector = |segment: &super::vmcb::Segment| u64::from(segment.selector);
         Registers {
             core: self.core,
             zero: 0,
-            gprs: [
-                v.rax, g.rcx, g.rdx, g.rbx, v.rsp, g.rbp, g.rsi, g.rdi, g.r8, g.r9, g.r10, g.r11, g.r12, g.r13, g.r14, g.r15,
-            ],
+            gprs: core::array::from_fn(|number| self.gpr(number)),
             rip: v.rip,
             rflags: v.rflags,
             selectors: [selector(&v.cs), selector(&v.ss), selector(&v.ds), selector(&v.es), selector(&v.fs), selector(&v.gs)],
@@ -364,48 +362,21 @@ impl arch::Core for Svm {
         }
     }
 
-    fn gpr(&self, number: u8) -> u64 {
-        let (g, v) = (&self.gprs, &self.vmcb);
-        match number & 15 {
-            0 => v.rax,
-            1 => g.rcx,
-            2 => g.rdx,
-            3 => g.rbx,
-            4 => v.rsp,
-            5 => g.rbp,
-            6 => g.rsi,
-            7 => g.rdi,
-            8 => g.r8,
-            9 => g.r9,
-            10 => g.r10,
-            11 => g.r11,
-            12 => g.r12,
-            13 => g.r13,
-            14 => g.r14,
-            _ => g.r15,
+    #[inline(always)]
+    fn gpr(&self, number: usize) -> u64 {
+        match number {
+            0 => self.vmcb.rax,
+            4 => self.vmcb.rsp,
+            number => self.gprs.get(number),
         }
     }
 
     fn set_gpr(&mut self, number: u8, value: u64) {
-        let (g, v) = (&mut self.gprs, &mut self.vmcb);
-        *match number & 15 {
-            0 => &mut v.rax,
-            1 => &mut g.rcx,
-            2 => &mut g.rdx,
-            3 => &mut g.rbx,
-            4 => &mut v.rsp,
-            5 => &mut g.rbp,
-            6 => &mut g.rsi,
-            7 => &mut g.rdi,
-            8 => &mut g.r8,
-            9 => &mut g.r9,
-            10 => &mut g.r10,
-            11 => &mut g.r11,
-            12 => &mut g.r12,
-            13 => &mut g.r13,
-            14 => &mut g.r14,
-            _ => &mut g.r15,
-        } = value;
+        match usize::from(number) {
+            0 => self.vmcb.rax = value,
+            4 => self.vmcb.rsp = value,
+            number => self.gprs.set(number, value),
+        }
     }
 
     fn set_rip(&mut self, value: u64) {

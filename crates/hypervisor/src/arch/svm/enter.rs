@@ -192,7 +192,7 @@ unsafe fn enter(
     Ok(Svm {
         vmcb,
         vmcb_pa: guest.pa(),
-        gprs: Gprs { host: host.pa(), ..Gprs::default() },
+        gprs: Gprs::new(host.pa()),
         core,
         seed,
         next_rip_saved,

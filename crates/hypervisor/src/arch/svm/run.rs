@@ -2,17 +2,21 @@
 #![expect(unsafe_code, reason = "VMRUN")]
 
 use core::arch::asm;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The guest's general registers but rax and rsp, which the control block holds; and what the switch back needs.
-#[derive(Clone, Copy, Debug, Default)]
+/// The guest's general registers in the order of instructions, but rax and rsp, which the control block holds; and what the
+/// switch back needs.
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Gprs {
-    pub rbx: u64,
+    no_rax: u64,
     pub rcx: u64,
     pub rdx: u64,
+    pub rbx: u64,
+    no_rsp: u64,
+    pub rbp: u64,
     pub rsi: u64,
     pub rdi: u64,
-    pub rbp: u64,
     pub r8: u64,
     pub r9: u64,
     pub r10: u64,
@@ -22,14 +26,36 @@ pub struct Gprs {
     pub r14: u64,
     pub r15: u64,
     /// Physical address of the control block of root's own state: what is loaded when the guest has run.
-    pub host: u64,
+    host: u64,
 }
-const _: () = assert!(size_of::<Gprs>() == 120 && core::mem::offset_of!(Gprs, host) == 112);
+const _: () = assert!(size_of::<Gprs>() == 136 && core::mem::offset_of!(Gprs, r8) == 64);
+
+impl Gprs {
+    /// All zeros.
+    #[must_use]
+    pub fn new(host: u64) -> Self {
+        Gprs { host, ..Gprs::default() }
+    }
+
+    /// One by its number in instructions; neither rax nor rsp. The low four bits count.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(&self, number: usize) -> u64 {
+        let words: &[u64; 17] = zerocopy::transmute_ref!(self);
+        words[number & 15]
+    }
+
+    /// Sets one.
+    pub fn set(&mut self, number: usize, value: u64) {
+        let words: &mut [u64; 17] = zerocopy::transmute_mut!(self);
+        words[number & 15] = value;
+    }
+}
 
 /// Runs the guest once.
 ///
 /// # Safety
-/// `guest` and [`Gprs::host`] are the physical addresses of control blocks that nobody refers to meanwhile; `guest` holds a
+/// `guest` and that of `gprs` are the physical addresses of control blocks that nobody refers to meanwhile; `guest` holds a
 /// state of this core's Linux, and its intercepts and nested tables keep it from everything that is root's.
 #[inline(always)]
 pub unsafe fn run(gprs: &mut Gprs, guest: u64) {
@@ -45,38 +71,38 @@ pub unsafe fn run(gprs: &mut Gprs, guest: u64) {
             "push rbp",
             "push rdi",
             "vmload rax",
-            "mov rbx, [rdi]",
             "mov rcx, [rdi + 8]",
             "mov rdx, [rdi + 16]",
-            "mov rsi, [rdi + 24]",
+            "mov rbx, [rdi + 24]",
             "mov rbp, [rdi + 40]",
-            "mov r8, [rdi + 48]",
-            "mov r9, [rdi + 56]",
-            "mov r10, [rdi + 64]",
-            "mov r11, [rdi + 72]",
-            "mov r12, [rdi + 80]",
-            "mov r13, [rdi + 88]",
-            "mov r14, [rdi + 96]",
-            "mov r15, [rdi + 104]",
-            "mov rdi, [rdi + 32]",
+            "mov rsi, [rdi + 48]",
+            "mov r8, [rdi + 64]",
+            "mov r9, [rdi + 72]",
+            "mov r10, [rdi + 80]",
+            "mov r11, [rdi + 88]",
+            "mov r12, [rdi + 96]",
+            "mov r13, [rdi + 104]",
+            "mov r14, [rdi + 112]",
+            "mov r15, [rdi + 120]",
+            "mov rdi, [rdi + 56]",
             "vmrun rax",
             "vmsave rax",
             "pop rax",
-            "mov [rax], rbx",
             "mov [rax + 8], rcx",
             "mov [rax + 16], rdx",
-            "mov [rax + 24], rsi",
-            "mov [rax + 32], rdi",
+            "mov [rax + 24], rbx",
             "mov [rax + 40], rbp",
-            "mov [rax + 48], r8",
-            "mov [rax + 56], r9",
-            "mov [rax + 64], r10",
-            "mov [rax + 72], r11",
-            "mov [rax + 80], r12",
-            "mov [rax + 88], r13",
-            "mov [rax + 96], r14",
-            "mov [rax + 104], r15",
-            "mov rax, [rax + 112]",
+            "mov [rax + 48], rsi",
+            "mov [rax + 56], rdi",
+            "mov [rax + 64], r8",
+            "mov [rax + 72], r9",
+            "mov [rax + 80], r10",
+            "mov [rax + 88], r11",
+            "mov [rax + 96], r12",
+            "mov [rax + 104], r13",
+            "mov [rax + 112], r14",
+            "mov [rax + 120], r15",
+            "mov rax, [rax + 128]",
             "vmload rax",
             "pop rbp",
             "pop rbx",

@@ -93,7 +93,7 @@ mod tests {
         // SAFETY: the arena's frames are the test's own.
         let write = |pa, value| assert!(unsafe { direct::write(pa, value) });
         write(page * 4096 + 8, 0xa20f);
-        write(other * 4096 + 8, 0xa20f_f3);
+        write(other * 4096 + 8, 0x00a2_0ff3);
         write(page * 4096 + 0xff8, 0x0f << 56);
         let cr3 = tables(first, page);
         let mut text = Text::default();
