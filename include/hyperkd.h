@@ -264,8 +264,9 @@ struct hyperkd_boot {
 	uint32_t task_pid;
 	uint32_t task_name;
 	uint32_t zero;
+	uint64_t direct_map;
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 96);
+HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 104);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, protocol) == 0);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, cores) == 4);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, root_cr3) == 8);
@@ -282,6 +283,7 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_tid) == 80);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_pid) == 84);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_name) == 88);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, zero) == 92);
+HYPERKD_ASSERT(offsetof(struct hyperkd_boot, direct_map) == 96);
 
 /* Root asks the worker; the worker reads it without an exit. */
 struct hyperkd_doorbell {

@@ -212,6 +212,7 @@ static void fill_boot(struct hyperkd_boot *boot, u64 *root, bool link)
 	boot->task_tid = offsetof(struct task_struct, pid);
 	boot->task_pid = offsetof(struct task_struct, tgid);
 	boot->task_name = offsetof(struct task_struct, comm);
+	boot->direct_map = PAGE_OFFSET;
 	boot->blocks = hyperkd.count;
 	/* Last: what was taken for this very table counts as used. */
 	table = take(DIV_ROUND_UP(hyperkd.count * sizeof(*hyperkd.blocks), PAGE_SIZE));

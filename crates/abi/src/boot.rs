@@ -144,8 +144,10 @@ pub struct Boot {
     pub task_name: u32,
     /// Zero.
     pub zero: u32,
+    /// Where, in the kernel's address space, all of RAM is mapped by physical address.
+    pub direct_map: u64,
 }
-const _: () = assert!(size_of::<Boot>() == 96 && offset_of!(Boot, blocks) == 48);
+const _: () = assert!(size_of::<Boot>() == 104 && offset_of!(Boot, blocks) == 48);
 
 /// [`Boot::flags`]: root owns COM2 and speaks the link on it.
 pub const BOOT_LINK: u32 = 1;

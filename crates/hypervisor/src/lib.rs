@@ -6,6 +6,7 @@
 #![no_std]
 
 pub mod arch;
+mod decode;
 pub mod entry;
 pub mod limits;
 pub mod pools;

@@ -8,17 +8,20 @@
 //! **Callers**: `watch`, on the core whose guest it is, between two of its runs.
 #![expect(unsafe_code, reason = "scripts write into pages of the guest")]
 
-use crate::arch::Core;
 use crate::arch::x86::{self, direct};
+use crate::arch::{Core, Injection};
 use crate::limits::{MESSAGE_TEXT_BYTES_MAX, SCRIPT_DATA_BYTES, SCRIPT_GLOBALS, SCRIPT_STACK_WORDS};
 use crate::root::ROOT;
 use crate::watch::Floor;
-use crate::{bank, messages, walk};
+use crate::{bank, decode, messages, walk, watch};
 use abi::boot::{Boot, FRAME_BYTES};
 use abi::request::event;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use events::{Buffer, Running};
 use script_vm::{BadAddress, Control, Interlocked, Label, Machine, Pseudo, Refused, Scratch, Size, Space, Special};
+
+/// Bytes that an instruction can have at most.
+const INSTRUCTION_BYTES_MAX: usize = 15;
 
 /// Cells that scripts share.
 static GLOBALS: [AtomicU64; SCRIPT_GLOBALS] = [const { AtomicU64::new(0) }; SCRIPT_GLOBALS];
@@ -29,10 +32,17 @@ struct Tasks {
     tid: AtomicU32,
     pid: AtomicU32,
     name: AtomicU32,
+    /// Where it has all of RAM.
+    direct_map: AtomicU64,
 }
 
-static TASKS: Tasks =
-    Tasks { current: AtomicU64::new(0), tid: AtomicU32::new(0), pid: AtomicU32::new(0), name: AtomicU32::new(0) };
+static TASKS: Tasks = Tasks {
+    current: AtomicU64::new(0),
+    tid: AtomicU32::new(0),
+    pid: AtomicU32::new(0),
+    name: AtomicU32::new(0),
+    direct_map: AtomicU64::new(0),
+};
 
 /// Takes what the boot page says.
 pub fn learn(boot: &Boot) {
@@ -40,6 +50,7 @@ pub fn learn(boot: &Boot) {
     TASKS.tid.store(boot.task_tid, Relaxed);
     TASKS.pid.store(boot.task_pid, Relaxed);
     TASKS.name.store(boot.task_name, Relaxed);
+    TASKS.direct_map.store(boot.direct_map, Relaxed);
 }
 
 /// Adds to a cell that scripts share.
@@ -97,6 +108,8 @@ pub struct Here<'h, C> {
     pub short_circuit: Option<bool>,
     /// The script asked for a halt.
     pub pause: bool,
+    /// It changed which events wait for what.
+    pub changed: bool,
     /// Messages of it that were lost.
     pub lost: u64,
     text: &'h mut Text,
@@ -115,6 +128,7 @@ impl<'h, C: Core> Here<'h, C> {
             buffer: Buffer::default(),
             short_circuit: None,
             pause: false,
+            changed: false,
             lost: 0,
             text,
         }
@@ -134,6 +148,27 @@ impl<'h, C: Core> Here<'h, C> {
     /// The process that runs here (Linux: thread group); 0 if that cannot be told.
     pub fn process(&self) -> u32 {
         u32::try_from(self.task_field(&TASKS.pid)).unwrap_or(0)
+    }
+
+    /// Enables, disables or clears an event; the processor is told when the script has ended.
+    fn change_event(&mut self, what: u32, id: u64) -> Result<u64, Refused> {
+        let id = u32::try_from(id).map_err(|_| Refused)?;
+        let changed = watch::change_within(self.core, what, id).map_err(|_| Refused)?;
+        self.changed = true;
+        Ok(changed.into())
+    }
+
+    fn inject(&mut self, kind: u64, vector: u64, code: Option<u64>) -> Result<u64, Refused> {
+        let kind = match kind {
+            0 => Injection::External,
+            2 => Injection::Nmi,
+            3 => Injection::Exception,
+            4 => Injection::Software,
+            _ => return Err(Refused),
+        };
+        let vector = u8::try_from(vector).map_err(|_| Refused)?;
+        let code = code.map(u32::try_from).transpose().map_err(|_| Refused)?;
+        if self.cpu.inject_instead(kind, vector, code) { Ok(0) } else { Err(Refused) }
     }
 
     fn physical_of(&self, address: u64) -> Result<u64, BadAddress> {
@@ -330,12 +365,21 @@ impl<C: Core> Machine for Here<'_, C> {
         self.physical_of(address)
     }
 
-    fn direct(&mut self, _: u64) -> Result<u64, BadAddress> {
-        Err(BadAddress)
+    fn direct(&mut self, address: u64) -> Result<u64, BadAddress> {
+        let map = TASKS.direct_map.load(Relaxed);
+        if map == 0 || direct::read(address & !7).is_none() { Err(BadAddress) } else { Ok(map.wrapping_add(address)) }
     }
 
-    fn instruction_bytes(&mut self, _: u64, _: u8) -> Result<u64, BadAddress> {
-        Err(BadAddress)
+    fn instruction_bytes(&mut self, address: u64, bits: u8) -> Result<u64, BadAddress> {
+        let mut bytes = [0; INSTRUCTION_BYTES_MAX];
+        // Those of a page that is not there may not be needed.
+        let mut readable = 0;
+        for byte in &mut bytes {
+            let Ok(value) = self.read(Space::Virtual, address.wrapping_add(readable as u64), Size::One) else { break };
+            *byte = value.to_le_bytes()[0];
+            readable += 1;
+        }
+        bytes.get(..readable).and_then(|bytes| decode::length(bytes, bits == 64)).ok_or(BadAddress)
     }
 
     fn buffer_bytes(&self) -> usize {
@@ -370,7 +414,16 @@ impl<C: Core> Machine for Here<'_, C> {
             Control::ShortCircuit(on) => self.short_circuit = Some(on),
             Control::Pause => self.pause = true,
             Control::Flush => messages::flush(),
-            _ => return Err(Refused),
+            Control::Enable(id) => return self.change_event(event::ENABLE, id),
+            Control::Disable(id) => return self.change_event(event::DISABLE, id),
+            Control::Clear(id) => return self.change_event(event::CLEAR, id),
+            Control::Inject { kind, vector, code } => return self.inject(kind, vector, code),
+            // Nothing steps yet.
+            Control::Step
+            | Control::StepIn
+            | Control::StepOut
+            | Control::InstrumentationStep
+            | Control::InstrumentationStepIn => return Err(Refused),
         }
         Ok(0)
     }

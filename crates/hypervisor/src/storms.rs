@@ -79,6 +79,7 @@ impl Prompt {
             task_pid: 0,
             task_name: 0,
             zero: 0,
+            direct_map: 0,
         };
         ROOT.learn(&boot, "model");
         bank::prepare::<Model>(&boot).unwrap();

@@ -189,7 +189,10 @@ fn stage<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, what: What
         Some(rest) => EVENTS.fire_rest(rest, what.kind, what.option, &Floor, &mut here),
         None => EVENTS.fire(what.kind, stage, what.option, &Floor, &mut here),
     };
-    let pause = here.pause;
+    let Here { pause, changed, .. } = here;
+    if changed {
+        arm::<M>(core);
+    }
     if let Some((id, stage)) = verdict.break_by {
         serve::halt_by_event::<M>(cpu, core, id, stage);
     } else if pause {
@@ -245,6 +248,15 @@ pub fn change<M: Machine>(core: u32, change: EventChange) -> Result<u32, u32> {
     let changed = EVENTS.change(change.what, change.id, &Floor, reserve, core)?;
     arm::<M>(core);
     Ok(changed)
+}
+
+/// The same from inside of an event; [`arm`] must follow when it has ended.
+///
+/// # Errors
+/// A code.
+pub fn change_within(core: u32, what: u32, id: u32) -> Result<u32, u32> {
+    let reserve = bank::reserve().ok_or(code::NOT_LOADED)?;
+    EVENTS.change(what, id, &Floor, reserve, core)
 }
 
 /// Events from an id on.

@@ -142,6 +142,19 @@ pub enum Event {
     GeneralProtection,
 }
 
+/// What a script may make happen to the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Injection {
+    /// An external interrupt.
+    External,
+    /// An NMI.
+    Nmi,
+    /// An exception.
+    Exception,
+    /// INT n.
+    Software,
+}
+
 /// What can be watched and passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watch {
@@ -251,6 +264,9 @@ pub trait Core {
     /// Makes an event happen on the next entry: one fault, or an NMI, or both, the fault first; an event whose delivery
     /// the exit interrupted goes first.
     fn inject(&mut self, event: Event);
+    /// Makes this happen on the next entry instead of what the exit would; false if the processor would refuse it, or if
+    /// something stands there already.
+    fn inject_instead(&mut self, kind: Injection, vector: u8, code: Option<u32>) -> bool;
     /// Does to the guest what the last exit kept from it: the breakpoint, software interrupt or #DB, untouched.
     fn pass_on(&mut self);
     /// Watches something or stops doing so.

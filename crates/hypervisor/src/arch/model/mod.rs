@@ -10,7 +10,7 @@ pub mod uart;
 extern crate std;
 use crate::arch::x86::direct::Frame;
 use crate::arch::{
-    CannotEnter, Core, Event, Exit, FRAMES_PER_CORE, Frames, Machine, MsrAccess, NoFrame, SystemRegisters, Watch,
+    CannotEnter, Core, Event, Exit, FRAMES_PER_CORE, Frames, Injection, Machine, MsrAccess, NoFrame, SystemRegisters, Watch,
 };
 use abi::boot::{self, Block};
 use abi::request::Registers;
@@ -158,6 +158,10 @@ impl Core for ModelCore {
 
     fn inject(&mut self, event: Event) {
         self.due |= event == Event::Nmi;
+    }
+
+    fn inject_instead(&mut self, _: Injection, _: u8, _: Option<u32>) -> bool {
+        false
     }
 
     fn pass_on(&mut self) {}

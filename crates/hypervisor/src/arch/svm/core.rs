@@ -11,7 +11,7 @@ use super::text::Text;
 use super::vmcb::{INTERCEPT_2_RDTSCP, TLB_FLUSH_ALL, Vmcb, event, exit_code, intercept_1};
 use super::{EFER_SVME, skip};
 use crate::arch::x86::{self, apic, direct, msr, region, tables};
-use crate::arch::{self, Event, Exit, Nested, Port, Watch};
+use crate::arch::{self, Event, Exit, Injection, Nested, Port, Watch};
 use crate::walk;
 use abi::boot::{self, Resume};
 use abi::request::Registers;
@@ -278,6 +278,25 @@ impl arch::Core for Svm {
             Event::UndefinedInstruction => self.set_event(event::EXCEPTION, VECTOR_UD),
             Event::GeneralProtection => self.set_event(event::EXCEPTION, VECTOR_GP),
         }
+    }
+
+    fn inject_instead(&mut self, kind: Injection, vector: u8, code: Option<u32>) -> bool {
+        let kind = match kind {
+            Injection::External => event::EXTERNAL,
+            Injection::Nmi if vector == 2 => event::NMI,
+            // VMRUN refuses the exception that is an NMI, and those that there are not (APM2 15.20).
+            Injection::Exception if vector < 32 && vector != 2 => event::EXCEPTION,
+            Injection::Software => event::SOFTWARE,
+            _ => return false,
+        };
+        if self.interrupted != 0 {
+            return false;
+        }
+        let error = code.map_or(0, |code| event::ERROR | u64::from(code) << 32);
+        // What is due first at the next entry (C3).
+        self.interrupted = event::VALID | kind | u64::from(vector) | error;
+        self.due = true;
+        true
     }
 
     fn pass_on(&mut self) {
