@@ -61,6 +61,8 @@ fn a_script_enables_disables_and_clears_events() -> Result {
 fn a_script_injects_what_the_guest_takes_for_its_own() -> Result {
     let (mut machine, mut wire, mut scripts) = machine()?;
     let wire = &mut wire;
+    // Linux would tell of them on the console, where faults are looked for.
+    machine.ok("echo 0 >/proc/sys/debug/exception-trace")?;
     // The shell tells of a signal by 128 and its number: 4 is an undefined instruction, 11 a protection fault, 8 a division.
     for (script, status) in [
         ("event_inject(3, 6);", 132),
