@@ -21,7 +21,7 @@
 #endif
 
 /* Revision of everything below; module, image and programs refuse each other when it differs. */
-#define HYPERKD_PROTOCOL 0x3ull
+#define HYPERKD_PROTOCOL 0x4ull
 
 /* What one count of `prealloc TYPE` buys. */
 typedef enum _DEBUGGER_PREALLOC_COMMAND_TYPE {
@@ -285,7 +285,7 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_name) == 88);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, zero) == 92);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, direct_map) == 96);
 
-/* Root asks the worker; the worker reads it without an exit. */
+/* Root asks the worker, and the worker tells the time, without an exit. */
 struct hyperkd_doorbell {
 	uint64_t frames_wanted;
 	uint64_t run_wanted;
@@ -294,8 +294,10 @@ struct hyperkd_doorbell {
 	uint64_t dead;
 	uint64_t left;
 	uint64_t tend_wanted;
+	uint64_t clock_turn;
+	uint64_t clock[4];
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_doorbell) == 56);
+HYPERKD_ASSERT(sizeof(struct hyperkd_doorbell) == 96);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, frames_wanted) == 0);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, run_wanted) == 8);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, hidden) == 16);
@@ -303,5 +305,7 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, unload_wanted) == 24);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, dead) == 32);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, left) == 40);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, tend_wanted) == 48);
+HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, clock_turn) == 56);
+HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, clock) == 64);
 
 #endif

@@ -43,9 +43,30 @@ static struct sample sample(bool in)
 	return now;
 }
 
+/* Tells root the time of day: a moment by both clocks, beside the one that root may be reading. */
+static void tell(void)
+{
+	struct hyperkd_doorbell *bell = hyperkd.doorbell;
+	u64 turn = bell->clock_turn + 1, *moment = &bell->clock[turn & 1 ? 2 : 0];
+	unsigned long flags;
+	unsigned int tries = 100;
+	u64 hidden;
+
+	local_irq_save(flags);
+	do {
+		hidden = READ_ONCE(bell->hidden);
+		WRITE_ONCE(moment[0], rdtsc_ordered() + hidden);
+		WRITE_ONCE(moment[1], ktime_get_real_ns());
+	} while (hidden != READ_ONCE(bell->hidden) && --tries);
+	smp_wmb();
+	WRITE_ONCE(bell->clock_turn, turn);
+	local_irq_restore(flags);
+}
+
 void hyperkd_time_start(void)
 {
 	last = sample(true);
+	tell();
 }
 
 /* Sets the time of day by what passed and the clock did not see. `in` is false when root has just left. Lock held. */
@@ -63,6 +84,8 @@ void hyperkd_time_follow(bool in)
 		do_settimeofday64(&day);
 	}
 	last = now;
+	if (in)
+		tell();
 }
 
 /*

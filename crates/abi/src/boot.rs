@@ -152,7 +152,7 @@ const _: () = assert!(size_of::<Boot>() == 104 && offset_of!(Boot, blocks) == 48
 /// [`Boot::flags`]: root owns COM2 and speaks the link on it.
 pub const BOOT_LINK: u32 = 1;
 
-/// Words by which root asks the module's worker for something; the worker reads them without an exit.
+/// Words by which root asks the module's worker for something, and by which that tells the time: both without an exit.
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Doorbell {
@@ -171,8 +171,13 @@ pub struct Doorbell {
     pub left: u64,
     /// Not zero: the reserve may be off its levels. The worker calls [`hypercall::TEND`], which resets it.
     pub tend_wanted: u64,
+    /// Counts the moments that the worker wrote into `clock`; 0: none.
+    pub clock_turn: u64,
+    /// Two moments, written in turns: the one that holds begins at word 0 if `clock_turn` is even, else at word 2. Each is the
+    /// time stamp counter as it is without root, and nanoseconds since 1970 (UTC).
+    pub clock: [u64; 4],
 }
-const _: () = assert!(size_of::<Doorbell>() == 56);
+const _: () = assert!(size_of::<Doorbell>() == 96);
 
 /// Hypercalls: VMMCALL or VMCALL from ring 0 with the number in `rax`, arguments in `rbx` and `rcx`; the result comes back
 /// in `rax`, a second one in `rbx`. From ring 3 they are #UD, as without a hypervisor.

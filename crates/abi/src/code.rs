@@ -72,6 +72,8 @@ pub const USED_UP: u32 = 0xc000_1014;
 pub const PROGRAM_REJECTED: u32 = 0xc000_1040;
 /// As many events as there can be.
 pub const EVENTS_FULL: u32 = 0xc000_1041;
+/// Another prompt made globals that this one does not know, or another load is meant: it asks for their names again.
+pub const GLOBALS_CHANGED: u32 = 0xc000_1042;
 /// A test asked for this refusal.
 pub const INJECTED: u32 = 0xc000_1015;
 /// Root has left, and its ledger does not balance or a unit still has an owner: a fault of root's own.

@@ -192,9 +192,9 @@ fn boot_page(out: &mut impl Write) -> Result {
         "uint64_t" tsc_khz "", "uint64_t" current_task "", "uint32_t" task_tid "", "uint32_t" task_pid "", "uint32_t" task_name "",
         "uint32_t" zero "", "uint64_t" direct_map "",
     ]);
-    c_struct!(out, "hyperkd_doorbell", boot::Doorbell, "Root asks the worker; the worker reads it without an exit.", [
+    c_struct!(out, "hyperkd_doorbell", boot::Doorbell, "Root asks the worker, and the worker tells the time, without an exit.", [
         "uint64_t" frames_wanted "", "uint64_t" run_wanted "", "uint64_t" hidden "", "uint64_t" unload_wanted "", "uint64_t" dead "", "uint64_t" left "",
-        "uint64_t" tend_wanted "",
+        "uint64_t" tend_wanted "", "uint64_t" clock_turn "", "uint64_t" clock "[4]",
     ]);
     Ok(())
 }

@@ -67,6 +67,10 @@ pub mod op {
     /// Runs the staged program once: on the selected core if halted, else on the one that is asked.
     /// \[[`super::Number`] (its words), [`super::Evaluated`]\]
     pub const EVALUATE: u32 = 21;
+    /// Names of globals. \[[`super::global::Ask`], [`super::global::Globals`]\]
+    pub const GLOBALS: u32 = 22;
+    /// Makes one. \[[`super::global::Add`], nothing\]
+    pub const GLOBAL_ADD: u32 = 23;
 }
 
 /// What root tells unasked, on the link. The head's code is one of these.
@@ -335,6 +339,7 @@ pub const PROGRAM_WORDS_MAX: usize = 10_240;
 const _: () = assert!(size_of::<Stage>() + 8 * STAGE_WORDS_MAX + size_of::<Head>() <= MESSAGE_BYTES_MAX);
 
 pub mod event;
+pub mod global;
 
 /// An event to register. Its program was staged before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]

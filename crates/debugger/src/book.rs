@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     boot_id: Option<u64>,
-    /// Of all scripts so far.
+    /// Of all scripts so far: those that root is known to have, in its order.
     pub(crate) globals: Vec<Global>,
     /// The events there are, as far as is known; `None` if somebody else registered it.
     pub(crate) events: BTreeMap<u32, Option<Registered>>,
@@ -34,6 +34,11 @@ impl Book {
             *self = Self::default();
         }
         self.boot_id = Some(boot_id);
+    }
+
+    /// The load, or 0 if none is known.
+    pub(crate) fn boot_id(&self) -> u64 {
+        self.boot_id.unwrap_or(0)
     }
 
     /// An event or all of them are cleared.

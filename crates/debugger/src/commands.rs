@@ -6,7 +6,7 @@ use crate::error::{Error, Reach, Refusal, Wanted};
 use crate::expr::{self, Arithmetic};
 use crate::line::{Line, Word};
 use crate::manual;
-use crate::program::{self, Text};
+use crate::program::{self, Text, Told};
 use crate::session::Session;
 use crate::target::Mode;
 use ::script::Program;
@@ -156,7 +156,10 @@ fn value(text: &str, whole: &Range<usize>, how: Arithmetic, fetch: &mut Fetch) -
 /// What a program tells that runs once in root: its value.
 pub(crate) fn evaluate_in_root(session: &mut Session, text: &Text, program: Program) -> Result<Answer, Error> {
     let float = program.tells_float;
-    program::evaluate(session, text, program).map(|value| value_answer(value, float))
+    program::evaluate(session, text, program).map(|told| match told {
+        Told::Value(value) => value_answer(value, float),
+        Told::Text(text) => Answer::of(&TextValue { value: text }),
+    })
 }
 
 /// What a program does that runs once in root.
@@ -181,6 +184,19 @@ impl Report for Value {
     fn text(&self) -> String {
         let Self { value, float } = self;
         float.clone().unwrap_or_else(|| value.trim_start_matches("0x").to_owned())
+    }
+}
+
+/// A value that is a text.
+#[derive(Serialize)]
+struct TextValue {
+    value: String,
+}
+
+impl Report for TextValue {
+    fn text(&self) -> String {
+        let Self { value } = self;
+        value.chars().map(|c| if c.is_control() { '.' } else { c }).collect()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::book::Registered;
 use crate::commands::{self, Command, Takes};
 use crate::cost::{Cost, Units};
 use crate::error::{Error, Reach, Refusal};
+use crate::globals;
 use crate::line::{Line, Word};
 use crate::nearest;
 use crate::program::{self, How, Text};
@@ -207,13 +208,13 @@ struct Ready {
     program: Option<Program>,
 }
 
-fn prepare(session: &mut Session, line: &Line, typed: Typed) -> Result<Ready, Error> {
+/// Compiles for `register`, or only to foretell.
+type Compile<'c> = &'c dyn Fn(&mut Session, &Text, &Line, How) -> Result<Program, Error>;
+
+fn prepare(session: &mut Session, line: &Line, typed: Typed, compile: Compile) -> Result<Ready, Error> {
     let Typed { mut ask, text } = typed;
     let end = line.text().trim_end().len();
-    let program = match &text {
-        Some(text) => Some(text.compile(session.book(), line, How::Script)?),
-        None => None,
-    };
+    let program = text.map(|text| compile(session, &text, line, How::Script)).transpose()?;
     match &program {
         Some(program) if program.uses_buffer && ask.buffer_bytes == 0 => return Err(wrong(&(end..end), Wrong::NoBuffer)),
         // A program has 10 240 words at most.
@@ -227,7 +228,7 @@ fn prepare(session: &mut Session, line: &Line, typed: Typed) -> Result<Ready, Er
 /// Registers an event.
 pub(crate) fn register(session: &mut Session, line: &Line, kind: &'static Wanted) -> Result<Answer, Error> {
     let typed = parse(line, kind, &mut |word| commands::count(session, word))?;
-    let Ready { ask, program } = prepare(session, line, typed)?;
+    let Ready { ask, program } = prepare(session, line, typed, &globals::compile)?;
     if let Some(program) = &program {
         program::stage(session, &program.words)?;
     }
@@ -235,9 +236,6 @@ pub(crate) fn register(session: &mut Session, line: &Line, kind: &'static Wanted
     let EventAnswer { id, unit, .. } = answer;
     let words = ask.program_words;
     let book = session.book();
-    if let Some(program) = &program {
-        book.globals.clone_from(&program.globals);
-    }
     book.events.insert(id, Some(Registered { text: line.text().trim().to_owned(), program }));
     let unit = Kind::from_number(unit).map_or("unknown", Kind::word);
     let (kind, buffer_bytes) = (kind.word, ask.buffer_bytes);
@@ -262,7 +260,8 @@ pub(crate) fn refused(session: &Session, code: u32, answer: EventAnswer) -> Erro
 /// What it would take of the reserve.
 pub(crate) fn cost(session: &mut Session, line: &Line, kind: &Wanted) -> Result<Cost, Error> {
     let typed = parse(line, kind, &mut commands::fixed_count)?;
-    let Ready { ask, program } = prepare(session, line, typed)?;
+    let Ready { ask, program } =
+        prepare(session, line, typed, &|session, text, line, how| text.compile(session.book(), line, how))?;
     let big = program.is_some_and(|program| program.words.len() * 8 > REGULAR_PROGRAM_BYTES);
     let event = Units::of(if big { Kind::BigEvent } else { Kind::RegularEvent }, 1);
     let buffer = match ask.buffer_bytes {

@@ -21,6 +21,7 @@ pub mod expr;
 pub mod foreign;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod globals;
 mod ledger;
 pub mod line;
 pub mod manual;

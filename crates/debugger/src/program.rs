@@ -110,6 +110,12 @@ impl Text {
         })
     }
 
+    /// Whether it could mention a global: in root, where nothing else is asked for it, that costs a request.
+    pub(crate) fn may_have_globals(&self) -> bool {
+        self.text.contains("#include")
+            || self.text.split('.').skip(1).any(|behind| behind.starts_with(|c: char| c.is_alphabetic() || c == '_'))
+    }
+
     /// The same as statements, for what is no value by itself.
     pub(crate) fn as_statement(&self) -> Self {
         Self { text: format!("{};", self.text), origin: self.origin.clone() }
@@ -180,15 +186,27 @@ pub(crate) fn stage(session: &mut Session, words: &[u64]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs a program once in root, prints what it says, and gives its value.
-pub(crate) fn evaluate(session: &mut Session, text: &Text, program: Program) -> Result<u64, Error> {
+/// What a run told.
+pub(crate) enum Told {
+    /// Its value.
+    Value(u64),
+    /// A text that stands for it.
+    Text(String),
+}
+
+/// Runs a program once in root, prints what it says, and gives what it tells.
+pub(crate) fn evaluate(session: &mut Session, text: &Text, program: Program) -> Result<Told, Error> {
     stage(session, &program.words)?;
     let words = Number { value: program.words.len() as u64 };
     let Evaluated { value, fault, address } = session.ask(op::EVALUATE, words.as_bytes())?;
-    session.book().globals.clone_from(&program.globals);
-    session.hear_all();
+    let said = if program.tells_text {
+        session.hear_evaluation()
+    } else {
+        session.hear_all();
+        None
+    };
     if fault == 0 {
-        return Ok(value);
+        return Ok(said.map_or(Told::Value(value), Told::Text));
     }
     let place = program.place(instruction(fault));
     let span = place.filter(|(file, ..)| file.is_none()).and_then(|(_, line, column)| text.span(line, column, 1));

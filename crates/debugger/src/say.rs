@@ -312,6 +312,8 @@ fn plain(code: u32, debugger_mode: bool) -> Said {
             code,
             "root did not accept the program, or the core that should run it is silent; use prompt and hypervisor from one build",
         ),
+        code::GLOBALS_CHANGED => Said::of_root(code, "other prompts make globals or load the hypervisor anew just now")
+            .help("the same line may work a moment later"),
         code::REQUEST_MALFORMED => {
             Said::of_root(code, "root could not read this request: prompt and hypervisor are of different versions")
         }

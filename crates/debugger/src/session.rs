@@ -281,7 +281,8 @@ impl Session {
         }
     }
 
-    fn refused(&self, code: u32) -> Error {
+    /// A refusal that has no numbers.
+    pub(crate) fn refused(&self, code: u32) -> Error {
         Error::Refused(Refusal::Plain { code, debugger_mode: self.mode() == Mode::Debugger })
     }
 

@@ -13,7 +13,9 @@ pub mod pools;
 pub mod words;
 
 mod bank;
+mod clock;
 mod evaluate;
+mod globals;
 mod halt;
 mod hypercall;
 mod life;

@@ -10,10 +10,10 @@
 
 use crate::arch::x86::{self, direct};
 use crate::arch::{Core, Injection};
-use crate::limits::{MESSAGE_TEXT_BYTES_MAX, SCRIPT_DATA_BYTES, SCRIPT_GLOBALS, SCRIPT_STACK_WORDS};
+use crate::limits::{MESSAGE_TEXT_BYTES_MAX, SCRIPT_DATA_BYTES, SCRIPT_STACK_WORDS};
 use crate::root::ROOT;
 use crate::watch::Floor;
-use crate::{bank, decode, messages, walk, watch};
+use crate::{bank, clock, decode, globals, messages, walk, watch};
 use abi::boot::{Boot, FRAME_BYTES};
 use abi::request::event;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -22,9 +22,6 @@ use script_vm::{BadAddress, Control, Interlocked, Label, Machine, Pseudo, Refuse
 
 /// Bytes that an instruction can have at most.
 const INSTRUCTION_BYTES_MAX: usize = 15;
-
-/// Cells that scripts share.
-static GLOBALS: [AtomicU64; SCRIPT_GLOBALS] = [const { AtomicU64::new(0) }; SCRIPT_GLOBALS];
 
 /// What Linux said about its tasks when it loaded root.
 struct Tasks {
@@ -56,7 +53,7 @@ pub fn learn(boot: &Boot) {
 /// Adds to a cell that scripts share.
 #[inline(always)]
 pub fn count(cell: u16, added: u64) {
-    if let Some(cell) = GLOBALS.get(usize::from(cell)) {
+    if let Some(cell) = globals::cell(cell) {
         cell.fetch_add(added, SeqCst);
     }
 }
@@ -169,6 +166,13 @@ impl<'h, C: Core> Here<'h, C> {
         let vector = u8::try_from(vector).map_err(|_| Refused)?;
         let code = code.map(u32::try_from).transpose().map_err(|_| Refused)?;
         if self.cpu.inject_instead(kind, vector, code) { Ok(0) } else { Err(Refused) }
+    }
+
+    /// Its name; empty if that cannot be told.
+    fn process_name(&self) -> [u8; 16] {
+        let (task, mut name) = (current_task(self.cpu), [0; 16]);
+        let at = task.wrapping_add(TASKS.name.load(Relaxed).into());
+        if task != 0 && read(self.cpu, at, &mut name) { name } else { [0; 16] }
     }
 
     fn physical_of(&self, address: u64) -> Result<u64, BadAddress> {
@@ -293,29 +297,25 @@ impl<C: Core> Machine for Here<'_, C> {
     }
 
     fn label(&self, label: Label) -> [u8; 16] {
-        let mut name = [0; 16];
-        if label == Label::ProcessName {
-            let task = current_task(self.cpu);
-            let at = task.wrapping_add(TASKS.name.load(Relaxed).into());
-            if task != 0 && !read(self.cpu, at, &mut name) {
-                name = [0; 16];
-            }
+        match label {
+            Label::ProcessName => self.process_name(),
+            Label::Date => clock::date(),
+            Label::Time => clock::time(),
         }
-        name
     }
 
     fn global(&self, cell: u16) -> u64 {
-        GLOBALS.get(usize::from(cell)).map_or(0, |cell| cell.load(Relaxed))
+        globals::cell(cell).map_or(0, |cell| cell.load(Relaxed))
     }
 
     fn set_global(&mut self, cell: u16, value: u64) {
-        if let Some(cell) = GLOBALS.get(usize::from(cell)) {
+        if let Some(cell) = globals::cell(cell) {
             cell.store(value, Relaxed);
         }
     }
 
     fn change_global(&mut self, cell: u16, change: Interlocked) -> u64 {
-        let Some(cell) = GLOBALS.get(usize::from(cell)) else { return 0 };
+        let Some(cell) = globals::cell(cell) else { return 0 };
         match change {
             Interlocked::Add(value) => cell.fetch_add(value, SeqCst),
             Interlocked::Exchange(value) => cell.swap(value, SeqCst),

@@ -5,12 +5,12 @@ use crate::halt::{HALT, Silent};
 use crate::limits::HALT_TRIES;
 use crate::line::{self, Message};
 use crate::root::{HALTED, ROOT, WATCH_BREAKPOINTS, WATCH_DEBUG};
-use crate::{evaluate, messages, pools, watch};
+use crate::{evaluate, globals, messages, pools, watch};
 use abi::boot::Doorbell;
 use abi::code;
 use abi::request::{
     self, CORES_SHOWN_MAX, CoreState, Cores, EXIT_ROWS_MAX, Evaluated, EventAsk, EventChange, ExitRow, Exits, Halted, Hello,
-    MESSAGE_BYTES_MAX, Number, PreallocAsk, ReserveTest, notice, op, reason, test,
+    MESSAGE_BYTES_MAX, Number, PreallocAsk, ReserveTest, global, notice, op, reason, test,
 };
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -118,6 +118,15 @@ fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, evaluate: Ev
             Some(None) => answer.say(code::PROGRAM_REJECTED, &[]),
             None => answer.say(code::REQUEST_MALFORMED, &[]),
         },
+        op::GLOBALS => match request::body::<global::Ask>(body).map(globals::read) {
+            Some(Ok(names)) => answer.ok(&names),
+            Some(Err(code)) => answer.say(code, &[]),
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        op::GLOBAL_ADD => {
+            let code = request::body::<global::Add>(body).map_or(code::REQUEST_MALFORMED, globals::add);
+            answer.say(code, &[])
+        }
         op::MESSAGES => {
             let mut room = [0; MESSAGE_BYTES_MAX - size_of::<request::Head>()];
             let bytes = messages::take(&mut room);

@@ -18,10 +18,11 @@ mod stmt;
 use crate::ast::{BaseName, Declarator, Expr, Script, Struct, TypeName};
 use crate::diagnostic::{Trouble, nearest};
 use crate::hir;
-use crate::limits::{FRAME_BYTES_MAX, TYPE_BYTES_MAX, VARIABLES_MAX};
+use crate::limits::{FRAME_BYTES_MAX, GLOBAL_NAME_BYTES_MAX, TYPE_BYTES_MAX, VARIABLES_MAX};
 use crate::source::Span;
 use crate::types::{Layout, Type};
 use crate::{Global, Options, Resolver};
+use script_vm::Spec;
 use script_vm::limits::FUNCTIONS_MAX;
 use std::rc::Rc;
 
@@ -161,7 +162,11 @@ impl<'s, 'c> Checker<'s, 'c> {
     pub(crate) fn expression(mut self, expr: &Expr<'s>) -> (hir::Script, Vec<Global>) {
         if let Ok(value) = self.scalar(expr) {
             self.out.tells_float = value.kind.is_float();
-            let kind = hir::StmtKind::Return(Some(value.expr));
+            self.out.tells_text = expr::is_label(expr);
+            let kind = match self.out.tells_text {
+                true => hir::StmtKind::Print(vec![hir::Piece::String(Spec::plain(b's'), value.expr)]),
+                false => hir::StmtKind::Return(Some(value.expr)),
+            };
             self.function.body.push(hir::Stmt { kind, at: expr.span.start });
         }
         let main = self.finish();
@@ -325,6 +330,10 @@ impl<'s, 'c> Checker<'s, 'c> {
             Some(known) => {
                 let message = format!("{name} has {:x} bytes in other scripts", u32::from(known.cells) * 8);
                 return self.wrong(span, message);
+            }
+            None if name.len() > GLOBAL_NAME_BYTES_MAX => {
+                let most = GLOBAL_NAME_BYTES_MAX - 1;
+                return self.wrong(span, format!("the name of a global has {most} letters at most"));
             }
             None => {
                 let next = self.globals.iter().map(|global| global.cell + global.cells).max().unwrap_or(0);

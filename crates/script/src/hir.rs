@@ -167,4 +167,6 @@ pub struct Script {
     pub uses_buffer: bool,
     /// The value of the run is a float.
     pub tells_float: bool,
+    /// The run has no value and says a text instead: that of a pseudo-register.
+    pub tells_text: bool,
 }

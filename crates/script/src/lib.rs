@@ -108,6 +108,8 @@ pub struct Program {
     pub uses_buffer: bool,
     /// The value of the run is the bits of a double.
     pub tells_float: bool,
+    /// The run says a text that stands for its value: `$pname` and its like.
+    pub tells_text: bool,
     lines: Vec<(u32, u32)>,
     source: Source,
 }
@@ -223,6 +225,7 @@ fn build(
         globals,
         uses_buffer: script.uses_buffer,
         tells_float: script.tells_float,
+        tells_text: script.tells_text,
         lines: emitted.lines,
         source,
     };

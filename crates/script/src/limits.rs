@@ -26,3 +26,9 @@ pub const TYPE_BYTES_MAX: u64 = 1 << 20;
 
 /// Bytes of one string literal: `printf` takes no more.
 pub const LITERAL_BYTES_MAX: usize = 4096;
+
+/// Cells of 8 bytes that all scripts share.
+pub const GLOBALS: u16 = script_vm::limits::GLOBALS_DEFAULT;
+
+/// Bytes of a global's name, its dot included: root keeps the names.
+pub const GLOBAL_NAME_BYTES_MAX: usize = 32;

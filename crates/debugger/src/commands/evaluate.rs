@@ -15,7 +15,7 @@
 //!             ^~~~~~~
 //! HyperDbg> ? db(ffff888000000100) == 'h'
 //! 1
-//! HyperDbg> ? printf("%s\n", $pname)
+//! HyperDbg> ? $pname
 //! bash
 //! HyperDbg> ? 10000000000000000
 //! err, the number does not fit 64 bits; the largest is ffffffffffffffff
@@ -28,6 +28,7 @@ use crate::answer::Answer;
 use crate::commands::{self, Command};
 use crate::error::Error;
 use crate::expr::Arithmetic;
+use crate::globals;
 use crate::line::Line;
 use crate::program::{How, Text};
 use crate::session::Session;
@@ -48,12 +49,12 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
     let whole = Text::in_line(line, &span);
     let statements = text.ends_with([';', '}']);
     let how = if statements { How::Script } else { How::Expression };
-    match whole.compile(session.book(), line, how) {
+    match globals::compile(session, &whole, line, how) {
         Ok(program) if statements => commands::run_in_root(session, &whole, program),
         Ok(program) => commands::evaluate_in_root(session, &whole, program),
         // What tells no value may be a statement without its end; if it is neither, the one that went further says why.
         Err(error) if statements => Err(error),
-        Err(error) => match whole.as_statement().compile(session.book(), line, How::Script) {
+        Err(error) => match globals::compile(session, &whole.as_statement(), line, How::Script) {
             Ok(program) => commands::run_in_root(session, &whole, program),
             Err(other) if first_place(&other) > first_place(&error) => Err(other),
             Err(_) => Err(error),

@@ -15,6 +15,7 @@
 use crate::answer::Answer;
 use crate::commands::{self, Command};
 use crate::error::Error;
+use crate::globals;
 use crate::line::Line;
 use crate::program::{How, Text};
 use crate::session::Session;
@@ -28,6 +29,6 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
     }
     let (text, start) = line.rest();
     let text = Text::in_line(line, &(start..start + text.len()));
-    let program = text.compile(session.book(), line, How::Expression)?;
+    let program = globals::compile(session, &text, line, How::Expression)?;
     commands::evaluate_in_root(session, &text, program)
 }

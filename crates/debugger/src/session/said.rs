@@ -132,6 +132,23 @@ impl Session {
         }
     }
 
+    /// The text of an evaluation that says one message; what else was said is printed. `None` if another prompt fetched it.
+    pub(crate) fn hear_evaluation(&mut self) -> Option<String> {
+        let cancel = self.cancel.clone();
+        let heard = fetch(&mut **self.target(), &self.inbox, &cancel);
+        self.deaf = !heard;
+        let mut text = None;
+        for mut news in self.inbox.take_said() {
+            if let News::Said { messages, .. } = &mut news
+                && let Some(at) = messages.iter().rposition(|message| message.event.is_none())
+            {
+                text = Some(messages.remove(at).text);
+            }
+            self.show(&news);
+        }
+        text
+    }
+
     /// What an event said before it halted the machine is printed before the halt.
     pub(super) fn hear_before_a_halt(&mut self) {
         if self.mode() == Mode::Debugger {

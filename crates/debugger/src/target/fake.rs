@@ -4,6 +4,7 @@
 //! commands type at it, and tests of the link put it behind a line.
 
 pub mod events;
+mod globals;
 mod reserve;
 
 use super::{Cancel, Mode, Target};
@@ -71,6 +72,10 @@ pub struct Root {
     pub notices: VecDeque<Vec<u8>>,
     /// Events, and what they said.
     pub events: events::Table,
+    /// Names of globals, in their order.
+    pub globals: Vec<abi::request::global::Row>,
+    /// Makes this one before it is asked to make the next: as another prompt does.
+    pub global_meanwhile: Option<abi::request::global::Row>,
     /// What a load answers.
     pub load: (u32, u32),
     /// Every request so far, by its number.
@@ -108,6 +113,8 @@ impl Default for Root {
             registers,
             notices: VecDeque::new(),
             events: events::Table::at_start(),
+            globals: Vec::new(),
+            global_meanwhile: None,
             load: (code::SUCCESS, 0),
             asked: Vec::new(),
         }
@@ -181,6 +188,8 @@ impl Root {
                 let ask = request::body::<EventChange>(body).ok_or((code::REQUEST_MALFORMED, Vec::new()))?;
                 self.event_change(ask)
             }
+            op::GLOBALS => self.globals(body),
+            op::GLOBAL_ADD => self.global_add(body),
             op::MESSAGES => Ok(self.messages()),
             op::EVALUATE => self.evaluate(number()?),
             op::LEDGER => Ok(self.ledger().as_bytes().to_vec()),

@@ -55,6 +55,19 @@ impl Prompt {
         prompt
     }
 
+    /// Another prompt at the same machine.
+    pub fn beside(other: &Prompt) -> Self {
+        let page = Page { lines: Arc::default(), columns: 1000 };
+        let (root, inbox, cancel) = (Arc::clone(&other.root), Arc::new(Inbox::default()), Cancel::default());
+        let fake = Fake::new(Arc::clone(&root), Arc::clone(&inbox));
+        let console = Box::new(page.clone());
+        let session = Session::over(Box::new(fake), console, Look::default(), Arc::clone(&inbox), cancel.clone());
+        let mut prompt = Self { session, root, inbox, cancel, page };
+        prompt.session.attend();
+        prompt.page.lines.lock().unwrap().clear();
+        prompt
+    }
+
     /// Halted in debugger mode.
     pub fn halted() -> Self {
         Self::new(Root { halted: true, ..Root::default() })

@@ -68,6 +68,10 @@ impl<'s> Checker<'s, '_> {
                     return self.tell(trouble.help("printf(\"…\")"));
                 }
                 let value = self.scalar(argument)?;
+                if super::expr::is_label(argument) {
+                    let newline = self.piece(b"\n");
+                    return Ok(Some(vec![vec![Piece::String(Spec::plain(b's'), value.expr), newline]]));
+                }
                 let float = value.kind.is_float();
                 if name != "formats" {
                     let spec = Spec::plain(if float { b'f' } else { b'x' });

@@ -31,9 +31,17 @@ const PSEUDO: [(&str, Option<Pseudo>); 16] = [
     ("$time", None),
 ];
 
+/// Those that are strings, in the order of their addresses.
+const LABELS: [&str; 3] = ["$pname", "$date", "$time"];
+
 /// The names of all pseudo-registers.
 pub(crate) fn pseudo_registers() -> impl Iterator<Item = &'static str> {
     PSEUDO.iter().map(|(name, _)| *name)
+}
+
+/// Whether this is a pseudo-register that is a string: what prints a value prints its text, and no address.
+pub(super) fn is_label(expr: &Expr) -> bool {
+    matches!(expr.kind, ExprKind::Pseudo(name) if LABELS.contains(&name))
 }
 
 impl<'s> Checker<'s, '_> {
@@ -175,11 +183,7 @@ impl<'s> Checker<'s, '_> {
                 Ok(Value::untyped(hir::Expr::Buffer))
             }
             Some((label, None)) => {
-                let number = match *label {
-                    "$pname" => 0,
-                    "$date" => 1,
-                    _ => 2,
-                };
+                let number = (0..).zip(LABELS).find(|(_, known)| known == label).map_or(0, |(number, _)| number);
                 let character = Type::Int { bytes: 1, signed: true };
                 Ok(Value { expr: hir::Expr::Const(NAMES + 16 * number), kind: Type::Pointer(Rc::new(character)) })
             }
