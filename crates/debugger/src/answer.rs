@@ -9,6 +9,8 @@
 //! {"notice":"goodbye","message":"the debuggee is rebooting; waiting for it"}
 //! {"message":"1c8 bash","core":1,"event":3}
 //! ```
+//! One `message` is what one `printf` or `print` said, without its last end of line; outputs get the same objects.
+//!
 //! `error.code` is root's code in hex (`c0001011`) or a word for what the prompt refuses; `column` counts characters from
 //! 0 (with line ends, where braces go over several lines), `place` is one in a file of a script, and `more` has what else is
 //! wrong with it; they, `help` and `try` are left out where there are none. `typed` is there, and false, only for what the program did by itself:

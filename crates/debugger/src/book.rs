@@ -4,18 +4,20 @@
 //! - B1: all of it is of one load of the hypervisor; with another it begins anew.
 //! - B2: a global keeps its cell from the first program that root got with it.
 
+use crate::outputs::Outputs;
 use abi::request::event;
 use script::{Global, Program};
 use std::collections::BTreeMap;
 
 /// The book.
-#[derive(Debug, Default)]
 pub(crate) struct Book {
     boot_id: Option<u64>,
     /// Of all scripts so far: those that root is known to have, in its order.
     pub(crate) globals: Vec<Global>,
     /// The events there are, as far as is known; `None` if somebody else registered it.
     pub(crate) events: BTreeMap<u32, Option<Registered>>,
+    /// Where some of them speak.
+    outputs: Outputs,
 }
 
 /// What was typed for an event.
@@ -28,10 +30,16 @@ pub(crate) struct Registered {
 }
 
 impl Book {
+    /// Empty; no event speaks to an output.
+    pub(crate) fn new(outputs: Outputs) -> Self {
+        outputs.keep(|_| false);
+        Self { boot_id: None, globals: Vec::new(), events: BTreeMap::new(), outputs }
+    }
+
     /// Begins anew if this is another load.
     pub(crate) fn of_load(&mut self, boot_id: u64) {
         if self.boot_id.is_some_and(|known| known != boot_id) {
-            *self = Self::default();
+            *self = Self::new(self.outputs.clone());
         }
         self.boot_id = Some(boot_id);
     }
@@ -48,11 +56,13 @@ impl Book {
         } else {
             self.events.remove(&id);
         }
+        self.outputs.keep(|event| id != event::ALL && id != event);
     }
 
     /// Notes what is there: what is not is forgotten.
     pub(crate) fn there_are(&mut self, ids: &[u32]) {
         self.events.retain(|id, _| ids.contains(id));
+        self.outputs.keep(|event| ids.contains(&event));
         for id in ids {
             self.events.entry(*id).or_default();
         }

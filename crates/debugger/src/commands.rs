@@ -158,7 +158,7 @@ pub(crate) fn evaluate_in_root(session: &mut Session, text: &Text, program: Prog
     let float = program.tells_float;
     program::evaluate(session, text, program).map(|told| match told {
         Told::Value(value) => value_answer(value, float),
-        Told::Text(text) => Answer::of(&TextValue { value: text }),
+        Told::Text(text) => Answer::of(&TextValue { text }),
     })
 }
 
@@ -190,13 +190,13 @@ impl Report for Value {
 /// A value that is a text.
 #[derive(Serialize)]
 struct TextValue {
-    value: String,
+    text: String,
 }
 
 impl Report for TextValue {
     fn text(&self) -> String {
-        let Self { value } = self;
-        value.chars().map(|c| if c.is_control() { '.' } else { c }).collect()
+        let Self { text } = self;
+        text.chars().map(|c| if c.is_control() { '.' } else { c }).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why a command was not done: fields, no sentences. [`crate::say`] makes the sentences.
 
 use crate::foreign::Foreign;
-use crate::{event, expr, program};
+use crate::{event, expr, outputs, program};
 use abi::request::{EventAnswer, PreallocAnswer};
 use std::{io, ops::Range};
 
@@ -60,6 +60,13 @@ pub enum Error {
         span: Range<usize>,
         /// What.
         wrong: event::Wrong,
+    },
+    /// Something that cannot be done with outputs.
+    Output {
+        /// Where.
+        span: Range<usize>,
+        /// What.
+        wrong: outputs::Wrong,
     },
     /// A script or an expression that does not compile.
     Program {

@@ -1,7 +1,8 @@
 //! What the event commands have in common: their options, the program, the request.
 //!
 //! ```text
-//! !KIND [FILTER] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer N] [imm yes] [script { … }]
+//! !KIND [FILTER] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer N] [imm yes|no]
+//!       [output {A, B}] [script { … }]
 //! ```
 //! **Holds always**
 //! - V1: options may stand in any order, each once.
@@ -16,6 +17,7 @@ use crate::error::{Error, Reach, Refusal};
 use crate::globals;
 use crate::line::{Line, Word};
 use crate::nearest;
+use crate::outputs;
 use crate::program::{self, How, Text};
 use crate::session::Session;
 use crate::target::Mode;
@@ -61,9 +63,9 @@ pub(crate) fn word(number: u32) -> &'static str {
 }
 
 /// The options, in the order of the manuals.
-pub(crate) const OPTIONS: [&str; 7] = ["pid", "core", "stage", "sc", "buffer", "imm", "script"];
+pub(crate) const OPTIONS: [&str; 8] = ["pid", "core", "stage", "sc", "buffer", "imm", "output", "script"];
 /// Those of the documentation that are still to come.
-const MISSING: [&str; 4] = ["condition", "code", "asm", "output"];
+const MISSING: [&str; 3] = ["condition", "code", "asm"];
 /// For completion: each option and what may stand behind it.
 const CHOICES: &[(&str, &[&str])] = &[
     ("pid", &["all"]),
@@ -71,7 +73,8 @@ const CHOICES: &[(&str, &[&str])] = &[
     ("stage", &["pre", "post", "all"]),
     ("sc", &["on", "off"]),
     ("buffer", &[]),
-    ("imm", &["yes"]),
+    ("imm", &["yes", "no"]),
+    ("output", &[]),
     ("script", &[]),
 ];
 
@@ -107,7 +110,11 @@ pub enum Wrong {
 struct Typed {
     ask: EventAsk,
     text: Option<Text>,
+    outputs: Vec<Name>,
 }
+
+/// The name of an output, and its place.
+type Name = (String, Range<usize>);
 
 type Number<'n> = dyn FnMut(&Word) -> Result<u64, Error> + 'n;
 
@@ -117,7 +124,8 @@ fn wrong(span: &Range<usize>, wrong: Wrong) -> Error {
 
 fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error> {
     let mut ask = EventAsk { kind: kind.number, stage: event::PRE, core: event::ALL, pid: event::ALL, ..EventAsk::default() };
-    let (mut seen, mut text, mut stage_span) = (Vec::new(), None, None);
+    let (mut seen, mut text, mut outputs) = (Vec::new(), None, Vec::new());
+    let (mut stage_span, mut imm_span) = (None, None);
     let mut words = line.words().iter().skip(1);
     while let Some(word) = words.next() {
         let lower = word.text.to_ascii_lowercase();
@@ -157,16 +165,22 @@ fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error
             }
             "sc" => ask.flags |= one_of(&[("on", event::SHORT_CIRCUIT), ("off", 0)], "words")?,
             "buffer" => ask.buffer_bytes = number(value)?,
-            // Messages always come at once.
-            "imm" => drop(one_of(&[("yes", 0)], "words")?),
+            "imm" => {
+                ask.flags |= one_of(&[("yes", 0), ("no", event::GATHER)], "words")?;
+                imm_span = Some(value.span.clone());
+            }
+            "output" => outputs = output_names(line, value)?,
             _ => text = Some(script(line, value)?),
         }
+    }
+    if let Some(span) = imm_span.filter(|_| ask.flags & event::GATHER != 0 && !outputs.is_empty()) {
+        return Err(Error::Output { span, wrong: outputs::Wrong::Gathers });
     }
     match stage_span {
         Some(span) if ask.flags & event::SHORT_CIRCUIT != 0 && ask.stage != event::PRE => {
             Err(wrong(&span, Wrong::ShortCircuitPost))
         }
-        _ => Ok(Typed { ask, text }),
+        _ => Ok(Typed { ask, text, outputs }),
     }
 }
 
@@ -202,6 +216,29 @@ fn script(line: &Line, word: &Word) -> Result<Text, Error> {
     }
 }
 
+/// `{A, B}`.
+fn output_names(line: &Line, word: &Word) -> Result<Vec<Name>, Error> {
+    let refuse = |span: &Range<usize>, wrong| Err(Error::Output { span: span.clone(), wrong });
+    let Some(block) = line.block(word) else { return refuse(&word.span, outputs::Wrong::NoBraces) };
+    if !block.closed {
+        return Err(wrong(&(word.span.start..word.span.start + 1), Wrong::Open));
+    }
+    let text = &line.text()[block.inner.clone()];
+    let mut names: Vec<Name> = Vec::new();
+    for name in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|name| !name.is_empty()) {
+        let start = block.inner.start + (name.as_ptr().addr() - text.as_ptr().addr());
+        let span = start..start + name.len();
+        if names.iter().any(|(other, _)| other == name) {
+            return refuse(&span, outputs::Wrong::Twice);
+        }
+        if names.len() == outputs::OF_AN_EVENT_MAX {
+            return refuse(&span, outputs::Wrong::TooMany(outputs::OF_AN_EVENT_MAX));
+        }
+        names.push((name.to_owned(), span));
+    }
+    if names.is_empty() { Err(wrong(&word.span, Wrong::NoValue)) } else { Ok(names) }
+}
+
 /// An event and its program, ready to be sent.
 struct Ready {
     ask: EventAsk,
@@ -212,7 +249,7 @@ struct Ready {
 type Compile<'c> = &'c dyn Fn(&mut Session, &Text, &Line, How) -> Result<Program, Error>;
 
 fn prepare(session: &mut Session, line: &Line, typed: Typed, compile: Compile) -> Result<Ready, Error> {
-    let Typed { mut ask, text } = typed;
+    let Typed { mut ask, text, outputs: _ } = typed;
     let end = line.text().trim_end().len();
     let program = text.map(|text| compile(session, &text, line, How::Script)).transpose()?;
     match &program {
@@ -228,18 +265,31 @@ fn prepare(session: &mut Session, line: &Line, typed: Typed, compile: Compile) -
 /// Registers an event.
 pub(crate) fn register(session: &mut Session, line: &Line, kind: &'static Wanted) -> Result<Answer, Error> {
     let typed = parse(line, kind, &mut |word| commands::count(session, word))?;
+    let outputs = resolve(session, &typed.outputs)?;
     let Ready { ask, program } = prepare(session, line, typed, &globals::compile)?;
+    session.hear_alone();
     if let Some(program) = &program {
         program::stage(session, &program.words)?;
     }
     let answer = add(session, &ask)?;
     let EventAnswer { id, unit, .. } = answer;
     let words = ask.program_words;
+    session.outputs().route(id, outputs);
     let book = session.book();
     book.events.insert(id, Some(Registered { text: line.text().trim().to_owned(), program }));
     let unit = Kind::from_number(unit).map_or("unknown", Kind::word);
     let (kind, buffer_bytes) = (kind.word, ask.buffer_bytes);
     Ok(Answer::of(&Added { event: id, kind, unit, program_bytes: u64::from(words) * 8, buffer_bytes }))
+}
+
+/// Outputs by their names: they must be open.
+fn resolve(session: &Session, names: &[Name]) -> Result<Vec<usize>, Error> {
+    let words: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+    session.outputs().resolve(&words).map_err(|(nth, wrong)| {
+        // It is one of these.
+        let span = names.get(nth).map_or(0..0, |(_, span)| span.clone());
+        Error::Output { span, wrong }
+    })
 }
 
 fn add(session: &mut Session, ask: &EventAsk) -> Result<EventAnswer, Error> {

@@ -66,7 +66,7 @@ const OURS: &[(&str, Ours)] = &[
 
 /// HyperDbg's commands that are still to come, and what gdb and WinDbg call the like of them.
 const NOT_YET: &str = "a asm assemble assembly bp bl bc bd be cpu db dc dd dq dl u u64 u2 u32 dt struct structure eb ed eq \
-     flush gu i ir k kd kq lm output p pr preactivate rdmsr wrmsr sb sd sq setting settings .setting .settings t tr \
+     flush gu i ir k kd kq lm p pr preactivate rdmsr wrmsr sb sd sq setting settings .setting .settings t tr \
      cpuid ucpuid x .logopen .logclose pagein .pagein .pe process process2 .process .process2 thread thread2 .thread \
      .thread2 attach .attach detach .detach start .start restart .restart switch .switch kill .kill sym .sym sympath \
      .sympath dump .dump !a !asm !assemble !db !dc !dd !dq !dl !u !u64 !u2 !u32 !eb !ed !eq !sb !sd !sq !dt !dump \

@@ -27,6 +27,7 @@ pub mod line;
 pub mod manual;
 pub mod nearest;
 pub mod news;
+mod outputs;
 mod plan;
 pub mod program;
 pub mod registers;

@@ -40,6 +40,13 @@ pub enum News {
         /// Because nobody fetched them in time.
         lost: u64,
     },
+    /// An output cannot be written any more.
+    OutputBroke {
+        /// Its name.
+        name: String,
+        /// Why.
+        why: std::io::ErrorKind,
+    },
     /// Somebody speaks another revision of the link or of the requests.
     OtherVersion(u32),
 }
@@ -52,7 +59,16 @@ pub struct Message {
     /// The core.
     pub core: u16,
     /// With the ends of lines that the script gave it.
-    pub text: String,
+    pub text: Vec<u8>,
+}
+
+impl Message {
+    /// As text, without its last end of line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let bytes = self.text.strip_suffix(b"\n").unwrap_or(&self.text);
+        String::from_utf8_lossy(bytes).into_owned()
+    }
 }
 
 /// How the debuggee comes back.

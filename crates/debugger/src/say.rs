@@ -5,6 +5,7 @@
 //! **Proof**: the tests of `tests/sentences.rs` run the `try:` lines.
 
 pub(crate) mod events;
+pub(crate) mod outputs;
 mod units;
 
 use crate::error::{Error, Reach, Refusal};
@@ -151,6 +152,7 @@ pub fn error(error: &Error, typed: &Line) -> Said {
         Error::Refused(Refusal::Units { code, answer, wanted, bank_serves }) => {
             units::refused(*code, answer, *wanted, *bank_serves, typed)
         }
+        Error::Output { span, wrong } => outputs::wrong(span, wrong, typed),
         Error::Event { span, wrong } => events::wrong(span, wrong, typed),
         Error::Program { troubles, instead } => events::troubles(troubles, instead.as_ref()),
         Error::Fault(fault) => events::fault(fault),
@@ -432,7 +434,10 @@ pub fn news(news: &News) -> (&'static str, String) {
             let lines: Vec<String> = words.lines().map(|line| format!("  | {line}")).collect();
             ("last-words", format!("root's last words:\n{}", lines.join("\n")))
         }
-        News::Said { messages, lost: _ } => ("said", messages.iter().map(|message| message.text.as_str()).collect()),
+        News::Said { messages, lost: _ } => {
+            ("said", messages.iter().map(|message| String::from_utf8_lossy(&message.text).into_owned()).collect())
+        }
+        News::OutputBroke { name, why } => ("output-broken", outputs::broke(name, *why)),
         News::OtherVersion(theirs) => ("protocol", reach(&Reach::Protocol { theirs: *theirs }).message),
     }
 }

@@ -18,6 +18,7 @@ use crate::error::{Error, Reach, Refusal};
 use crate::foreign;
 use crate::line::Line;
 use crate::news::{Inbox, News};
+use crate::outputs::Outputs;
 use crate::say;
 pub use crate::state::{State, Verdict};
 use crate::target::{Cancel, Mode, Target, device::Device};
@@ -49,6 +50,7 @@ pub struct Session {
     hello: Option<Hello>,
     notes: Vec<String>,
     book: Book,
+    outputs: Outputs,
     ear: Ear,
     /// Messages could not be fetched, and nothing was answered since.
     deaf: bool,
@@ -67,9 +69,10 @@ impl Session {
     /// A sitting at a target; its news must go to `inbox`.
     #[must_use]
     pub fn over(target: Box<dyn Target>, console: Box<dyn Console>, look: Look, inbox: Arc<Inbox>, cancel: Cancel) -> Self {
-        let (state, hello, notes, book) = (State::Unknown, None, Vec::new(), Book::default());
+        let outputs = Outputs::new(look.json);
+        let (state, hello, notes, book) = (State::Unknown, None, Vec::new(), Book::new(outputs.clone()));
         let target = Arc::new(Mutex::new(target));
-        let ear = Ear::new(&target, Arc::clone(&inbox));
+        let ear = Ear::new(&target, Arc::clone(&inbox), outputs.clone());
         let (script_depth, fetch_limit, watch_pace) = (0, FETCH_LIMIT, WATCH_PACE);
         Self {
             console,
@@ -81,6 +84,7 @@ impl Session {
             hello,
             notes,
             book,
+            outputs,
             ear,
             deaf: false,
             script_depth,
@@ -173,7 +177,7 @@ impl Session {
             News::Lost | News::Goodbye(_) | News::LastWords(_) => self.state = State::Away,
             News::Halted(halted) => self.state = State::Halted(halted.core),
             News::Silent(_) => self.state = State::Running,
-            News::OtherVersion(_) | News::Said { .. } => {}
+            News::OtherVersion(_) | News::Said { .. } | News::OutputBroke { .. } => {}
         }
     }
 
@@ -339,6 +343,7 @@ impl Session {
     /// accident. `exit halted` has left no machine known as halted here.
     pub fn leave(&mut self) {
         self.attend();
+        self.close_outputs();
         // Whatever ended the lines before must not end this one.
         self.cancel = self.cancel.for_the_last();
         if self.mode() != Mode::Debugger || !matches!(self.state, State::Halted(_)) {
@@ -384,6 +389,16 @@ impl Session {
     /// What is known of scripts and events.
     pub(crate) fn book(&mut self) -> &mut Book {
         &mut self.book
+    }
+
+    /// Where events can speak.
+    pub(crate) fn outputs(&self) -> &Outputs {
+        &self.outputs
+    }
+
+    /// Where news go.
+    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
     }
 
     /// Forgets who answered: the hypervisor was loaded or unloaded.

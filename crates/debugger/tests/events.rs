@@ -238,7 +238,7 @@ fn nothing_is_fetched_without_events_and_only_while_it_runs() {
     prompt.root.lock().unwrap().fire(0, "heard\n");
     ear.listen();
     assert!(
-        matches!(prompt.inbox.take(Duration::ZERO), Some(News::Said { messages, lost: 0 }) if messages[0].text == "heard\n")
+        matches!(prompt.inbox.take(Duration::ZERO), Some(News::Said { messages, lost: 0 }) if messages[0].text == b"heard\n")
     );
     prompt.ok("pause");
     let before = asks(&prompt);

@@ -79,7 +79,7 @@ fn names_and_times_are_shown_as_texts() {
     assert_eq!(prompt.ok("? db($pname)"), ["62"]);
     let json = Look { json: true, colour: false };
     let mut prompt = Prompt::with_look(Root { halted: true, ..Root::default() }, json);
-    assert_eq!(prompt.ok("? $pname"), [r#"{"command":"? $pname","ok":true,"result":{"value":"bash"}}"#]);
+    assert_eq!(prompt.ok("? $pname"), [r#"{"command":"? $pname","ok":true,"result":{"text":"bash"}}"#]);
 }
 
 /// Would catch a name that root would have to cut, and take for another.

@@ -151,7 +151,7 @@ fn other_answers_are_in_the_schema_too() {
         News::Goodbye(77),
         News::LastWords("x".to_owned()),
         News::OtherVersion(3),
-        News::Said { messages: vec![Message { event: Some(3), core: 1, text: "a\nb".to_owned() }], lost: 2 },
+        News::Said { messages: vec![Message { event: Some(3), core: 1, text: b"a\nb\n".to_vec() }], lost: 2 },
         News::Met { hello, how: Met::Back },
         News::Met { hello, how: Met::Again },
         News::Met { hello, how: Met::Unannounced },
@@ -160,7 +160,7 @@ fn other_answers_are_in_the_schema_too() {
         prompt.inbox.push(news);
     }
     let (_, printed) = prompt.typed("");
-    assert_eq!(checked(&printed).len(), 12);
+    assert_eq!(checked(&printed).len(), 11);
 }
 
 /// Would catch a watched ledger that is no ledger.

@@ -177,7 +177,7 @@ impl<const EVENTS: usize> Table<EVENTS> {
 fn check(ask: &EventAsk, program: &[u64]) -> Result<(), NotAdded> {
     let option = (ask.flags & event::OPTION != 0).then_some(ask.option);
     let invalid = Err(refuse(code::EVENT_INVALID));
-    if ask.flags & !(event::BREAK | event::SHORT_CIRCUIT | event::OPTION) != 0
+    if ask.flags & !(event::BREAK | event::SHORT_CIRCUIT | event::OPTION | event::GATHER) != 0
         || ask.stage == 0
         || ask.stage & !(event::PRE | event::POST) != 0
     {

@@ -21,6 +21,10 @@ pub const LINK_ROUNDS_AT_ONCE: u32 = 64;
 /// Bytes of what events said and nobody has fetched yet: a screen of lines a thousand times over. What comes then is lost and
 /// counted.
 pub const MESSAGE_RING_BYTES: usize = 64 << 10;
+/// Bytes of what one event with `imm no` said before all of it is moved into the ring, heads of 8 bytes included: as documented.
+pub const GATHERED_BYTES: usize = 4096;
+/// Events that gather at the same moment; one more makes the first of them deliver. They take as much as the ring.
+pub const GATHERING_MAX: usize = 16;
 /// Bytes of one message; what a script says beyond it is cut.
 pub const MESSAGE_TEXT_BYTES_MAX: usize = 1024;
 /// Words of stack for a script's run; recursion beyond it is a fault of the script.

@@ -107,8 +107,6 @@ pub struct Here<'h, C> {
     pub pause: bool,
     /// It changed which events wait for what.
     pub changed: bool,
-    /// Messages of it that were lost.
-    pub lost: u64,
     text: &'h mut Text,
 }
 
@@ -126,7 +124,6 @@ impl<'h, C: Core> Here<'h, C> {
             short_circuit: None,
             pause: false,
             changed: false,
-            lost: 0,
             text,
         }
     }
@@ -413,7 +410,7 @@ impl<C: Core> Machine for Here<'_, C> {
         match control {
             Control::ShortCircuit(on) => self.short_circuit = Some(on),
             Control::Pause => self.pause = true,
-            Control::Flush => messages::flush(),
+            Control::Flush => messages::deliver(),
             Control::Enable(id) => return self.change_event(event::ENABLE, id),
             Control::Disable(id) => return self.change_event(event::DISABLE, id),
             Control::Clear(id) => return self.change_event(event::CLEAR, id),
@@ -438,9 +435,7 @@ impl<C: Core> Machine for Here<'_, C> {
     }
 
     fn said(&mut self) {
-        if !messages::push(self.id, self.core, self.text.bytes.get(..self.text.len).unwrap_or_default()) {
-            self.lost += 1;
-        }
+        messages::push(self.id, self.core, self.text.bytes.get(..self.text.len).unwrap_or_default());
         self.text.len = 0;
     }
 }

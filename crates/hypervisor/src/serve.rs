@@ -208,6 +208,7 @@ pub fn from_link<M: Machine>(cpu: &mut M::Core, core: u32, message: &Message) {
                 // Whoever pauses waits for no fetch any more; what Linux still hands over is welcome all the same.
                 FETCHING.store(false, SeqCst);
                 REASON.store(reason::PAUSE, SeqCst);
+                messages::deliver();
                 out.ok(&halted_at(reason::PAUSE, 0));
                 line::answer(out.room.get(..out.len).unwrap_or_default());
                 while_halted::<M>(cpu, core);
@@ -256,6 +257,7 @@ fn tell<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, about: u64) {
     ABOUT.store(about, SeqCst);
     // Not before every core is halted: who asked for a halt until then has missed it.
     FETCHING.store(false, SeqCst);
+    messages::deliver();
     line::notice(notice::HALTED, halted_at(why, about).as_bytes());
     while_halted::<M>(cpu, core);
 }

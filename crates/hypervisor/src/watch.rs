@@ -14,7 +14,7 @@ use crate::arch::{Core, Machine, MsrAccess};
 use crate::limits::{EVENTS_MAX, SCRIPT_STEPS};
 use crate::root::{ROOT, WATCH_TSC};
 use crate::scripts::{Bench, Here};
-use crate::{bank, evaluate, scripts, serve};
+use crate::{bank, evaluate, messages, scripts, serve};
 use abi::boot::FRAME_BYTES;
 use abi::code;
 use abi::request::{EventAnswer, EventAsk, EventChange, Events, event};
@@ -82,10 +82,6 @@ impl<C: Core> events::Here for Here<'_, C> {
         let Some(mut scratch) = self.scratch.take() else { return Ended { short_circuit: event.short_circuit, fault: None } };
         let fault = script_vm::run(program, self, &mut scratch, SCRIPT_STEPS).err();
         self.scratch = Some(scratch);
-        let lost = core::mem::take(&mut self.lost);
-        if lost > 0 {
-            EVENTS.count_lost(event.id, lost);
-        }
         Ended { short_circuit: self.short_circuit.take().unwrap_or(event.short_circuit), fault }
     }
 }
@@ -227,6 +223,7 @@ pub fn add<M: Machine>(core: u32, ask: &EventAsk) -> (u32, EventAnswer) {
     };
     match added {
         Ok(added) => {
+            messages::registered(added.id, ask.flags & event::GATHER != 0);
             if ARMED.contains(&ask.kind) {
                 arm::<M>(core);
             } else {
@@ -246,6 +243,7 @@ pub fn add<M: Machine>(core: u32, ask: &EventAsk) -> (u32, EventAnswer) {
 pub fn change<M: Machine>(core: u32, change: EventChange) -> Result<u32, u32> {
     let reserve = bank::reserve().ok_or(code::NOT_LOADED)?;
     let changed = EVENTS.change(change.what, change.id, &Floor, reserve, core)?;
+    messages::changed(change.what, change.id);
     arm::<M>(core);
     Ok(changed)
 }
@@ -256,7 +254,14 @@ pub fn change<M: Machine>(core: u32, change: EventChange) -> Result<u32, u32> {
 /// A code.
 pub fn change_within(core: u32, what: u32, id: u32) -> Result<u32, u32> {
     let reserve = bank::reserve().ok_or(code::NOT_LOADED)?;
-    EVENTS.change(what, id, &Floor, reserve, core)
+    let changed = EVENTS.change(what, id, &Floor, reserve, core)?;
+    messages::changed(what, id);
+    Ok(changed)
+}
+
+/// Counts messages of an event that were lost; those of an evaluation have no row.
+pub fn count_lost(id: u32, messages: u64) {
+    EVENTS.count_lost(id, messages);
 }
 
 /// Events from an id on.

@@ -38,6 +38,8 @@ pub const BREAK: u32 = 1;
 pub const SHORT_CIRCUIT: u32 = 2;
 /// [`super::EventAsk::option`] is a filter.
 pub const OPTION: u32 = 4;
+/// What it says is gathered in root and delivered in one go (`imm no`).
+pub const GATHER: u32 = 8;
 
 /// [`super::EventAsk::core`] and [`super::EventAsk::pid`]: all.
 pub const ALL: u32 = u32::MAX;

@@ -1,6 +1,6 @@
 //! Registers an event: a program or the kernel executes CPUID.
 //!
-//!     !cpuid [LEAF] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes] [script { … }]
+//!     !cpuid [LEAF] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no] [output {A, B}] [script { … }]
 //! Every event command takes these options, in any order, numbers in hex: `pid` and `core` filter; `stage` says whether it
 //! fires before (pre, the default) or after the instruction, or both; `sc on` suppresses the instruction's effect, and
 //! scripts can change that; `buffer` gives the script a `$buffer` of so many bytes; `script { … }` is what it runs in root,
@@ -22,7 +22,7 @@
 //! err, couldn't resolve error at 'stag'
 //!      !cpuid stag post
 //!             ^~~~
-//!      options: pid, core, stage, sc, buffer, imm, script
+//!      options: pid, core, stage, sc, buffer, imm, output, script
 //!      try: !cpuid stage post
 //! ```
 

@@ -2,7 +2,8 @@
 //!
 //!     events [e|d|c NUMBER|all]
 //! The list has each event's number in hex, how often it fired (past its filters), how many runs of its script ended early,
-//! how many of its messages were lost, and what was typed. `e` (enable), `d` (disable) and `c` (clear) do it at once, halted
+//! how many of its messages were lost in root because nobody fetched them (those that its outputs lost stand below), and
+//! what was typed. `e` (enable), `d` (disable) and `c` (clear) do it at once, halted
 //! or not; a cleared event's units are free again.
 //! ```kd
 //! 0: kHyperDbg> events
@@ -121,6 +122,7 @@ fn list(session: &mut Session) -> Result<Answer, Error> {
         }
     }
     let ids: Vec<u32> = rows.iter().map(|row| row.id).collect();
+    let outputs = session.outputs().clone();
     let book = session.book();
     book.there_are(&ids);
     let shown = |row: &EventRow| {
@@ -138,6 +140,7 @@ fn list(session: &mut Session) -> Result<Answer, Error> {
             faults,
             last_fault: (faults > 0).then(|| format!("{}{place}", say::events::fault_words(last_fault, None))),
             lost,
+            lost_by_outputs: outputs.lost(id),
             command: known.map(|known| known.text.clone()),
         }
     };
@@ -157,8 +160,15 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     last_fault: Option<String>,
     lost: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    lost_by_outputs: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// All of them.
@@ -175,7 +185,7 @@ impl Report for List {
         }
         let hex = |number: &u64| if *number == 0 { "0".to_owned() } else { format!("0x{number:x}") };
         let cells = |row: &Row| {
-            let Row { event, kind: _, enabled, unit: _, hits, faults, last_fault: _, lost, command } = row;
+            let Row { event, kind: _, enabled, unit: _, hits, faults, last_fault: _, lost, lost_by_outputs: _, command } = row;
             let state = if *enabled { "(enabled)" } else { "(disabled)" };
             let command = command.as_deref().map_or_else(|| "(registered elsewhere)".to_owned(), short);
             [format!("{event:x}"), state.to_owned(), hex(hits), hex(faults), hex(lost), command]
@@ -189,7 +199,9 @@ impl Report for List {
         });
         let faults =
             events.iter().filter_map(|row| Some(format!("last fault of {:x}: {}", row.event, row.last_fault.as_ref()?)));
-        lines.chain(faults).collect::<Vec<_>>().join("\n")
+        let lost = events.iter().filter(|row| row.lost_by_outputs > 0);
+        let lost = lost.map(|row| format!("lost by outputs of {:x}: 0x{:x}", row.event, row.lost_by_outputs));
+        lines.chain(faults).chain(lost).collect::<Vec<_>>().join("\n")
     }
 }
 

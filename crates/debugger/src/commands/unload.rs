@@ -38,6 +38,8 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         [_, word] => return Err(commands::unknown_word(word, "words", &["vmm"])),
         _ => return Err(commands::usage(line)),
     }
+    // Events end with the hypervisor; what they said until now is fetched first.
+    session.hear_the_last_of_events()?;
     if session.mode() == Mode::Debugger {
         session.order(op::UNLOAD, &[])?;
         session.runs();

@@ -11,14 +11,16 @@
 
 use super::Session;
 use crate::answer;
+use crate::error::Error;
 use crate::news::{Inbox, Message, News};
+use crate::outputs::Outputs;
 use crate::state::State;
 use crate::target::{Cancel, Mode, Target};
 use abi::code;
-use abi::request::{self, event, op};
+use abi::request::{self, EventChange, event, op};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError, Weak};
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// Answers that are fetched at once: with so many waiting, what comes after them can wait for the next look.
 const ANSWERS_MAX: usize = 64;
@@ -30,11 +32,12 @@ pub struct Ear {
     target: Weak<Mutex<Box<dyn Target>>>,
     inbox: Arc<Inbox>,
     wanted: Arc<AtomicBool>,
+    outputs: Outputs,
 }
 
 impl Ear {
-    pub(super) fn new(target: &Arc<Mutex<Box<dyn Target>>>, inbox: Arc<Inbox>) -> Self {
-        Self { target: Arc::downgrade(target), inbox, wanted: Arc::default() }
+    pub(super) fn new(target: &Arc<Mutex<Box<dyn Target>>>, inbox: Arc<Inbox>, outputs: Outputs) -> Self {
+        Self { target: Arc::downgrade(target), inbox, wanted: Arc::default(), outputs }
     }
 
     /// Whether there is something to listen to.
@@ -54,15 +57,19 @@ impl Ear {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
+        // Whoever had the line meanwhile may not want it any more: an event that is registered has no outputs yet.
+        if !self.wanted.load(Ordering::Relaxed) {
+            return;
+        }
         // CTRL+C is pressed to end something else.
-        if !fetch(&mut **target, &self.inbox, &Cancel::default()) {
+        if !fetch(&mut **target, &self.inbox, &self.outputs, &Cancel::default()) {
             self.want(false);
         }
     }
 }
 
-/// Fetches all there is into the inbox. False: root did not answer, or not in a way that makes sense.
-fn fetch(target: &mut dyn Target, inbox: &Inbox, cancel: &Cancel) -> bool {
+/// Fetches all there is: to the outputs of the events, else into the inbox. False: root did not answer, or not in a way that makes sense.
+fn fetch(target: &mut dyn Target, inbox: &Inbox, outputs: &Outputs, cancel: &Cancel) -> bool {
     let (mut messages, mut lost, mut heard) = (Vec::new(), 0_u64, true);
     for _ in 0..ANSWERS_MAX {
         let answer = match target.call(op::MESSAGES, &[], cancel) {
@@ -79,6 +86,7 @@ fn fetch(target: &mut dyn Target, inbox: &Inbox, cancel: &Cancel) -> bool {
             break;
         }
     }
+    let messages = outputs.bring(messages);
     if !messages.is_empty() || lost > 0 {
         inbox.push(News::Said { messages, lost });
     }
@@ -90,7 +98,7 @@ fn read(head: &request::Messages, mut rest: &[u8], messages: &mut Vec<Message>) 
     for _ in 0..head.count {
         let (message, behind) = request::Message::read_from_prefix(rest).ok()?;
         let bytes = usize::from(message.bytes);
-        let text = String::from_utf8_lossy(behind.get(..bytes)?).into_owned();
+        let text = behind.get(..bytes)?.to_vec();
         rest = behind.get(bytes.next_multiple_of(8)..)?;
         let event = (message.event != event::ALL).then_some(message.event);
         messages.push(Message { event, core: message.core, text });
@@ -123,26 +131,53 @@ impl Session {
 
     /// Fetches what events and evaluations said, known or not, and prints it.
     pub(crate) fn hear_all(&mut self) {
-        let cancel = self.cancel.clone();
-        // What goes wrong is for the next command to say.
-        let heard = fetch(&mut **self.target(), &self.inbox, &cancel);
-        self.deaf = !heard;
+        self.fetch();
         for news in self.inbox.take_said() {
             self.show(&news);
         }
     }
 
+    /// Until the line is done, nobody fetches but this thread: an event that is registered has no outputs yet.
+    pub(crate) fn hear_alone(&mut self) {
+        self.ear.want(false);
+    }
+
+    /// Clears events, if there are any, so that nothing is said any more, and fetches what they said.
+    pub(crate) fn hear_the_last_of_events(&mut self) -> Result<(), Error> {
+        if self.listens() {
+            let all = EventChange { what: event::CLEAR, id: event::ALL };
+            self.call(op::EVENT_CHANGE, all.as_bytes())?;
+            self.hear_all();
+            self.book.clear(event::ALL);
+        }
+        Ok(())
+    }
+
+    /// What goes wrong is for the next command to say.
+    fn fetch(&mut self) {
+        let cancel = self.cancel.clone();
+        let heard = fetch(&mut **self.target(), &self.inbox, &self.outputs, &cancel);
+        self.deaf = !heard;
+    }
+
+    /// Closes the outputs, and tells what was lost by that.
+    pub(super) fn close_outputs(&mut self) {
+        for (name, lost) in self.outputs.close_all() {
+            let text = crate::say::outputs::lost_at_the_end(&name, lost);
+            let text = if self.look.json { answer::json_notice("messages-lost", &text) } else { text };
+            self.console.print(&text);
+        }
+    }
+
     /// The text of an evaluation that says one message; what else was said is printed. `None` if another prompt fetched it.
     pub(crate) fn hear_evaluation(&mut self) -> Option<String> {
-        let cancel = self.cancel.clone();
-        let heard = fetch(&mut **self.target(), &self.inbox, &cancel);
-        self.deaf = !heard;
+        self.fetch();
         let mut text = None;
         for mut news in self.inbox.take_said() {
             if let News::Said { messages, .. } = &mut news
                 && let Some(at) = messages.iter().rposition(|message| message.event.is_none())
             {
-                text = Some(messages.remove(at).text);
+                text = Some(messages.remove(at).line());
             }
             self.show(&news);
         }
@@ -165,18 +200,24 @@ impl Session {
             let text = if self.look.json { answer::json_notice("messages-lost", &text) } else { text };
             self.console.print(&text);
         }
+        if self.look.json {
+            for message in messages {
+                self.console.print(&answer::json_message(message.event, message.core, &message.line()));
+            }
+            return;
+        }
         let (mut lines, mut begun) = (Vec::new(), Vec::<Message>::new());
         for Message { event, core, text } in messages {
             let same = |one: &Message| one.event == *event && one.core == *core;
-            let mut whole = begun.iter().position(same).map_or_else(String::new, |at| begun.remove(at).text);
-            whole.push_str(text);
-            let mut rest = whole.as_str();
-            while let Some((line, behind)) = rest.split_once('\n') {
-                lines.push(self.said(*event, *core, line));
-                rest = behind;
+            let mut whole = begun.iter().position(same).map_or_else(Vec::new, |at| begun.remove(at).text);
+            whole.extend_from_slice(text);
+            let mut rest = whole.as_slice();
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                lines.push(self.said(*event, *core, &rest[..end]));
+                rest = &rest[end + 1..];
             }
             if !rest.is_empty() {
-                begun.push(Message { event: *event, core: *core, text: rest.to_owned() });
+                begun.push(Message { event: *event, core: *core, text: rest.to_vec() });
             }
         }
         lines.extend(begun.iter().map(|Message { event, core, text }| self.said(*event, *core, text)));
@@ -187,9 +228,9 @@ impl Session {
         }
     }
 
-    fn said(&self, event: Option<u32>, core: u16, line: &str) -> String {
+    fn said(&self, event: Option<u32>, core: u16, line: &[u8]) -> String {
+        let line = &String::from_utf8_lossy(line);
         match event {
-            _ if self.look.json => answer::json_message(event, core, line),
             Some(event) if self.book.events.len() > 1 => format!("event {event:x}, core {core:x}: {}", shown(line)),
             _ => shown(line),
         }

@@ -139,7 +139,7 @@ impl Session {
         *self.target() = Box::new(Device::new());
         self.state = State::Unknown;
         self.hello = None;
-        self.book = Book::default();
+        self.book = Book::new(self.outputs.clone());
         while self.inbox.take(Duration::ZERO).is_some() {}
     }
 }
