@@ -125,7 +125,7 @@ fn with_json_each_message_is_an_object() -> Result {
 }
 
 /// Would catch messages that gather and are fetched one by one all the same, and any that stay behind at the end: when a script
-/// calls flush(), when the event is disabled, when the machine halts, when it is cleared.
+/// calls flush() or disables the event, when the prompt does, when the machine halts, when it is cleared.
 #[test]
 fn gathered_messages_take_few_fetches_and_none_stays_behind() -> Result {
     const ROUNDS: u32 = 60;
@@ -160,20 +160,25 @@ fn gathered_messages_take_few_fetches_and_none_stays_behind() -> Result {
 
         change(&mut wire, event::ENABLE, id)?;
         let flusher = scripts.added(&mut wire, EventAsk { core: 1, ..ask_for(event::CPUID, LEAF_NUMBER + 1) }, "flush();")?;
+        let script = format!("event_disable({id:x});");
+        scripts.added(&mut wire, EventAsk { core: 1, ..ask_for(event::CPUID, LEAF_NUMBER + 2) }, &script)?;
         let mut last = Vec::new();
-        for end in ["flush", "halt", "clear"] {
+        for end in ["flush", "halt", "script", "clear"] {
             machine.ok(&format!("instructions cpuid {LEAF} 3"))?;
             all += 3;
             match end {
                 "flush" => drop(machine.ok(&format!("instructions cpuid {:x} 1", LEAF_NUMBER + 1))?),
                 "halt" => drop(wire.pause()?),
+                "script" => drop(machine.ok(&format!("instructions cpuid {:x} 1", LEAF_NUMBER + 2))?),
                 _ => drop(change(&mut wire, event::CLEAR, event::ALL)?),
             }
             let heard = said(&mut wire)?;
             last.extend(heard.texts.into_iter().map(|line| line.text));
             assert_eq!((texts.len() + last.len(), heard.lost), (all as usize, 0), "{end}");
-            if end == "halt" {
-                wire.go()?;
+            match end {
+                "halt" => wire.go()?,
+                "script" => assert_eq!(change(&mut wire, event::ENABLE, id)?, 1),
+                _ => {}
             }
         }
         assert_eq!(flusher, id + 1);

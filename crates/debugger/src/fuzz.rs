@@ -49,7 +49,7 @@ pub fn fuzz_command_line(data: &[u8]) {
         let second = line.words().get(1).map(|word| word.text.to_ascii_lowercase()).unwrap_or_default();
         let files = text.contains("file:") || text.contains("include");
         let beyond = files || matches!(name.as_str(), ".script" | "script" | ".debug" | "sleep");
-        if !beyond && !matches!(second.as_str(), "watch" | "--watch" | "plan") {
+        if !beyond && !matches!(second.as_str(), "watch" | "--watch" | "plan" | "open") {
             session.run(text);
             assert!(session.prompt().ends_with("HyperDbg> "));
         }

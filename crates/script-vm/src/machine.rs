@@ -180,7 +180,7 @@ pub enum Control {
     InstrumentationStepIn,
     /// `pause()`: every core halts when the script has ended.
     Pause,
-    /// `flush()`: messages that wait are thrown away.
+    /// `flush()`: messages that are gathered are delivered.
     Flush,
 }
 

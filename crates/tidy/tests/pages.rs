@@ -22,6 +22,11 @@ const LAST_WORDS: &str = "tests/e2e/last_words.rs";
 const BANK: &str = "crates/hypervisor/src/bank.rs";
 const POOLS: &str = "crates/hypervisor/src/pools.rs";
 const SESSION: &str = "crates/debugger/src/session.rs";
+const OUTPUTS: &str = "crates/debugger/src/outputs.rs";
+const SINK: &str = "crates/debugger/src/outputs/sink.rs";
+const OPEN: &str = "crates/debugger/src/outputs/open.rs";
+const OUTPUTS_TEST: &str = "crates/debugger/tests/outputs.rs";
+const MESSAGES: &str = "crates/hypervisor/src/messages.rs";
 const EVENTS: &str = "crates/events/src/limits.rs";
 const REFUSALS: &str = "crates/events/tests/refusals.rs";
 const SCRIPT: &str = "crates/script/src/limits.rs";
@@ -30,7 +35,7 @@ const VERIFIER: &str = "crates/script/tests/verifier.rs";
 const REFUSED: &str = "crates/script/tests/refused.rs";
 
 /// Where limits stand: a heading, a file, and the names; none for all public ones.
-const SOURCES: [(&str, &str, &[&str]); 17] = [
+const SOURCES: [(&str, &str, &[&str]); 20] = [
     (
         "Module and image",
         "crates/abi/src/boot.rs",
@@ -53,6 +58,9 @@ const SOURCES: [(&str, &str, &[&str]); 17] = [
     ("Module: the device", "module/device.c", &["TRIES_MAX"]),
     ("Module: time", "module/time.c", &["LOST_NS_MIN"]),
     ("Prompt", SESSION, &["FETCH_LIMIT"]),
+    ("Prompt: outputs", OUTPUTS, &["OF_AN_EVENT_MAX", "OUTPUTS_MAX", "CLOSE_LIMIT"]),
+    ("Prompt: what waits for an output", SINK, &["QUEUE_BYTES_MAX"]),
+    ("Prompt: opening an output", OPEN, &["CONNECT_LIMIT"]),
     ("Scripts: the language", SCRIPT, &[]),
     ("Scripts: in root", SCRIPT_VM, &[]),
     ("Events", EVENTS, &[]),
@@ -60,7 +68,18 @@ const SOURCES: [(&str, &str, &[&str]); 17] = [
 
 /// What fails when a limit is broken: the limit by its file and name, a test likewise. The rest is asserted while compiling,
 /// or not tested.
-const PROOFS: [(&str, &str, &str, &str); 29] = [
+const PROOFS: [(&str, &str, &str, &str); 35] = [
+    (OUTPUTS, "OF_AN_EVENT_MAX", OUTPUTS_TEST, "what_cannot_work_is_refused_with_its_reason"),
+    (SINK, "QUEUE_BYTES_MAX", SINK, "a_slow_reader_gets_whole_messages_in_their_order_and_the_others_are_counted"),
+    (OPEN, "CONNECT_LIMIT", OPEN, "who_does_not_answer_is_given_up"),
+    (ROOT, "GATHERED_BYTES", MESSAGES, "what_gathers_comes_when_four_kilobytes_are_full_or_the_event_ends"),
+    (ROOT, "GATHERING_MAX", MESSAGES, "more_events_than_there_is_room_for_gather_in_turns"),
+    (
+        SCRIPT,
+        "GLOBAL_NAME_BYTES_MAX",
+        "crates/debugger/tests/globals.rs",
+        "a_name_that_root_cannot_keep_is_refused_at_its_place",
+    ),
     (ABI_REQUEST, "MESSAGE_BYTES_MAX", ABI_REQUEST, "a_message_that_does_not_fit_is_not_written"),
     (LINK, "VERSION", CONVERSATION, "another_version_is_told_at_both_ends"),
     (LINK, "HEAD_BYTES", FRAME, "the_bytes_of_a_frame_are_those_of_the_picture"),
@@ -182,7 +201,7 @@ fn definition(line: &str) -> Option<(&str, &str)> {
     if let Some(define) = line.strip_prefix("#define ") {
         return define.split_once(' ');
     }
-    let constant = line.strip_prefix("pub const ").or_else(|| line.strip_prefix("const "))?;
+    let constant = ["pub const ", "pub(crate) const ", "const "].iter().find_map(|begin| line.strip_prefix(begin))?;
     let (name, rest) = constant.split_once(':')?;
     let (_, value) = rest.split_once('=')?;
     Some((name, value.trim().trim_end_matches(';')))

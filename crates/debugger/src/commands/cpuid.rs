@@ -6,6 +6,10 @@
 //! scripts can change that; `buffer` gives the script a `$buffer` of so many bytes; `script { … }` is what it runs in root,
 //! `script {file:PATH}` likewise from a file. Without a script it halts the debuggee. Braces may go over several lines.
 //!
+//! `imm no` gathers what the script prints in root, up to 4 KiB, and delivers it in one go: when that is full, on flush(),
+//! when the event is disabled or cleared, and when the debuggee halts. `output {A, B}` sends it to up to 5 outputs
+//! (`.help output`) instead of the screen.
+//!
 //! It is registered at once, halted or not: nothing is continued, its memory comes from the reserve (`prealloc`). What the
 //! script prints is shown above the prompt; `events` lists, disables and clears. See also: docs/script.md.
 //! ```kd
