@@ -55,10 +55,18 @@ pub(crate) static MSR_WRITE: Wanted =
 pub(crate) static TSC: Wanted = Wanted { number: event::TSC, word: "tsc", filter: None };
 /// `!vmcall`.
 pub(crate) static VMCALL: Wanted = Wanted { number: event::HYPERCALL, word: "vmcall", filter: None };
+/// `!exception`.
+pub(crate) static EXCEPTION: Wanted =
+    Wanted { number: event::EXCEPTION, word: "exception", filter: Some(("a vector", u64::MAX)) };
+/// `!syscall`.
+pub(crate) static SYSCALL: Wanted =
+    Wanted { number: event::SYSCALL, word: "syscall", filter: Some(("a system call's number", 0xffff_ffff)) };
+/// `!sysret`.
+pub(crate) static SYSRET: Wanted = Wanted { number: event::SYSRET, word: "sysret", filter: None };
 
 /// The word for a kind of [`event`].
 pub(crate) fn word(number: u32) -> &'static str {
-    let kinds = [&CPUID, &MSR_READ, &MSR_WRITE, &TSC, &VMCALL];
+    let kinds = [&CPUID, &MSR_READ, &MSR_WRITE, &TSC, &VMCALL, &EXCEPTION, &SYSCALL, &SYSRET];
     kinds.iter().find(|kind| kind.number == number).map_or("unknown", |kind| kind.word)
 }
 
@@ -92,6 +100,10 @@ pub enum Wrong {
         /// The largest.
         most: u64,
     },
+    /// No exception has this vector.
+    NotException,
+    /// The way back of a system call cannot be suppressed.
+    NoWayBack,
     /// This option of the documentation is still to come.
     NotYet,
     /// A word where braces must be.
@@ -138,6 +150,7 @@ fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error
                 Some((what, most)) if ask.flags & event::OPTION == 0 && line.block(word).is_none() => {
                     let value = number(word).map_err(|error| filter_error(word, error))?;
                     ask.option = at_most(word, value, what, most)?;
+                    check_vector(word, kind, value)?;
                     ask.flags |= event::OPTION;
                     continue;
                 }
@@ -163,7 +176,12 @@ fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error
                 ask.stage = one_of(&stages, "stages")?;
                 stage_span = Some(value.span.clone());
             }
-            "sc" => ask.flags |= one_of(&[("on", event::SHORT_CIRCUIT), ("off", 0)], "words")?,
+            "sc" => {
+                ask.flags |= one_of(&[("on", event::SHORT_CIRCUIT), ("off", 0)], "words")?;
+                if kind.number == event::SYSRET && ask.flags & event::SHORT_CIRCUIT != 0 {
+                    return Err(wrong(&value.span, Wrong::NoWayBack));
+                }
+            }
             "buffer" => ask.buffer_bytes = number(value)?,
             "imm" => {
                 ask.flags |= one_of(&[("yes", 0), ("no", event::GATHER)], "words")?;
@@ -195,6 +213,14 @@ fn filter_error(word: &Word, error: Error) -> Error {
 
 fn at_most(word: &Word, value: u64, what: &'static str, most: u64) -> Result<u64, Error> {
     if value <= most { Ok(value) } else { Err(wrong(&word.span, Wrong::TooLarge { what, most })) }
+}
+
+/// Vectors below 20 are exceptions.
+fn check_vector(word: &Word, kind: &Wanted, value: u64) -> Result<(), Error> {
+    match kind.number {
+        event::EXCEPTION if value > 0x1f => Err(wrong(&word.span, Wrong::NotException)),
+        _ => Ok(()),
+    }
 }
 
 /// A number below [`event::ALL`].

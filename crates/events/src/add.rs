@@ -9,7 +9,7 @@
 //! **Callers**: root, any core, all at once. **Cost**: O(slots + words of the program). **Proof**: `tests/refusals.rs`.
 
 use crate::guard::Guard;
-use crate::limits::{BIG_BUFFER_BYTES, BIG_PROGRAM_BYTES, REGULAR_BUFFER_BYTES, REGULAR_PROGRAM_BYTES};
+use crate::limits::{BIG_BUFFER_BYTES, BIG_PROGRAM_BYTES, EXCEPTION_VECTOR_MAX, REGULAR_BUFFER_BYTES, REGULAR_PROGRAM_BYTES};
 use crate::slot::{Slot, gate, join, phase};
 use crate::{Memory, Reserve, Table};
 use abi::boot::CORES_MAX;
@@ -186,6 +186,11 @@ fn check(ask: &EventAsk, program: &[u64]) -> Result<(), NotAdded> {
     match (ask.kind, option) {
         (event::CPUID | event::MSR_READ | event::MSR_WRITE, Some(option)) if option > u32::MAX.into() => return invalid,
         (event::CPUID | event::MSR_READ | event::MSR_WRITE, _) => {}
+        (event::SYSCALL, Some(option)) if option > u32::MAX.into() => return invalid,
+        (event::EXCEPTION, Some(vector)) if vector > EXCEPTION_VECTOR_MAX => return Err(refuse(code::EXCEPTION_INVALID)),
+        // A kernel cannot go on behind its own way back.
+        (event::SYSRET, None) if ask.flags & event::SHORT_CIRCUIT != 0 => return invalid,
+        (event::EXCEPTION | event::SYSCALL, _) | (event::SYSRET, None) => {}
         // The other kinds have no option.
         (event::CPUID..=event::HYPERCALL, None) => {}
         _ => return invalid,

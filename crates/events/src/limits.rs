@@ -22,6 +22,9 @@ pub const REGULAR_BUFFER_BYTES: u64 = 4096;
 /// Bytes of a big safe buffer, as documented.
 pub const BIG_BUFFER_BYTES: u64 = 81920;
 
+/// The largest vector of an exception (APM2 8.2): external interrupts begin behind it.
+pub const EXCEPTION_VECTOR_MAX: u64 = 0x1f;
+
 /// How often who has changed the table offers to put it in order while another core does that, before it leaves the rest
 /// to that core: a turn takes some 10 machine instructions, putting in order 10^5 at worst.
 pub const TURNS_MAX: u32 = 1 << 16;

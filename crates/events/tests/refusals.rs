@@ -46,15 +46,27 @@ fn what_no_event_can_be_is_refused() {
     assert_eq!(with(|ask| ask.flags = 1 << 31), invalid);
     assert_eq!(with(|ask| (ask.kind, ask.flags) = (event::TSC, event::OPTION)), invalid, "no option");
     assert_eq!(with(|ask| (ask.flags, ask.option) = (event::OPTION, 1 << 32)), invalid, "a leaf has 32 bits");
+    let vector = |option| {
+        let (kind, flags) = (event::EXCEPTION, event::OPTION);
+        refused(&world, EventAsk { kind, flags, option, ..cpuid() }, &[])
+    };
+    assert_eq!([vector(0x20), vector(1 << 32)], [only(code::EXCEPTION_INVALID); 2]);
+    assert_eq!(with(|ask| (ask.kind, ask.flags) = (event::SYSRET, event::OPTION)), invalid, "no option");
+    assert_eq!(
+        with(|ask| (ask.kind, ask.flags) = (event::SYSRET, event::SHORT_CIRCUIT)),
+        invalid,
+        "there is no other way back"
+    );
     for stage in [event::POST, event::PRE | event::POST] {
         let ask = EventAsk { flags: event::SHORT_CIRCUIT, stage, ..cpuid() };
         assert_eq!(refused(&world, ask, &[]), only(code::SHORT_CIRCUIT_POST));
     }
     assert_eq!(with(|ask| ask.core = 256), only(code::CORE_INVALID));
-    for kind in event::CPUID..=event::HYPERCALL {
+    for kind in (event::CPUID..=event::HYPERCALL).chain([event::EXCEPTION, event::SYSCALL, event::SYSRET]) {
         world.add(&EventAsk { kind, ..cpuid() }, &[]).map(|added| world.change(event::CLEAR, added.id)).unwrap().unwrap();
     }
     world.add(&EventAsk { flags: event::OPTION, option: 0x1f, core: 255, ..cpuid() }, &[]).unwrap();
+    world.add(&EventAsk { kind: event::EXCEPTION, flags: event::OPTION, option: 0x1f, ..cpuid() }, &[]).unwrap();
 }
 
 /// Would catch a size that is cut to fit, and a program that is trusted to be as long as it says.

@@ -9,10 +9,10 @@ use crate::arch::x86::{self, cpuid_quad, uart};
 use crate::arch::{Core, Event, Exit, Machine, Port, Watch};
 use crate::halt::HALT;
 use crate::limits::LINK_ROUNDS_AT_ONCE;
-use crate::root::{OUT, ROOT, RUNNING, WATCH_BREAKPOINTS, WATCH_DEBUG, WATCH_TSC};
+use crate::root::{OUT, ROOT, RUNNING, WATCH_BREAKPOINTS, WATCH_DEBUG, WATCH_EXCEPTIONS, WATCH_SYSTEM_CALLS, WATCH_TSC};
 use crate::scripts::Bench;
 use crate::watch::{self, What};
-use crate::{hypercall, line, serve, words};
+use crate::{delivered, hypercall, line, serve, words};
 use abi::request::{event, goodbye, notice};
 use core::sync::atomic::Ordering::SeqCst;
 use zerocopy::IntoBytes;
@@ -27,7 +27,7 @@ pub const LEAF_SIGNATURE: u32 = u32::from_le_bytes(*b"HKRS");
 struct Applied {
     attention: u64,
     revision: u64,
-    watch: u32,
+    watch: u64,
 }
 
 /// Runs the guest until it leaves. Never comes back.
@@ -63,7 +63,7 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
             Exit::Cpuid => {}
             Exit::Hypercall { cpl: 0 } => hypercall::handle::<M>(cpu, core, &mut bench),
             Exit::Hypercall { .. } => hypercall::foreign::<M>(cpu, core, &mut bench),
-            Exit::Extension => cpu.inject(Event::UndefinedInstruction),
+            Exit::Extension => delivered::undefined::<M>(cpu, core, &mut bench),
             Exit::MsrRead { msr } => {
                 let what = What { kind: event::MSR_READ, option: msr.into(), context: msr.into() };
                 watch::around::<M>(cpu, core, &mut bench, what, |cpu| read_msr(cpu, msr));
@@ -77,14 +77,20 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
                 watch::around::<M>(cpu, core, &mut bench, what, |cpu| read_tsc(cpu, with_core));
             }
             Exit::Port(port) => hidden_port(cpu, port),
-            Exit::Nmi => nmi::<M>(cpu, core),
+            Exit::Nmi => nmi::<M>(cpu, core, &mut bench),
             Exit::Nested(access) => {
                 // Linux has no business there; what it would have destroyed is counted, and it is told like any bus would.
                 ROOT.shielded.fetch_add(1, SeqCst);
                 let _which_way = (access.write, access.fetch);
                 cpu.inject(Event::GeneralProtection);
             }
-            Exit::Breakpoint | Exit::SoftInterrupt | Exit::Debug => cpu.pass_on(),
+            Exit::SoftInterrupt => cpu.pass_on(),
+            exit @ (Exit::SystemCall { .. }
+            | Exit::SystemReturn { .. }
+            | Exit::Exception { .. }
+            | Exit::Breakpoint
+            | Exit::Debug) => delivered::handle::<M>(cpu, core, &mut bench, exit),
+            Exit::Unread => cpu.fetch_again(),
             Exit::Shutdown => shut_down(core),
             Exit::Invalid => panic!("the processor refuses the guest's state"),
             Exit::Unknown { code } => panic!("exit {code:#x}, which nothing asked for"),
@@ -105,6 +111,8 @@ fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied, attention: u64
         cpu.watch(Watch::Breakpoints, watch & WATCH_BREAKPOINTS != 0);
         cpu.watch(Watch::Debug, watch & WATCH_DEBUG != 0);
         cpu.watch(Watch::Tsc, watch & WATCH_TSC != 0);
+        cpu.watch(Watch::SystemCalls, watch & WATCH_SYSTEM_CALLS != 0);
+        cpu.watch_exceptions((watch >> WATCH_EXCEPTIONS) as u32);
         applied.watch = watch;
     }
     let revision = ROOT.acknowledge_flush(core);
@@ -182,7 +190,7 @@ fn hidden_port<C: Core>(cpu: &mut C, port: Port) {
     cpu.skip();
 }
 
-fn nmi<M: Machine>(cpu: &mut M::Core, core: u32) {
+fn nmi<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
     let record = ROOT.core(core);
     let taken = cpu.take_nmi();
     let kicked = record.kicked() && record.take_kick();
@@ -215,7 +223,7 @@ fn nmi<M: Machine>(cpu: &mut M::Core, core: u32) {
         line::arm();
     }
     if !ours {
-        cpu.inject(Event::Nmi);
+        delivered::nmi::<M>(cpu, core, bench);
     } else if !kicked && !rang {
         ROOT.swallowed.fetch_add(1, SeqCst);
     }

@@ -22,11 +22,15 @@ pub const RUNNING: u32 = 1;
 pub const HALTED: u32 = 2;
 
 /// Bit of `Root::watch`: INT3 and INT n are intercepted and passed on.
-pub const WATCH_BREAKPOINTS: u32 = 1;
+pub const WATCH_BREAKPOINTS: u64 = 1;
 /// Bit of `Root::watch`: so is #DB.
-pub const WATCH_DEBUG: u32 = 2;
+pub const WATCH_DEBUG: u64 = 2;
 /// Bit of `Root::watch`: RDTSC and RDTSCP are intercepted, for events.
-pub const WATCH_TSC: u32 = 4;
+pub const WATCH_TSC: u64 = 4;
+/// Bit of `Root::watch`: SYSCALL and SYSRET are done by root, for events.
+pub const WATCH_SYSTEM_CALLS: u64 = 0x100;
+/// The upper half of `Root::watch`: exceptions that are intercepted for events, by vector.
+pub const WATCH_EXCEPTIONS: u32 = 32;
 
 const WORDS: usize = size_of::<Registers>() / 8;
 
@@ -192,8 +196,8 @@ pub struct Root {
     pub dying: AtomicBool,
     /// Revision of the nested tables, beginning with 1.
     pub revision: AtomicU64,
-    /// What is watched: [`WATCH_BREAKPOINTS`], [`WATCH_DEBUG`], [`WATCH_TSC`].
-    pub watch: AtomicU32,
+    /// What is watched: [`WATCH_BREAKPOINTS`] and the others.
+    pub watch: AtomicU64,
     /// NMIs that were taken for ours although no cause was found; see `CoreRecord::late`.
     pub swallowed: AtomicU64,
     /// Accesses of the guest to root's frames that were refused.
@@ -220,7 +224,7 @@ pub static ROOT: Root = Root {
     attention: AtomicU64::new(1),
     dying: AtomicBool::new(false),
     revision: AtomicU64::new(1),
-    watch: AtomicU32::new(0),
+    watch: AtomicU64::new(0),
     swallowed: AtomicU64::new(0),
     shielded: AtomicU64::new(0),
     boot_id: AtomicU64::new(0),

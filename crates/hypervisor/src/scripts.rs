@@ -219,8 +219,15 @@ impl<'h, C: Core> Here<'h, C> {
     }
 }
 
+/// With page-table isolation the tables of a program, in which it enters and leaves its kernel, have this bit, and the
+/// kernel's own lie a page below them (Linux: arch/x86/include/asm/pgtable.h, `PTI_PGTABLE_SWITCH_BIT`).
+const PROGRAM_TABLES: u64 = FRAME_BYTES;
+
+/// Reads the kernel's own memory, by its tables if the program's do not have it. Without isolation that is never so.
 fn read<C: Core>(cpu: &C, address: u64, to: &mut [u8]) -> bool {
-    walk::read_bytes(cpu.cr3(), address, to, direct::read, direct::copy_out) == to.len()
+    let mut by = |cr3| walk::read_bytes(cr3, address, to, direct::read, direct::copy_out) == to.len();
+    let cr3 = cpu.cr3();
+    by(cr3) || cr3 & PROGRAM_TABLES != 0 && by(cr3 & !PROGRAM_TABLES)
 }
 
 /// Address of the task that a core runs; 0 if that cannot be told.

@@ -12,7 +12,7 @@
 use crate::arch::x86::direct;
 use crate::arch::{Core, Machine, MsrAccess};
 use crate::limits::{EVENTS_MAX, SCRIPT_STEPS};
-use crate::root::{ROOT, WATCH_TSC};
+use crate::root::{ROOT, WATCH_EXCEPTIONS, WATCH_SYSTEM_CALLS, WATCH_TSC};
 use crate::scripts::{Bench, Here};
 use crate::{bank, evaluate, messages, scripts, serve};
 use abi::boot::FRAME_BYTES;
@@ -26,7 +26,7 @@ use spin::Mutex;
 static EVENTS: Table<EVENTS_MAX> = Table::new();
 
 /// What the processor has to be told of; the other kinds come to root anyway.
-const ARMED: [u32; 3] = [event::MSR_READ, event::MSR_WRITE, event::TSC];
+const ARMED: [u32; 6] = [event::MSR_READ, event::MSR_WRITE, event::TSC, event::EXCEPTION, event::SYSCALL, event::SYSRET];
 
 /// Held while it is told what events wait for, so that of two cores the later one tells the later state.
 static ARMING: Mutex<()> = Mutex::new(());
@@ -106,8 +106,21 @@ pub fn armed(kind: u32) -> bool {
 /// Does what an exit is for, with the events before and behind it. `act` leaves the guest behind the instruction.
 #[inline]
 pub fn around<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, what: What, act: impl FnOnce(&mut M::Core)) {
+    around_or::<M>(cpu, core, bench, what, act, Core::skip);
+}
+
+/// As [`around`], with what is done `instead` if an event suppresses it.
+#[inline]
+pub fn around_or<M: Machine>(
+    cpu: &mut M::Core,
+    core: u32,
+    bench: &mut Bench,
+    what: What,
+    act: impl FnOnce(&mut M::Core),
+    instead: impl FnOnce(&mut M::Core),
+) {
     if armed(what.kind) {
-        fired::<M>(cpu, core, bench, what, None, act);
+        fired::<M>(cpu, core, bench, what, None, act, instead);
     } else {
         act(cpu);
     }
@@ -129,7 +142,7 @@ pub fn around_rest<M: Machine>(
     what: What,
     act: impl FnOnce(&mut M::Core),
 ) {
-    fired::<M>(cpu, core, bench, what, Some(rest), act);
+    fired::<M>(cpu, core, bench, what, Some(rest), act, Core::skip);
 }
 
 /// A core's mark, for [`quick_cpuid`].
@@ -166,9 +179,10 @@ fn fired<M: Machine>(
     what: What,
     rest: Option<Rest>,
     act: impl FnOnce(&mut M::Core),
+    instead: impl FnOnce(&mut M::Core),
 ) {
     if stage::<M>(cpu, core, bench, what, event::PRE, rest) {
-        cpu.skip();
+        instead(cpu);
     } else {
         act(cpu);
     }
@@ -275,15 +289,23 @@ fn arm<M: Machine>(core: u32) {
     arm_msrs::<M>(event::MSR_READ, MsrAccess::Read);
     arm_msrs::<M>(event::MSR_WRITE, MsrAccess::Write);
     // Every core looks at this when it enters the guest.
-    if EVENTS.armed(event::TSC) {
-        ROOT.watch.fetch_or(WATCH_TSC, SeqCst);
-    } else {
-        ROOT.watch.fetch_and(!WATCH_TSC, SeqCst);
-    }
+    let set = |bits, on| if on { ROOT.watch.fetch_or(bits, SeqCst) } else { ROOT.watch.fetch_and(!bits, SeqCst) };
+    set(WATCH_TSC, EVENTS.armed(event::TSC));
+    set(WATCH_SYSTEM_CALLS, EVENTS.armed(event::SYSCALL) || EVENTS.armed(event::SYSRET));
+    let vectors = exceptions();
+    set(vectors, true);
+    set(!vectors & u64::from(u32::MAX) << WATCH_EXCEPTIONS, false);
     drop(arming);
     ROOT.attend();
     // A core may have read the old state when it last entered the guest.
     ROOT.kick_others(core);
+}
+
+/// Exceptions that some event waits for, as bits of `Root::watch`.
+fn exceptions() -> u64 {
+    let mut vectors = 0;
+    EVENTS.options(event::EXCEPTION, |option| vectors |= option.map_or(u32::MAX, |vector| 1 << (vector & 31)));
+    u64::from(vectors) << WATCH_EXCEPTIONS
 }
 
 fn arm_msrs<M: Machine>(kind: u32, access: MsrAccess) {

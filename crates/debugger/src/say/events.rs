@@ -77,6 +77,14 @@ pub(super) fn wrong(span: &Range<usize>, wrong: &Wrong, typed: &Line) -> Said {
         Wrong::TooLarge { what, most } => {
             said(format!("{what} is {most:x} at most")).try_line(typed.with(span, &format!("{most:x}")))
         }
+        Wrong::NotException => {
+            let message = format!("exceptions have vectors 0 to 1f, and this is {word}");
+            Said { code: format!("{:x}", code::EXCEPTION_INVALID), ..said(message) }.try_line(typed.with(span, "e"))
+        }
+        Wrong::NoWayBack => {
+            let message = "a kernel cannot go on without its way back: !sysret suppresses nothing".to_owned();
+            said(message).try_line(typed.with(span, "off"))
+        }
         Wrong::NotYet => Said { code: "not-yet".to_owned(), ..said(format!("'{word}' is not there yet")) }
             .help(format!("options: {}", OPTIONS.join(", "))),
         Wrong::NoBraces => said("a script stands in braces".to_owned()).try_line(typed.with(span, "{ print($pid); }")),
@@ -121,6 +129,7 @@ pub(super) fn refused(code: u32, answer: &EventAnswer, debugger_mode: bool, type
             Said::of_root(code, format!("{all} are registered")).help("events c NUMBER clears one").try_line("events")
         }
         code::EVENT_INVALID => Said::of_root(code, "this machine has no such event, or not with these options"),
+        code::EXCEPTION_INVALID => Said::of_root(code, "exceptions have vectors 0 to 1f"),
         code::SHORT_CIRCUIT_POST => Said::of_root(code, "only before the instruction its effect can be suppressed (sc on)"),
         // The verifier's third refusal has a reason that a person can do something about.
         code::PROGRAM_REJECTED if rejected & 0xffff_ffff == 3 => {

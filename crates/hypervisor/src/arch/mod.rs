@@ -50,6 +50,23 @@ pub enum Exit {
         /// RDTSCP: the core's number is asked for, too.
         with_core: bool,
     },
+    /// Another exception, while watched.
+    Exception {
+        /// Its vector, below 32.
+        vector: u8,
+    },
+    /// SYSCALL, while watched.
+    SystemCall {
+        /// Its bytes.
+        length: u8,
+    },
+    /// SYSRET, while watched.
+    SystemReturn {
+        /// To 64-bit code.
+        wide: bool,
+    },
+    /// An instruction that might be one of these two, and has ceased to be readable since it was fetched.
+    Unread,
     /// The guest faulted thrice.
     Shutdown,
     /// The processor refuses the guest's state; nothing ran.
@@ -87,7 +104,7 @@ pub struct Nested {
 
 impl Exit {
     /// Reasons are counted in this many rows.
-    pub const REASONS: usize = 15;
+    pub const REASONS: usize = 19;
 
     /// Names of the rows, for people.
     pub const NAMES: [&'static str; Exit::REASONS] = [
@@ -106,6 +123,10 @@ impl Exit {
         "invalid",
         "unknown",
         "tsc",
+        "exception",
+        "system-call",
+        "system-return",
+        "unread",
     ];
 
     /// The row this exit is counted in.
@@ -127,6 +148,10 @@ impl Exit {
             Exit::Invalid => 12,
             Exit::Unknown { .. } => 13,
             Exit::Tsc { .. } => 14,
+            Exit::Exception { .. } => 15,
+            Exit::SystemCall { .. } => 16,
+            Exit::SystemReturn { .. } => 17,
+            Exit::Unread => 18,
         }
     }
 }
@@ -164,6 +189,8 @@ pub enum Watch {
     Debug,
     /// RDTSC and RDTSCP.
     Tsc,
+    /// SYSCALL and SYSRET.
+    SystemCalls,
 }
 
 /// How a model-specific register is used.
@@ -267,10 +294,18 @@ pub trait Core {
     /// Makes this happen on the next entry instead of what the exit would; false if the processor would refuse it, or if
     /// something stands there already.
     fn inject_instead(&mut self, kind: Injection, vector: u8, code: Option<u32>) -> bool;
-    /// Does to the guest what the last exit kept from it: the breakpoint, software interrupt or #DB, untouched.
+    /// Does to the guest what the last exit kept from it: the breakpoint, software interrupt or exception, untouched.
     fn pass_on(&mut self);
     /// Watches something or stops doing so.
     fn watch(&mut self, what: Watch, on: bool);
+    /// Watches the exceptions of these vectors (bit 0: #DE) and no others, besides those of [`Core::watch`].
+    fn watch_exceptions(&mut self, vectors: u32);
+    /// Does the SYSCALL that exited: the guest goes on in its kernel.
+    fn system_call(&mut self, length: u8);
+    /// Does the SYSRET that exited, in ring 0.
+    fn system_return(&mut self, wide: bool);
+    /// Has the guest fetch again what [`Exit::Unread`] could not read, a few times; then it is undefined.
+    fn fetch_again(&mut self);
     /// Takes an NMI that may be pending into root. How many were taken: 0 or 1.
     fn take_nmi(&mut self) -> u64;
     /// rax, rbx, rcx, rdx of the guest.

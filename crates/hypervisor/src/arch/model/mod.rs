@@ -168,6 +168,14 @@ impl Core for ModelCore {
 
     fn watch(&mut self, _: Watch, _: bool) {}
 
+    fn watch_exceptions(&mut self, _: u32) {}
+
+    fn system_call(&mut self, _: u8) {}
+
+    fn system_return(&mut self, _: bool) {}
+
+    fn fetch_again(&mut self) {}
+
     fn take_nmi(&mut self) -> u64 {
         u64::from(self.guest().nmi.swap(false, SeqCst))
     }

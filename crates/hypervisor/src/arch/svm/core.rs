@@ -6,6 +6,7 @@
 //! - C3: an event whose delivery an exit interrupted is delivered before anything else (APM2 15.20).
 #![expect(unsafe_code, reason = "the floor: control blocks, VMRUN, the way back")]
 
+use super::faults::{EXCEPTION_BP, EXCEPTION_DB, Faults};
 use super::run::{self, Gprs};
 use super::text::Text;
 use super::vmcb::{INTERCEPT_2_RDTSCP, TLB_FLUSH_ALL, Vmcb, event, exit_code, intercept_1};
@@ -19,12 +20,11 @@ use core::arch::asm;
 use core::sync::atomic::Ordering::Relaxed;
 use zerocopy::IntoBytes;
 
-const EXCEPTION_DB: u32 = 1 << 1;
-const EXCEPTION_BP: u32 = 1 << 3;
 /// Flags that a program can set by POPF in ring 0: CF PF AF ZF SF TF IF DF OF IOPL NT AC ID.
 const RFLAGS_SETTABLE: u64 = 0x24_7fd5;
 /// Bits of DR7 that arm a breakpoint.
 const DR7_ARMED: u64 = 0xff;
+const VECTOR_OF: u8 = 4;
 const VECTOR_UD: u64 = 6;
 const VECTOR_GP: u64 = 13;
 /// In the last argument of the way back: open the global interrupt flag.
@@ -48,6 +48,7 @@ pub struct Svm {
     pub(super) hidden: u64,
     /// Where the guest's code is read.
     pub(super) text: Text,
+    pub(super) faults: Faults,
 }
 
 impl Svm {
@@ -78,7 +79,7 @@ impl Svm {
 
     /// Behind the instruction that exited.
     #[inline(always)]
-    fn next_rip(&mut self) -> u64 {
+    pub(super) fn next_rip(&mut self) -> u64 {
         if self.next_rip_saved && self.vmcb.next_rip != 0 {
             return self.vmcb.next_rip;
         }
@@ -114,6 +115,8 @@ impl Svm {
             exit_code::RDTSC => Exit::Tsc { with_core: false },
             exit_code::RDTSCP => Exit::Tsc { with_core: true },
             exit_code::EXCP_BP => Exit::Breakpoint,
+            exit_code::EXCP_UD => self.undefined(),
+            code @ exit_code::EXCP_FIRST..=exit_code::EXCP_LAST => self.exception(code),
             exit_code::SWINT => self.software_interrupt(),
             exit_code::SHUTDOWN => Exit::Shutdown,
             exit_code::INVALID => Exit::Invalid,
@@ -138,7 +141,12 @@ impl Svm {
     fn software_interrupt(&self) -> Exit {
         let mut byte = [0];
         let n = self.code(&mut byte);
-        if n == 1 && byte[0] == 0xcd { Exit::SoftInterrupt } else { Exit::Breakpoint }
+        match byte {
+            [0xcd] if n == 1 => Exit::SoftInterrupt,
+            // INTO, which 64-bit code does not have.
+            [0xce] if n == 1 && !self.is_long() => Exit::Exception { vector: VECTOR_OF },
+            _ => Exit::Breakpoint,
+        }
     }
 
     /// A register that the control block holds while root runs.
@@ -177,7 +185,7 @@ impl Svm {
         })
     }
 
-    fn set_event(&mut self, kind: u64, vector: u64) {
+    pub(super) fn set_event(&mut self, kind: u64, vector: u64) {
         let error = if vector == VECTOR_GP && kind == event::EXCEPTION { event::ERROR } else { 0 };
         self.vmcb.event_injection = event::VALID | error | kind | vector;
     }
@@ -220,7 +228,7 @@ impl Svm {
     }
 
     /// The privilege check of a software interrupt, which an injected one would fail at the wrong instruction.
-    fn gate_allows(&self, vector: u64) -> bool {
+    pub(super) fn gate_allows(&self, vector: u64) -> bool {
         let mut gate = [0; 8];
         let n = self.guest_bytes(self.vmcb.idtr.base + vector * 16, &mut gate);
         n < 8 || gate[5] >> 5 & 3 >= self.vmcb.cpl
@@ -310,6 +318,8 @@ impl arch::Core for Svm {
                     self.vmcb.event_injection = event::VALID | event::ERROR | event::EXCEPTION | VECTOR_GP | (3 * 8 + 2) << 32;
                 }
             }
+            Exit::Exception { vector: VECTOR_OF } => self.overflow(),
+            Exit::Exception { .. } => self.pass_exception(),
             Exit::SoftInterrupt => {
                 let mut bytes = [0; 2];
                 let vector = if self.code(&mut bytes) == 2 { u64::from(bytes[1]) } else { 0 };
@@ -326,20 +336,35 @@ impl arch::Core for Svm {
     }
 
     fn watch(&mut self, what: Watch, on: bool) {
-        let (exceptions, instructions, more) = match what {
-            Watch::Breakpoints => (EXCEPTION_BP, intercept_1::INTN, 0),
-            Watch::Debug => (EXCEPTION_DB, 0, 0),
-            Watch::Tsc => (0, intercept_1::RDTSC, INTERCEPT_2_RDTSCP),
+        let (instructions, more) = match what {
+            Watch::Breakpoints => return self.pass_exceptions(EXCEPTION_BP, on),
+            Watch::Debug => return self.pass_exceptions(EXCEPTION_DB, on),
+            Watch::SystemCalls => return self.watch_calls(on),
+            Watch::Tsc => (intercept_1::RDTSC, INTERCEPT_2_RDTSCP),
         };
         if on {
-            self.vmcb.intercept_exceptions |= exceptions;
             self.vmcb.intercept_1 |= instructions;
             self.vmcb.intercept_2 |= more;
         } else {
-            self.vmcb.intercept_exceptions &= !exceptions;
             self.vmcb.intercept_1 &= !instructions;
             self.vmcb.intercept_2 &= !more;
         }
+    }
+
+    fn watch_exceptions(&mut self, vectors: u32) {
+        self.want_exceptions(vectors);
+    }
+
+    fn system_call(&mut self, length: u8) {
+        self.enter_kernel(length);
+    }
+
+    fn system_return(&mut self, wide: bool) {
+        self.leave_kernel(wide);
+    }
+
+    fn fetch_again(&mut self) {
+        self.again();
     }
 
     fn take_nmi(&mut self) -> u64 {
@@ -375,7 +400,7 @@ impl arch::Core for Svm {
             rflags: v.rflags,
             selectors: [selector(&v.cs), selector(&v.ss), selector(&v.ds), selector(&v.es), selector(&v.fs), selector(&v.gs)],
             bases: [v.fs.base, v.gs.base, v.kernel_gs_base],
-            crs: [v.cr0, v.cr2, v.cr3, v.cr4],
+            crs: [v.cr0, self.fault_address(), v.cr3, v.cr4],
             drs: [v.dr6, v.dr7],
             efer: self.efer(),
         }
@@ -487,13 +512,13 @@ impl arch::Core for Svm {
     }
 
     fn efer(&self) -> u64 {
-        self.vmcb.efer & !EFER_SVME
+        self.vmcb.efer & !EFER_SVME | self.hidden_efer()
     }
 
     fn set_efer(&mut self, value: u64) {
         // LMA follows LME and paging; the guest cannot write it (APM2 3.1.7 "Extended Feature Enable Register").
         let lma = self.vmcb.efer & 1 << 10;
-        self.vmcb.efer = value & !(1 << 10) | lma | EFER_SVME;
+        self.vmcb.efer = self.hide_efer(value & !(1 << 10) | lma | EFER_SVME);
         self.flush();
     }
 
@@ -511,6 +536,7 @@ impl arch::Core for Svm {
     }
 
     fn leave(&mut self) -> ! {
+        let efer = self.efer();
         let v = &*self.vmcb;
         let g = &self.gprs;
         let resume = Resume {
@@ -539,7 +565,7 @@ impl arch::Core for Svm {
                 in("rdi") self.seed.resume_va,
                 in("rsi") v.cr3,
                 in("rdx") v.cr4,
-                in("rcx") v.efer & !EFER_SVME,
+                in("rcx") efer,
                 in("r8") v.cr0,
                 in("r9") data,
                 options(noreturn)

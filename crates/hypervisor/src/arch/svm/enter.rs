@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the floor: turns SVM on and builds control blocks")]
 
 use super::core::Svm;
+use super::faults::Faults;
 use super::maps::Maps;
 use super::npt::Npt;
 use super::run::{self, Gprs};
@@ -201,6 +202,7 @@ unsafe fn enter(
         due: true,
         hidden: 0,
         text: Text::default(),
+        faults: Faults::default(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod core;
 mod enter;
+mod faults;
 mod maps;
 mod npt;
 mod run;
@@ -20,5 +21,7 @@ pub mod msr {
     pub const VM_HSAVE_PA: u32 = 0xc001_0117;
 }
 
+/// EFER bit 0, SCE.
+pub const EFER_SCE: u64 = 1;
 /// EFER bit 12, SVME.
 pub const EFER_SVME: u64 = 1 << 12;

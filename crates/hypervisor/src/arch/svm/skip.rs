@@ -1,6 +1,6 @@
 //! How long an intercepted instruction is, where the processor does not tell (no NRIP save, as in QEMU).
 //!
-//! Only instructions that are intercepted come here: `0f xx` and `0f 01 xx` behind any prefixes, INT3 and INT n.
+//! Only instructions that are intercepted come here: `0f xx` and `0f 01 xx` behind any prefixes, INT3, INTO and INT n.
 
 /// Bytes that an instruction can have at most.
 pub const INSTRUCTION_BYTES_MAX: usize = 15;
@@ -11,8 +11,8 @@ pub fn length(bytes: &[u8]) -> Option<u64> {
     let prefixes = bytes.iter().take_while(|byte| is_prefix(**byte)).count();
     let rest = bytes.get(prefixes..)?;
     let opcode = match rest {
-        [0xcc, ..] => 1,
-        [0xcd, ..] | [0x0f, 0xa2 | 0x30..=0x32, ..] => 2,
+        [0xcc | 0xce, ..] => 1,
+        [0xcd, ..] | [0x0f, 0x05 | 0x07 | 0x30..=0x32 | 0xa2, ..] => 2,
         [0x0f, 0x01, 0xd8..=0xdf | 0xf9, ..] => 3,
         _ => return None,
     };
@@ -35,7 +35,8 @@ mod tests {
         assert_eq!(length(&[0x0f, 0x01, 0xd9]), Some(3));
         assert_eq!(length(&[0xcc]), Some(1));
         assert_eq!(length(&[0xcd, 0x80]), Some(2));
-        assert_eq!(length(&[0x0f, 0x05]), None);
+        assert_eq!(length(&[0x48, 0x0f, 0x05]), Some(3));
+        assert_eq!(length(&[0x0f, 0x0b]), None);
         assert_eq!(length(&[0x66; 15]), None);
         assert_eq!(length(&[]), None);
     }

@@ -121,8 +121,13 @@ pub const TLB_FLUSH_ALL: u32 = 1;
 
 /// Exit codes (APM2 appendix C "SVM Intercept Exit Codes").
 pub mod exit_code {
+    /// The exception with vector 0; the others follow.
+    pub const EXCP_FIRST: u64 = 0x40;
     pub const EXCP_DB: u64 = 0x41;
     pub const EXCP_BP: u64 = 0x43;
+    pub const EXCP_UD: u64 = 0x46;
+    pub const EXCP_PF: u64 = 0x4e;
+    pub const EXCP_LAST: u64 = 0x5f;
     pub const NMI: u64 = 0x61;
     pub const RDTSC: u64 = 0x6e;
     pub const RDTSCP: u64 = 0x87;

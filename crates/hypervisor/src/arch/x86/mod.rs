@@ -5,6 +5,7 @@
 pub mod apic;
 pub mod direct;
 pub mod region;
+pub mod syscall;
 pub mod tables;
 pub mod trap;
 #[cfg(not(test))]
