@@ -79,6 +79,7 @@ static int getppid_everywhere(void)
 
 static int once(void)
 {
+	const long parent = getppid();
 	register long rcx asm("rcx") = 0x1111;
 	register long r11 asm("r11") = 0x2222;
 	long rax = SYS_getppid;
@@ -86,7 +87,7 @@ static int once(void)
 
 	asm volatile("syscall" : "+a"(rax), "+r"(rcx), "+r"(r11) : : "memory");
 	kept = rcx == 0x1111 && r11 == 0x2222;
-	if (rax == getppid())
+	if (rax == parent)
 		printf("the parent");
 	else
 		printf("%lx", rax);
