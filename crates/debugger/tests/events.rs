@@ -53,6 +53,9 @@ fn options_arrive_in_any_order() {
         );
         assert!(words > 0);
     }
+    assert_eq!(asked("!exception e"), EventAsk { kind: event::EXCEPTION, flags: option, option: 0xe, ..plain });
+    assert_eq!(asked("!syscall2 0n110"), EventAsk { kind: event::SYSCALL, flags: option, option: 0x6e, ..plain });
+    assert_eq!(asked("!sysret sc off"), EventAsk { kind: event::SYSRET, flags: event::BREAK, ..plain });
     assert_eq!(asked("!msread stage all").stage, event::PRE | event::POST);
     assert_eq!(asked("!tsc stage post script { x = 1; }").flags, 0, "a script does not halt");
 }
@@ -67,6 +70,9 @@ fn every_try_line_works() {
         "!tsc sc on stage all",
         "!tsc sc on stage pree",
         "!tsc sc onn",
+        "!exception 20",
+        "!sysret sc on",
+        "!syscall 100000000",
         "!cpuid 100000000",
         "!msrread zz",
         "!cpuid pid 1ffffffff",
@@ -190,6 +196,7 @@ fn what_root_refuses_is_said_with_numbers() {
         (code::BUFFER_TOO_LARGE, "0x15000 bytes asked, and a big safe buffer has 0x14000 (c000004b)"),
         (code::EVENTS_FULL, "all 0x200 events are registered (c0001041)"),
         (code::EVENT_INVALID, "this machine has no such event, or not with these options (c0000003)"),
+        (code::EXCEPTION_INVALID, "exceptions have vectors 0 to 1f (c0000007)"),
         (code::PROGRAM_REJECTED, "(reason 0x7 at 0x3): use prompt and hypervisor from one build (c0001040)"),
         (code::NOT_HALTED, "the debuggee is running, and this needs it halted (c0000050)\n     try: pause"),
         (code::CORE_INVALID, "there is no such core (c0000006)"),

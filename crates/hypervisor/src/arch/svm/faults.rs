@@ -127,10 +127,16 @@ impl Svm {
     /// An exception by its exit; a triple fault if that is what it is.
     pub(super) fn exception(&self, code: u64) -> Exit {
         let vector = code - exit_code::EXCP_FIRST;
-        match combined(self.interrupted, vector, 0) {
+        match combined(self.delivering(), vector, 0) {
             Some(_) => Exit::Exception { vector: u8::try_from(vector).unwrap_or(0) },
             None => Exit::Shutdown,
         }
+    }
+
+    /// What the last exit interrupted the delivery of, or 0. What a script injects stands in the same place, but comes instead
+    /// of all that.
+    fn delivering(&self) -> u64 {
+        if self.vmcb.exit_int_info & event::VALID == 0 { 0 } else { self.interrupted }
     }
 
     /// The address of a page fault that the guest has not got yet, or CR2.
@@ -142,7 +148,10 @@ impl Svm {
     pub(super) fn pass_exception(&mut self) {
         self.vmcb.cr2 = self.fault_address();
         let vector = self.vmcb.exit_code.wrapping_sub(exit_code::EXCP_FIRST) & 31;
-        let first = core::mem::take(&mut self.interrupted);
+        let first = self.delivering();
+        if first != 0 {
+            self.interrupted = 0;
+        }
         self.vmcb.event_injection = combined(first, vector, self.vmcb.exit_info_1).unwrap_or(0);
     }
 
