@@ -9,6 +9,8 @@
 //! - V2: event and program are one request, which root does as a whole or not at all.
 //! - V3: what `prealloc plan` foretells is computed by what registers.
 
+mod control;
+
 use crate::answer::{Answer, Report};
 use crate::book::Registered;
 use crate::commands::{self, Command, Takes};
@@ -63,10 +65,32 @@ pub(crate) static SYSCALL: Wanted =
     Wanted { number: event::SYSCALL, word: "syscall", filter: Some(("a system call's number", 0xffff_ffff)) };
 /// `!sysret`.
 pub(crate) static SYSRET: Wanted = Wanted { number: event::SYSRET, word: "sysret", filter: None };
+/// `!ioin`.
+pub(crate) static PORT_IN: Wanted = Wanted { number: event::PORT_IN, word: "ioin", filter: Some(("a port", 0xffff)) };
+/// `!ioout`.
+pub(crate) static PORT_OUT: Wanted = Wanted { number: event::PORT_OUT, word: "ioout", filter: Some(("a port", 0xffff)) };
+/// `!crwrite`.
+pub(crate) static CONTROL_WRITE: Wanted =
+    Wanted { number: event::CONTROL_WRITE, word: "crwrite", filter: Some(("a control register", 0xffff_ffff)) };
+/// `!dr`.
+pub(crate) static DEBUG_REGISTER: Wanted = Wanted { number: event::DEBUG_REGISTER, word: "dr", filter: None };
 
 /// The word for a kind of [`event`].
 pub(crate) fn word(number: u32) -> &'static str {
-    let kinds = [&CPUID, &MSR_READ, &MSR_WRITE, &TSC, &VMCALL, &EXCEPTION, &SYSCALL, &SYSRET];
+    let kinds = [
+        &CPUID,
+        &MSR_READ,
+        &MSR_WRITE,
+        &TSC,
+        &VMCALL,
+        &PORT_IN,
+        &PORT_OUT,
+        &EXCEPTION,
+        &SYSCALL,
+        &SYSRET,
+        &CONTROL_WRITE,
+        &DEBUG_REGISTER,
+    ];
     kinds.iter().find(|kind| kind.number == number).map_or("unknown", |kind| kind.word)
 }
 
@@ -110,6 +134,10 @@ pub enum Wrong {
     NoBraces,
     /// Braces that are not closed.
     Open,
+    /// A control register whose writes cannot be watched.
+    NoSuchControl,
+    /// A mask without a bit.
+    NoBit,
     /// There is no effect to suppress after the instruction.
     ShortCircuitPost,
     /// The script uses `$buffer`, and there is none; the place is the end of the line.
@@ -152,6 +180,12 @@ fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error
                     ask.option = at_most(word, value, what, most)?;
                     check_vector(word, kind, value)?;
                     ask.flags |= event::OPTION;
+                    control::check(kind, word, value)?;
+                    continue;
+                }
+                Some(_) if control::wants_mask(kind, &ask) && line.block(word).is_none() => {
+                    let value = number(word).map_err(|error| filter_error(word, error))?;
+                    ask.option |= control::mask(word, value)? << 32;
                     continue;
                 }
                 _ => return Err(commands::unknown_word(word, "options", &OPTIONS)),

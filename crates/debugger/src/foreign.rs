@@ -71,7 +71,7 @@ const NOT_YET: &str = "a asm assemble assembly bp bl bc bd be cpu db dc dd dq dl
      .thread2 attach .attach detach .detach start .start restart .restart switch .switch kill .kill sym .sym sympath \
      .sympath dump .dump !a !asm !assemble !db !dc !dd !dq !dl !u !u64 !u2 !u32 !eb !ed !eq !sb !sd !sq !dt !dump \
      !apic !lapic !localapic !ioapic !idt !pte !va2pa !pa2va !pcitree !pcietree !pcicam !smi !lbr !lbrdump !pt \
-     !measure !hide !unhide track !track rev !rev !monitor !epthook !epthook2 !pmc !xsetbv !crwrite !dr !ioin !ioout !iout \
+     !measure !hide !unhide track !track rev !rev !monitor !epthook !epthook2 !pmc !xsetbv \
      !interrupt !mode !trace \
      b break tbreak hbreak watch ba bm bt backtrace where kb kp kv s si step stepi n ni next nexti finish disas \
      disassemble uf da du";

@@ -94,6 +94,8 @@ fn line() -> impl Strategy<Value = String> {
         "ü",
         "!cpuid",
         "!msrwrite",
+        "!ioin",
+        "!crwrite",
         "events",
         "print",
         "script",

@@ -56,6 +56,9 @@ fn options_arrive_in_any_order() {
     assert_eq!(asked("!exception e"), EventAsk { kind: event::EXCEPTION, flags: option, option: 0xe, ..plain });
     assert_eq!(asked("!syscall2 0n110"), EventAsk { kind: event::SYSCALL, flags: option, option: 0x6e, ..plain });
     assert_eq!(asked("!sysret sc off"), EventAsk { kind: event::SYSRET, flags: event::BREAK, ..plain });
+    let control = |option| EventAsk { kind: event::CONTROL_WRITE, flags: event::OPTION | event::BREAK, option, ..plain };
+    assert_eq!(asked("!crwrite 4"), control(4));
+    assert_eq!(asked("!crwrite core all 0 0n65536 sc off"), control(0x1_0000 << 32));
     assert_eq!(asked("!msread stage all").stage, event::PRE | event::POST);
     assert_eq!(asked("!tsc stage post script { x = 1; }").flags, 0, "a script does not halt");
 }
@@ -75,6 +78,10 @@ fn every_try_line_works() {
         "!syscall 100000000",
         "!cpuid 100000000",
         "!msrread zz",
+        "!ioin 10000",
+        "!crwrite 3",
+        "!crwrite 4 0 core 1",
+        "!crwrite 4 100000000",
         "!cpuid pid 1ffffffff",
         "!cpuid script x",
         "!cpuid script { eq($buffer, 1); }",

@@ -191,6 +191,9 @@ fn check(ask: &EventAsk, program: &[u64]) -> Result<(), NotAdded> {
         // A kernel cannot go on behind its own way back.
         (event::SYSRET, None) if ask.flags & event::SHORT_CIRCUIT != 0 => return invalid,
         (event::EXCEPTION | event::SYSCALL, _) | (event::SYSRET, None) => {}
+        (event::PORT_IN | event::PORT_OUT, option) if option.is_none_or(|port| port <= u16::MAX.into()) => {}
+        (event::CONTROL_WRITE, option) if option.is_none_or(|option| matches!(option & 0xffff_ffff, 0 | 4)) => {}
+        (event::DEBUG_REGISTER, None) => {}
         // The other kinds have no option.
         (event::CPUID..=event::HYPERCALL, None) => {}
         _ => return invalid,

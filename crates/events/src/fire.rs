@@ -231,6 +231,13 @@ const fn both(first: u64, then: u64) -> u64 {
     if first & Verdict::BREAK != 0 { first | then & Verdict::SHORT_CIRCUIT } else { first | then }
 }
 
+/// Whether what happens is what an event waits for: the low halves are numbers, and equal; a high half of the event's own is
+/// a mask, of which what happens has a bit.
+#[inline(always)]
+const fn meant(own: u64, given: u64) -> bool {
+    low(own) == low(given) && (high(own) == 0 || high(own) & high(given) != 0)
+}
+
 /// Core, process, option.
 fn passes<H: Here>(slot: &Slot, gate: u64, option: u64, here: &mut H, pid: &mut Option<u32>) -> bool {
     let who = slot.who.load(Relaxed);
@@ -240,7 +247,7 @@ fn passes<H: Here>(slot: &Slot, gate: u64, option: u64, here: &mut H, pid: &mut 
     if gate & gate::BY_PID != 0 && high(who) != *pid.get_or_insert_with(|| here.pid()) {
         return false;
     }
-    gate & gate::BY_OPTION == 0 || slot.option.load(Relaxed) == option
+    gate & gate::BY_OPTION == 0 || meant(slot.option.load(Relaxed), option)
 }
 
 /// Runs its program; what it wants, as the word of a verdict.

@@ -81,6 +81,25 @@ fn a_hit_is_past_core_process_option_and_stage() {
     assert_eq!(zero.pids, 1, "asked once for both");
 }
 
+/// Would catch a mask that is taken for a part of the number, one that needs all of its bits, and a filter without one that asks
+/// what has changed.
+#[test]
+fn the_upper_half_of_an_option_is_a_mask() {
+    let world = small();
+    let ask = |option| {
+        let ask = EventAsk { kind: event::CONTROL_WRITE, flags: event::OPTION, option, ..cpuid() };
+        world.add(&ask, &[]).unwrap().id
+    };
+    let ids = [4, 4 | 0x6 << 32, 4 | 0x8 << 32, 0x6 << 32].map(ask);
+    let mut core = Core::new(&world, 0);
+    for (changed, number, hits) in
+        [(0x2, 4, [1, 1, 0, 0]), (0, 4, [2, 1, 0, 0]), (0x8, 4, [3, 1, 1, 0]), (0xc, 4, [4, 2, 2, 0]), (0xe, 0, [4, 2, 2, 1])]
+    {
+        core.fire(event::CONTROL_WRITE, event::PRE, number | changed << 32);
+        assert_eq!(ids.map(|id| world.row(id).hits), hits, "{changed:x} of {number}");
+    }
+}
+
 /// Would catch a guard that is asked for the wrong register or with the wrong sign, and a miss that is not a hit.
 #[test]
 fn a_guard_that_misses_leaves_the_program_out() {

@@ -4,7 +4,7 @@
 use crate::arch::x86::{direct, tables, uart};
 use crate::arch::{CannotEnter, Machine};
 use crate::root::ROOT;
-use crate::{bank, life, line, words};
+use crate::{bank, life, line, ports, words};
 use abi::boot::{self, BOOT_LINK, Boot, FRAME_BYTES};
 use abi::code;
 use core::sync::atomic::Ordering::SeqCst;
@@ -55,7 +55,7 @@ fn prepare<M: Machine>(boot: &Boot) -> Result<(), CannotEnter> {
     tables::prepare();
     bank::prepare::<M>(boot).map_err(|_| CannotEnter { code: code::BOOT_MEMORY, detail: 0 })?;
     if boot.flags & BOOT_LINK != 0 {
-        M::own_ports(uart::BASE, uart::PORTS);
+        ports::own::<M>(uart::BASE, uart::PORTS);
     }
     ROOT.prepared.store(true, SeqCst);
     Ok(())

@@ -22,10 +22,14 @@ mod hypercall;
 mod life;
 mod line;
 mod messages;
+mod ports;
+mod reach;
 mod root;
 mod scripts;
 mod serve;
+mod special;
 #[cfg(test)]
 mod storms;
+mod strings;
 mod walk;
 mod watch;

@@ -6,13 +6,16 @@
 //! - E3: an NMI is Linux' unless its cause is found: a kick, or bytes on the UART.
 
 use crate::arch::x86::{self, cpuid_quad, uart};
-use crate::arch::{Core, Event, Exit, Machine, Port, Watch};
+use crate::arch::{Core, Event, Exit, Machine, Watch};
 use crate::halt::HALT;
 use crate::limits::LINK_ROUNDS_AT_ONCE;
-use crate::root::{OUT, ROOT, RUNNING, WATCH_BREAKPOINTS, WATCH_DEBUG, WATCH_EXCEPTIONS, WATCH_SYSTEM_CALLS, WATCH_TSC};
+use crate::root::{
+    OUT, ROOT, RUNNING, WATCH_BREAKPOINTS, WATCH_CONTROL_0, WATCH_CONTROL_4, WATCH_DEBUG, WATCH_DEBUG_REGISTERS,
+    WATCH_EXCEPTIONS, WATCH_SYSTEM_CALLS, WATCH_TSC,
+};
 use crate::scripts::Bench;
 use crate::watch::{self, What};
-use crate::{delivered, hypercall, line, serve, words};
+use crate::{delivered, hypercall, line, ports, serve, special, words};
 use abi::request::{event, goodbye, notice};
 use core::sync::atomic::Ordering::SeqCst;
 use zerocopy::IntoBytes;
@@ -76,7 +79,9 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
                 let what = What { kind: event::TSC, option: 0, context: with_core.into() };
                 watch::around::<M>(cpu, core, &mut bench, what, |cpu| read_tsc(cpu, with_core));
             }
-            Exit::Port(port) => hidden_port(cpu, port),
+            Exit::Port(port) => ports::exit::<M>(cpu, core, &mut bench, port),
+            Exit::ControlWrite { register } => special::control_write::<M>(cpu, core, &mut bench, register),
+            Exit::DebugRegister(asked) => special::debug_register::<M>(cpu, core, &mut bench, asked),
             Exit::Nmi => nmi::<M>(cpu, core, &mut bench),
             Exit::Nested(access) => {
                 // Linux has no business there; what it would have destroyed is counted, and it is told like any bus would.
@@ -113,6 +118,9 @@ fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied, attention: u64
         cpu.watch(Watch::Tsc, watch & WATCH_TSC != 0);
         cpu.watch(Watch::SystemCalls, watch & WATCH_SYSTEM_CALLS != 0);
         cpu.watch_exceptions((watch >> WATCH_EXCEPTIONS) as u32);
+        cpu.watch(Watch::Control0, watch & WATCH_CONTROL_0 != 0);
+        cpu.watch(Watch::Control4, watch & WATCH_CONTROL_4 != 0);
+        cpu.watch(Watch::DebugRegisters, watch & WATCH_DEBUG_REGISTERS != 0);
         applied.watch = watch;
     }
     let revision = ROOT.acknowledge_flush(core);
@@ -173,21 +181,6 @@ fn read_tsc<C: Core>(cpu: &mut C, with_core: bool) {
     // Linux keeps the number of its core there (APM3 "RDTSCP").
     let rcx = if with_core { cpu.read_msr(x86::msr::TSC_AUX).unwrap_or(0) & 0xffff_ffff } else { rcx };
     cpu.answer([value & 0xffff_ffff, rbx, rcx, value >> 32]);
-}
-
-/// A port that is not there, as far as Linux can see: reads are all ones, writes go nowhere.
-fn hidden_port<C: Core>(cpu: &mut C, port: Port) {
-    if port.input && !port.string {
-        let [rax, rbx, rcx, rdx] = cpu.quad();
-        let value = match port.bytes {
-            1 => rax | 0xff,
-            2 => rax | 0xffff,
-            _ => 0xffff_ffff,
-        };
-        cpu.set_quad([value, rbx, rcx, rdx]);
-    }
-    // INS and OUTS move nothing: nobody drives a UART that is not there by them.
-    cpu.skip();
 }
 
 fn nmi<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {

@@ -27,6 +27,12 @@ pub const WATCH_BREAKPOINTS: u64 = 1;
 pub const WATCH_DEBUG: u64 = 2;
 /// Bit of `Root::watch`: RDTSC and RDTSCP are intercepted, for events.
 pub const WATCH_TSC: u64 = 4;
+/// Bit of `Root::watch`: so are writes of CR0,
+pub const WATCH_CONTROL_0: u64 = 8;
+/// of CR4,
+pub const WATCH_CONTROL_4: u64 = 0x10;
+/// and accesses to debug registers.
+pub const WATCH_DEBUG_REGISTERS: u64 = 0x20;
 /// Bit of `Root::watch`: SYSCALL and SYSRET are done by root, for events.
 pub const WATCH_SYSTEM_CALLS: u64 = 0x100;
 /// The upper half of `Root::watch`: exceptions that are intercepted for events, by vector.

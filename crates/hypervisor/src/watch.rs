@@ -12,7 +12,9 @@
 use crate::arch::x86::direct;
 use crate::arch::{Core, Machine, MsrAccess};
 use crate::limits::{EVENTS_MAX, SCRIPT_STEPS};
-use crate::root::{ROOT, WATCH_EXCEPTIONS, WATCH_SYSTEM_CALLS, WATCH_TSC};
+use crate::root::{
+    ROOT, WATCH_CONTROL_0, WATCH_CONTROL_4, WATCH_DEBUG_REGISTERS, WATCH_EXCEPTIONS, WATCH_SYSTEM_CALLS, WATCH_TSC,
+};
 use crate::scripts::{Bench, Here};
 use crate::{bank, evaluate, messages, scripts, serve};
 use abi::boot::FRAME_BYTES;
@@ -26,7 +28,18 @@ use spin::Mutex;
 static EVENTS: Table<EVENTS_MAX> = Table::new();
 
 /// What the processor has to be told of; the other kinds come to root anyway.
-const ARMED: [u32; 6] = [event::MSR_READ, event::MSR_WRITE, event::TSC, event::EXCEPTION, event::SYSCALL, event::SYSRET];
+const ARMED: [u32; 10] = [
+    event::MSR_READ,
+    event::MSR_WRITE,
+    event::TSC,
+    event::PORT_IN,
+    event::PORT_OUT,
+    event::EXCEPTION,
+    event::SYSCALL,
+    event::SYSRET,
+    event::CONTROL_WRITE,
+    event::DEBUG_REGISTER,
+];
 
 /// Held while it is told what events wait for, so that of two cores the later one tells the later state.
 static ARMING: Mutex<()> = Mutex::new(());
@@ -288,9 +301,19 @@ fn arm<M: Machine>(core: u32) {
     let arming = ARMING.lock();
     arm_msrs::<M>(event::MSR_READ, MsrAccess::Read);
     arm_msrs::<M>(event::MSR_WRITE, MsrAccess::Write);
+    arm_ports::<M>();
     // Every core looks at this when it enters the guest.
+    let (mut control_0, mut control_4) = (false, false);
+    EVENTS.options(event::CONTROL_WRITE, |option| {
+        let register = option.map(|option| option & 0xffff_ffff);
+        control_0 |= register.is_none_or(|register| register == 0);
+        control_4 |= register.is_none_or(|register| register == 4);
+    });
     let set = |bits, on| if on { ROOT.watch.fetch_or(bits, SeqCst) } else { ROOT.watch.fetch_and(!bits, SeqCst) };
     set(WATCH_TSC, EVENTS.armed(event::TSC));
+    set(WATCH_CONTROL_0, control_0);
+    set(WATCH_CONTROL_4, control_4);
+    set(WATCH_DEBUG_REGISTERS, EVENTS.armed(event::DEBUG_REGISTER));
     set(WATCH_SYSTEM_CALLS, EVENTS.armed(event::SYSCALL) || EVENTS.armed(event::SYSRET));
     let vectors = exceptions();
     set(vectors, true);
@@ -309,18 +332,47 @@ fn exceptions() -> u64 {
 }
 
 fn arm_msrs<M: Machine>(kind: u32, access: MsrAccess) {
-    let (mut all, mut registers, mut count) = (false, [0; EVENTS_MAX], 0);
-    EVENTS.options(kind, |option| match option.map(u32::try_from) {
-        Some(Ok(register)) => {
-            if let Some(to) = registers.get_mut(count) {
-                *to = register;
-                count += 1;
+    let mut registers = Wanted::new();
+    registers.add(kind);
+    M::watch_msrs(access, registers.all, registers.some());
+}
+
+fn arm_ports<M: Machine>() {
+    // The processor cannot tell reads from writes before they come; the other direction is then simply done.
+    let mut ports = Wanted::new();
+    ports.add(event::PORT_IN);
+    ports.add(event::PORT_OUT);
+    M::watch_ports(ports.all, ports.some());
+}
+
+/// What enabled events wait for, of what a map of the processor's has a bit for.
+struct Wanted<N> {
+    all: bool,
+    numbers: [N; EVENTS_MAX],
+    count: usize,
+}
+
+impl<N: Copy + Default + TryFrom<u64>> Wanted<N> {
+    fn new() -> Self {
+        Wanted { all: false, numbers: [N::default(); EVENTS_MAX], count: 0 }
+    }
+
+    fn add(&mut self, kind: u32) {
+        EVENTS.options(kind, |option| match option.map(N::try_from) {
+            Some(Ok(number)) => {
+                if let Some(to) = self.numbers.get_mut(self.count) {
+                    *to = number;
+                    self.count += 1;
+                }
             }
-        }
-        Some(Err(_)) => {}
-        None => all = true,
-    });
-    M::watch_msrs(access, all, registers.get(..count).unwrap_or_default());
+            Some(Err(_)) => {}
+            None => self.all = true,
+        });
+    }
+
+    fn some(&self) -> &[N] {
+        self.numbers.get(..self.count).unwrap_or_default()
+    }
 }
 
 /// Root is about to leave: nothing fires any more, and nobody holds a unit.

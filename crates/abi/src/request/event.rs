@@ -22,7 +22,7 @@ pub const INTERRUPT: u32 = 9;
 pub const SYSCALL: u32 = 10;
 /// The way back from one; no option.
 pub const SYSRET: u32 = 11;
-/// A write to a control register; option: which, 0 or 4, and in the upper half the bits that must change.
+/// A write to a control register; option: which, 0 or 4, and in the upper half bits of which one must change, 0 for any write.
 pub const CONTROL_WRITE: u32 = 12;
 /// An access to a debug register; no option.
 pub const DEBUG_REGISTER: u32 = 13;

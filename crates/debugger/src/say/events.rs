@@ -85,6 +85,12 @@ pub(super) fn wrong(span: &Range<usize>, wrong: &Wrong, typed: &Line) -> Said {
             let message = "a kernel cannot go on without its way back: !sysret suppresses nothing".to_owned();
             said(message).try_line(typed.with(span, "off"))
         }
+        Wrong::NoSuchControl => said(format!("writes of control register {word} cannot be watched, those of 0 and 4 can"))
+            .try_line(typed.with(span, "4")),
+        Wrong::NoBit => {
+            let help = "without a mask every write is meant, whether it changes something or not";
+            said("no bit of this mask can change".to_owned()).help(help).try_line(typed.with(span, ""))
+        }
         Wrong::NotYet => Said { code: "not-yet".to_owned(), ..said(format!("'{word}' is not there yet")) }
             .help(format!("options: {}", OPTIONS.join(", "))),
         Wrong::NoBraces => said("a script stands in braces".to_owned()).try_line(typed.with(span, "{ print($pid); }")),

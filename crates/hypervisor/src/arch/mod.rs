@@ -31,7 +31,7 @@ pub enum Exit {
         /// Its number.
         msr: u32,
     },
-    /// A port that root owns.
+    /// A port that root owns or watches.
     Port(Port),
     /// An NMI arrived; it is still pending.
     Nmi,
@@ -67,6 +67,13 @@ pub enum Exit {
     },
     /// An instruction that might be one of these two, and has ceased to be readable since it was fetched.
     Unread,
+    /// A control register is written, while watched.
+    ControlWrite {
+        /// 0 or 4.
+        register: u8,
+    },
+    /// A debug register is read or written, while watched.
+    DebugRegister(DebugRegister),
     /// The guest faulted thrice.
     Shutdown,
     /// The processor refuses the guest's state; nothing ran.
@@ -91,6 +98,15 @@ pub struct Port {
     pub string: bool,
 }
 
+/// An access to a debug register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DebugRegister {
+    /// As the instruction names it, 0 to 7.
+    pub number: u8,
+    /// It is written rather than read.
+    pub write: bool,
+}
+
 /// A refused access to guest-physical memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nested {
@@ -104,7 +120,7 @@ pub struct Nested {
 
 impl Exit {
     /// Reasons are counted in this many rows.
-    pub const REASONS: usize = 19;
+    pub const REASONS: usize = 21;
 
     /// Names of the rows, for people.
     pub const NAMES: [&'static str; Exit::REASONS] = [
@@ -127,6 +143,8 @@ impl Exit {
         "system-call",
         "system-return",
         "unread",
+        "control-write",
+        "debug-register",
     ];
 
     /// The row this exit is counted in.
@@ -152,6 +170,8 @@ impl Exit {
             Exit::SystemCall { .. } => 16,
             Exit::SystemReturn { .. } => 17,
             Exit::Unread => 18,
+            Exit::ControlWrite { .. } => 19,
+            Exit::DebugRegister(_) => 20,
         }
     }
 }
@@ -165,6 +185,15 @@ pub enum Event {
     UndefinedInstruction,
     /// #GP(0).
     GeneralProtection,
+    /// #DB; what the debug registers tell of it is theirs already.
+    Debug,
+    /// #PF.
+    PageFault {
+        /// Where.
+        address: u64,
+        /// Its error code.
+        error: u32,
+    },
 }
 
 /// What a script may make happen to the guest.
@@ -191,6 +220,12 @@ pub enum Watch {
     Tsc,
     /// SYSCALL and SYSRET.
     SystemCalls,
+    /// Writes of CR0.
+    Control0,
+    /// Writes of CR4.
+    Control4,
+    /// Reads and writes of debug registers.
+    DebugRegisters,
 }
 
 /// How a model-specific register is used.
@@ -213,6 +248,19 @@ pub struct SystemRegisters {
     pub ldtr: u16,
     /// Selector of the task state segment.
     pub tr: u16,
+}
+
+/// A segment register with what the processor keeps of its descriptor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// Linear base.
+    pub base: u64,
+    /// The last byte.
+    pub limit: u32,
+    /// There is a segment.
+    pub usable: bool,
+    /// It can be written.
+    pub writable: bool,
 }
 
 /// Why a core cannot be entered: a code and its detail, as the prompt gets them.
@@ -254,6 +302,9 @@ pub trait Machine: Sized {
     fn prepare(frames: &mut Frames) -> Result<(), NoFrame>;
     /// Accesses to these ports come to root from now on.
     fn own_ports(first: u16, count: u16);
+    /// Accesses to these ports, or to all of them, come to root, and those to others no longer do; root's own always do. At
+    /// no moment does one pass by that did come to root and still shall.
+    fn watch_ports(all: bool, ports: &[u16]);
     /// Reads or writes of these registers, or of all of them, come to root, and those of others no longer do; root's own
     /// always do. At no moment does one pass by that did come to root and still shall.
     fn watch_msrs(access: MsrAccess, all: bool, registers: &[u32]);
@@ -288,6 +339,8 @@ pub trait Core {
     fn exit(&self) -> Exit;
     /// The guest continues behind the instruction that exited.
     fn skip(&mut self);
+    /// The guest continues at the instruction that exited, after it has taken what waits for it.
+    fn again(&mut self);
     /// Makes an event happen on the next entry: one fault, or an NMI, or both, the fault first; an event whose delivery
     /// the exit interrupted goes first.
     fn inject(&mut self, event: Event);
@@ -329,6 +382,10 @@ pub trait Core {
     fn set_rip(&mut self, value: u64);
     /// Sets the flags; what the guest cannot set stays.
     fn set_rflags(&mut self, value: u64);
+    /// A segment register by its number in instructions (es cs ss ds fs gs).
+    fn segment(&self, number: u8) -> Segment;
+    /// Bits of addresses in the code that runs, without a prefix: 16, 32 or 64.
+    fn code_bits(&self) -> u8;
     /// The page tables that the core is in.
     fn cr3(&self) -> u64;
     /// Where the kernel's own data of this core begin, whichever ring the core is in.
@@ -339,6 +396,17 @@ pub trait Core {
     fn read_msr(&self, register: u32) -> Option<u64>;
     /// Does what WRMSR would do in the guest; false if it would fault, and nothing was done then.
     fn write_msr(&mut self, register: u32, value: u64) -> bool;
+    /// What the instruction that exited writes to this control register, 0 or 4.
+    ///
+    /// # Errors
+    /// What happens to the guest instead.
+    fn control_wanted(&self, register: u8) -> Result<u64, Event>;
+    /// Writes control register 0 or 4 as the guest would; false if that would fault, and nothing was done then.
+    fn write_control(&mut self, register: u8, value: u64) -> bool;
+    /// A debug register: 0 to 3, 6, 7.
+    fn debug_register(&self, number: u8) -> u64;
+    /// Sets it; what it does not hold is left out.
+    fn set_debug_register(&mut self, number: u8, value: u64);
     /// Current privilege level.
     fn cpl(&self) -> u8;
     /// The guest's instruction pointer.

@@ -5,12 +5,14 @@
 //! line raises one only when it rises. So halts, the link and the bank are tried by the thousand, with no emulator.
 
 pub mod apic;
+pub mod ports;
 pub mod uart;
 
 extern crate std;
-use crate::arch::x86::direct::Frame;
+use crate::arch::x86::{self, direct::Frame};
 use crate::arch::{
-    CannotEnter, Core, Event, Exit, FRAMES_PER_CORE, Frames, Injection, Machine, MsrAccess, NoFrame, SystemRegisters, Watch,
+    CannotEnter, Core, Event, Exit, FRAMES_PER_CORE, Frames, Injection, Machine, MsrAccess, NoFrame, Segment, SystemRegisters,
+    Watch,
 };
 use abi::boot::{self, Block};
 use abi::request::Registers;
@@ -76,18 +78,47 @@ pub struct Model;
 /// One core.
 pub struct ModelCore {
     core: u32,
-    quad: Quad,
+    /// By their number in instructions.
+    pub gprs: [u64; 16],
     rip: u64,
     due: bool,
     asked: Option<Sender<Quad>>,
     exit: Exit,
+    /// What its guest executes.
+    pub text: &'static [u8],
+    /// Flags, cr0, cr4.
+    pub modes: [u64; 3],
+    /// By their number.
+    pub debug: [u64; 8],
+    /// Page tables.
+    pub tables: u64,
+    /// 16, 32 or 64.
+    pub bits: u8,
+    /// Every segment register.
+    pub segment: Segment,
+    /// The last event but NMIs.
+    pub injected: Option<Event>,
 }
 
 impl ModelCore {
     /// The core of this number, on the thread that calls.
     pub fn new(core: u32) -> ModelCore {
         THIS.set(core);
-        ModelCore { core, quad: [0; 4], rip: 0x1000, due: false, asked: None, exit: Exit::Nmi }
+        ModelCore {
+            core,
+            gprs: [0; 16],
+            rip: 0x1000,
+            due: false,
+            asked: None,
+            text: &[0x90; 16],
+            modes: [0; 3],
+            debug: [0; 8],
+            tables: 0,
+            bits: 64,
+            segment: Segment::default(),
+            injected: None,
+            exit: Exit::Nmi,
+        }
     }
 
     fn guest(&self) -> &'static Guest {
@@ -106,6 +137,7 @@ impl Machine for Model {
         Ok(())
     }
     fn own_ports(_: u16, _: u16) {}
+    fn watch_ports(_: bool, _: &[u16]) {}
     fn watch_msrs(_: MsrAccess, _: bool, _: &[u32]) {}
     fn hide(_: Block, _: &mut Frames) -> Result<(), NoFrame> {
         Ok(())
@@ -134,7 +166,7 @@ impl Core for ModelCore {
         }
         if let Some(asked) = self.asked.take() {
             // Nobody may be waiting for it any more.
-            let _gone = asked.send(self.quad);
+            let _gone = asked.send(self.quad());
         }
         loop {
             if guest.nmi.load(SeqCst) {
@@ -142,7 +174,7 @@ impl Core for ModelCore {
                 return false;
             }
             if let Some((quad, answer)) = guest.calls.lock().unwrap().pop_front() {
-                self.quad = quad;
+                self.set_quad(quad);
                 self.asked = Some(answer);
                 self.exit = Exit::Hypercall { cpl: 0 };
                 return false;
@@ -156,8 +188,13 @@ impl Core for ModelCore {
         self.rip += 3;
     }
 
+    fn again(&mut self) {}
+
     fn inject(&mut self, event: Event) {
-        self.due |= event == Event::Nmi;
+        match event {
+            Event::Nmi => self.due = true,
+            event => self.injected = Some(event),
+        }
     }
 
     fn inject_instead(&mut self, _: Injection, _: u8, _: Option<u32>) -> bool {
@@ -181,41 +218,30 @@ impl Core for ModelCore {
     }
 
     fn quad(&self) -> Quad {
-        self.quad
+        [0, 3, 1, 2].map(|number| self.gprs[number])
     }
 
     fn set_quad(&mut self, quad: Quad) {
-        self.quad = quad;
+        [0, 3, 1, 2].into_iter().zip(quad).for_each(|(number, value)| self.gprs[number] = value);
     }
 
     fn code(&self, to: &mut [u8]) -> usize {
-        to.fill(0x90);
-        to.len()
+        let count = to.len().min(self.text.len());
+        to[..count].copy_from_slice(&self.text[..count]);
+        count
     }
 
     fn registers(&self) -> Registers {
-        Registers { core: self.core, rip: self.rip, ..Registers::default() }
+        let [rflags, cr0, cr4] = self.modes;
+        Registers { core: self.core, rip: self.rip, rflags, crs: [cr0, 0, self.tables, cr4], ..Registers::default() }
     }
 
     fn gpr(&self, number: usize) -> u64 {
-        // Of the general registers the model has the four that hypercalls use.
-        match number & 15 {
-            0 => self.quad[0],
-            1 => self.quad[2],
-            2 => self.quad[3],
-            3 => self.quad[1],
-            _ => 0,
-        }
+        self.gprs[number & 15]
     }
 
     fn set_gpr(&mut self, number: u8, value: u64) {
-        match number & 15 {
-            0 => self.quad[0] = value,
-            1 => self.quad[2] = value,
-            2 => self.quad[3] = value,
-            3 => self.quad[1] = value,
-            _ => {}
-        }
+        self.gprs[usize::from(number & 15)] = value;
     }
 
     fn set_rip(&mut self, value: u64) {
@@ -224,8 +250,16 @@ impl Core for ModelCore {
 
     fn set_rflags(&mut self, _: u64) {}
 
+    fn segment(&self, _: u8) -> Segment {
+        self.segment
+    }
+
+    fn code_bits(&self) -> u8 {
+        self.bits
+    }
+
     fn cr3(&self) -> u64 {
-        0
+        self.tables
     }
 
     fn kernel_gs(&self) -> u64 {
@@ -242,6 +276,29 @@ impl Core for ModelCore {
 
     fn write_msr(&mut self, _: u32, _: u64) -> bool {
         false
+    }
+
+    fn control_wanted(&self, register: u8) -> Result<u64, Event> {
+        let form = x86::decode::split(self.text, self.bits == 64);
+        match x86::control::source(&form, register, |number| self.gpr(number.into()), |_| 0) {
+            Some(x86::control::Source::Register(number)) => Ok(self.gpr(number.into())),
+            _ => Err(Event::UndefinedInstruction),
+        }
+    }
+
+    fn write_control(&mut self, register: u8, value: u64) -> bool {
+        if value >> 32 == 0 {
+            self.modes[1 + usize::from(register) / 4] = value;
+        }
+        value >> 32 == 0
+    }
+
+    fn debug_register(&self, number: u8) -> u64 {
+        self.debug[usize::from(number & 7)]
+    }
+
+    fn set_debug_register(&mut self, number: u8, value: u64) {
+        self.debug[usize::from(number & 7)] = value;
     }
 
     fn cpl(&self) -> u8 {

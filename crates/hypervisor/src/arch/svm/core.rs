@@ -9,10 +9,11 @@
 use super::faults::{EXCEPTION_BP, EXCEPTION_DB, Faults};
 use super::run::{self, Gprs};
 use super::text::Text;
-use super::vmcb::{INTERCEPT_2_RDTSCP, TLB_FLUSH_ALL, Vmcb, event, exit_code, intercept_1};
+use super::vmcb::{INTERCEPT_2_RDTSCP, TLB_FLUSH_ALL, Vmcb, attribute, event, exit_code, intercept_1};
 use super::{EFER_SVME, skip};
+use crate::arch::x86::decode::segment;
 use crate::arch::x86::{self, apic, direct, msr, region, tables};
-use crate::arch::{self, Event, Exit, Injection, Nested, Port, Watch};
+use crate::arch::{self, DebugRegister, Event, Exit, Injection, Nested, Port, Watch};
 use crate::walk;
 use abi::boot::{self, Resume};
 use abi::request::Registers;
@@ -22,11 +23,11 @@ use zerocopy::IntoBytes;
 
 /// Flags that a program can set by POPF in ring 0: CF PF AF ZF SF TF IF DF OF IOPL NT AC ID.
 const RFLAGS_SETTABLE: u64 = 0x24_7fd5;
-/// Bits of DR7 that arm a breakpoint.
-const DR7_ARMED: u64 = 0xff;
 const VECTOR_OF: u8 = 4;
+const VECTOR_DB: u64 = 1;
 const VECTOR_UD: u64 = 6;
 const VECTOR_GP: u64 = 13;
+const VECTOR_PF: u64 = 14;
 /// In the last argument of the way back: open the global interrupt flag.
 const LEAVE_OPENS_GIF: u64 = 1 << 32;
 
@@ -43,16 +44,20 @@ pub struct Svm {
     pub(super) interrupted: u64,
     /// An NMI is due to the guest.
     pub(super) nmi: bool,
-    /// One of the two is there, or breakpoints are armed.
+    /// One of the two is there.
     pub(super) due: bool,
     pub(super) hidden: u64,
     /// Where the guest's code is read.
     pub(super) text: Text,
     pub(super) faults: Faults,
+    /// Accesses to debug registers are watched.
+    pub(super) debug_watched: bool,
+    /// Root's own DR7 says nothing of the guest's (`debug`).
+    pub(super) parked: bool,
 }
 
 impl Svm {
-    fn guest_bytes(&self, linear: u64, to: &mut [u8]) -> usize {
+    pub(super) fn guest_bytes(&self, linear: u64, to: &mut [u8]) -> usize {
         walk::read_bytes(self.vmcb.cr3, linear, to, direct::read, direct::copy_out)
     }
 
@@ -117,6 +122,11 @@ impl Svm {
             exit_code::EXCP_BP => Exit::Breakpoint,
             exit_code::EXCP_UD => self.undefined(),
             code @ exit_code::EXCP_FIRST..=exit_code::EXCP_LAST => self.exception(code),
+            exit_code::CR0_WRITE => Exit::ControlWrite { register: 0 },
+            exit_code::CR4_WRITE => Exit::ControlWrite { register: 4 },
+            code @ exit_code::DR0_READ..=exit_code::DR7_WRITE if code & 8 == 0 => {
+                Exit::DebugRegister(DebugRegister { number: code.to_le_bytes()[0] & 7, write: code >= exit_code::DR0_WRITE })
+            }
             exit_code::SWINT => self.software_interrupt(),
             exit_code::SHUTDOWN => Exit::Shutdown,
             exit_code::INVALID => Exit::Invalid,
@@ -194,10 +204,6 @@ impl Svm {
     #[cold]
     fn deliver(&mut self) {
         self.due = false;
-        if self.vmcb.dr7 & DR7_ARMED != 0 {
-            // SAFETY: QEMU 7.2 arms breakpoints only by this instruction; they are the guest's, and root's #DB is ignored.
-            unsafe { x86::write_dr7(self.vmcb.dr7) };
-        }
         if self.interrupted != 0 {
             // What root wanted to inject here (#UD, #GP) cannot be asked for by an exit that interrupted a delivery: no
             // instruction was executing.
@@ -214,14 +220,11 @@ impl Svm {
         }
     }
 
-    /// An exit came while an event was being delivered, or breakpoints are armed.
+    /// An exit came while an event was being delivered.
     #[cold]
     fn remember(&mut self) {
         self.due = true;
         let interrupted = self.vmcb.exit_int_info;
-        if interrupted & event::VALID == 0 {
-            return;
-        }
         // QEMU calls an external interrupt an exception here, and would refuse it so (vectors above 31).
         let external = interrupted & event::TYPE == event::EXCEPTION && interrupted & 0xff >= 32;
         self.interrupted = if external { interrupted & !event::TYPE | event::EXTERNAL } else { interrupted };
@@ -256,7 +259,7 @@ impl arch::Core for Svm {
         let is_cpuid = vmcb.exit_code == exit_code::CPUID;
         vmcb.event_injection = 0;
         vmcb.tlb_control = 0;
-        if vmcb.exit_int_info & event::VALID != 0 || vmcb.dr7 & DR7_ARMED != 0 {
+        if vmcb.exit_int_info & event::VALID != 0 {
             self.remember();
         }
         is_cpuid
@@ -280,11 +283,20 @@ impl arch::Core for Svm {
         (vmcb.rax, vmcb.rip, vmcb.interrupt_shadow) = (rax, next, 0);
     }
 
+    fn again(&mut self) {
+        self.vmcb.interrupt_shadow = 0;
+    }
+
     fn inject(&mut self, what: Event) {
         match what {
             Event::Nmi => (self.nmi, self.due) = (true, true),
             Event::UndefinedInstruction => self.set_event(event::EXCEPTION, VECTOR_UD),
             Event::GeneralProtection => self.set_event(event::EXCEPTION, VECTOR_GP),
+            Event::Debug => self.set_event(event::EXCEPTION, VECTOR_DB),
+            Event::PageFault { address, error } => {
+                self.vmcb.cr2 = address;
+                self.vmcb.event_injection = event::VALID | event::ERROR | event::EXCEPTION | VECTOR_PF | u64::from(error) << 32;
+            }
         }
     }
 
@@ -309,7 +321,7 @@ impl arch::Core for Svm {
 
     fn pass_on(&mut self) {
         match self.exit() {
-            Exit::Debug => self.set_event(event::EXCEPTION, 1),
+            Exit::Debug => self.set_event(event::EXCEPTION, VECTOR_DB),
             Exit::Breakpoint => {
                 if self.gate_allows(3) {
                     self.vmcb.rip = self.next_rip();
@@ -341,6 +353,9 @@ impl arch::Core for Svm {
             Watch::Debug => return self.pass_exceptions(EXCEPTION_DB, on),
             Watch::SystemCalls => return self.watch_calls(on),
             Watch::Tsc => (intercept_1::RDTSC, INTERCEPT_2_RDTSCP),
+            Watch::Control0 => return self.watch_control(0, on),
+            Watch::Control4 => return self.watch_control(4, on),
+            Watch::DebugRegisters => return self.watch_debug_registers(on),
         };
         if on {
             self.vmcb.intercept_1 |= instructions;
@@ -431,6 +446,27 @@ impl arch::Core for Svm {
         self.vmcb.rflags = value & RFLAGS_SETTABLE | self.vmcb.rflags & !RFLAGS_SETTABLE;
     }
 
+    fn segment(&self, number: u8) -> arch::Segment {
+        let v = &self.vmcb;
+        let segment = match number {
+            segment::ES => &v.es,
+            segment::CS => &v.cs,
+            segment::SS => &v.ss,
+            segment::DS => &v.ds,
+            segment::FS => &v.fs,
+            _ => &v.gs,
+        };
+        segment.plain()
+    }
+
+    fn code_bits(&self) -> u8 {
+        match self.vmcb.cs.attributes {
+            attributes if attributes & attribute::LONG != 0 => 64,
+            attributes if attributes & attribute::BIG != 0 => 32,
+            _ => 16,
+        }
+    }
+
     fn cr3(&self) -> u64 {
         self.vmcb.cr3
     }
@@ -494,6 +530,22 @@ impl arch::Core for Svm {
         true
     }
 
+    fn control_wanted(&self, register: u8) -> Result<u64, Event> {
+        Svm::control_wanted(self, register)
+    }
+
+    fn write_control(&mut self, register: u8, value: u64) -> bool {
+        Svm::write_control(self, register, value)
+    }
+
+    fn debug_register(&self, number: u8) -> u64 {
+        Svm::debug_register(self, number)
+    }
+
+    fn set_debug_register(&mut self, number: u8, value: u64) {
+        Svm::set_debug_register(self, number, value);
+    }
+
     fn cpl(&self) -> u8 {
         self.vmcb.cpl
     }
@@ -545,6 +597,8 @@ impl arch::Core for Svm {
         };
         region::local().object.store(0, Relaxed);
         let data = u64::from(v.ds.selector) | u64::from(v.es.selector) << 16 | LEAVE_OPENS_GIF;
+        self.unpark();
+        let v = &*self.vmcb;
         let (limit, idt_limit) = (table_limit(v.gdtr.limit), table_limit(v.idtr.limit));
         // SAFETY: everything loaded here is the guest's own state, which it loaded itself before: its debug registers, its
         // PAT, and with VMLOAD its FS, GS, TR, LDTR and system-call registers. Its tables become valid with its CR3, which

@@ -61,8 +61,14 @@ impl Machine for Amd {
     }
 
     fn own_ports(first: u16, count: u16) {
+        if let Some(maps) = SHARED.lock().maps.as_mut() {
+            maps.own_ports(first, count);
+        }
+    }
+
+    fn watch_ports(all: bool, ports: &[u16]) {
         if let Some(maps) = SHARED.lock().maps.as_ref() {
-            (first..first.saturating_add(count)).for_each(|port| maps.watch_port(port));
+            maps.watch_ports(all, ports);
         }
     }
 
@@ -190,7 +196,7 @@ unsafe fn enter(
     fill_control(vmcb, npt, maps);
     let next_rip_saved = cpuid(SVM_FEATURES, 0).edx & 1 << 3 != 0;
     region::local().core.store(core, Relaxed);
-    Ok(Svm {
+    let mut svm = Svm {
         vmcb,
         vmcb_pa: guest.pa(),
         gprs: Gprs::new(host.pa()),
@@ -203,7 +209,11 @@ unsafe fn enter(
         hidden: 0,
         text: Text::default(),
         faults: Faults::default(),
-    })
+        debug_watched: false,
+        parked: false,
+    };
+    svm.park();
+    Ok(svm)
 }
 
 fn fill_control(vmcb: &mut Vmcb, npt: &Npt, maps: &Maps) {

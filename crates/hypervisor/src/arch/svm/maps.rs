@@ -3,6 +3,7 @@
 use super::msr;
 use crate::arch::MsrAccess;
 use crate::arch::x86::{self, direct::Frame};
+use core::ops::Range;
 
 /// Registers that root needs or hides, whoever else watches.
 const OWN: [u32; 4] = [x86::msr::EFER, msr::VM_CR, msr::VM_HSAVE_PA, x86::msr::TSC_DEADLINE];
@@ -15,6 +16,8 @@ const C001: u64 = 0x1000;
 pub struct Maps {
     msr: [Frame; 2],
     io: [Frame; 3],
+    /// Ports of root's own.
+    own: Range<u16>,
 }
 
 impl Maps {
@@ -22,7 +25,7 @@ impl Maps {
     #[must_use]
     pub fn new(msr: [Frame; 2], io: [Frame; 3]) -> Maps {
         debug_assert!(msr[1].pfn() == msr[0].pfn() + 1 && io[1].pfn() == io[0].pfn() + 1 && io[2].pfn() == io[0].pfn() + 2);
-        let maps = Maps { msr, io };
+        let maps = Maps { msr, io, own: 0..0 };
         for register in OWN {
             maps.watch_msr(register);
         }
@@ -68,9 +71,23 @@ impl Maps {
         }
     }
 
-    /// Every access to a port comes to root.
-    pub fn watch_port(&self, port: u16) {
-        change(&self.io, u64::from(port), 1, true);
+    /// Every access to these ports comes to root for good.
+    pub fn own_ports(&mut self, first: u16, count: u16) {
+        self.own = first..first.saturating_add(count);
+        self.own.clone().for_each(|port| change(&self.io, u64::from(port), 1, true));
+    }
+
+    /// Accesses to these ports, or to every port, come to root; those to others no longer do, but for root's own. Each word
+    /// is written once, as in [`Maps::watch`]. What lies beyond the last port is looked at with it, and stays 0.
+    pub fn watch_ports(&self, all: bool, ports: &[u16]) {
+        for (frame, words) in self.io.iter().zip([0_u32, 512]) {
+            for slot in 0..512_u32 {
+                let first = (words + slot) * 64;
+                let of = |port: u16| u32::from(port).checked_sub(first).filter(|bit| *bit < 64);
+                let wanted = ports.iter().copied().chain(self.own.clone()).filter_map(of).fold(0, |word, bit| word | 1 << bit);
+                frame.set(slot as usize, if all { u64::MAX } else { wanted });
+            }
+        }
     }
 }
 
@@ -105,7 +122,7 @@ mod tests {
         let (m, i) = (arena::run(2).unwrap(), arena::run(3).unwrap());
         // SAFETY: the arena hands out each frame once.
         let claim = |pfn| unsafe { Frame::claim(pfn) };
-        let maps = Maps::new([claim(m), claim(m + 1)], [claim(i), claim(i + 1), claim(i + 2)]);
+        let mut maps = Maps::new([claim(m), claim(m + 1)], [claim(i), claim(i + 1), claim(i + 2)]);
         let byte = |pa: u64| {
             let mut byte = [0];
             assert!(direct::copy_out(pa, &mut byte));
@@ -125,8 +142,14 @@ mod tests {
         maps.watch(MsrAccess::Write, false, &[]);
         assert_eq!(byte(maps.msr_pa() + 0x800 + 0x20), 3);
         assert_eq!(byte(maps.msr_pa() + 0x1000 + 0x45), 0b1100_0011);
-        maps.watch_port(0x2fd);
-        assert_eq!(byte(maps.io_pa() + 0x2f8 / 8), 1 << 5);
-        assert_eq!(byte(maps.io_pa() + 0x2f8 / 8 + 1), 0);
+        let bytes = |maps: &Maps| [0x2f0, 0x2f8, 0x300, 0x8000, 0xffff, 0x1_0000].map(|port| byte(maps.io_pa() + port / 8));
+        maps.own_ports(0x2fd, 1);
+        assert_eq!(bytes(&maps), [0, 1 << 5, 0, 0, 0, 0]);
+        maps.watch_ports(false, &[0x2f8, 0x300, 0xffff, 0x8007]);
+        assert_eq!(bytes(&maps), [0, 1 << 5 | 1, 1, 1 << 7, 1 << 7, 0]);
+        maps.watch_ports(true, &[]);
+        assert_eq!(bytes(&maps), [0xff, 0xff, 0xff, 0xff, 0xff, 0]);
+        maps.watch_ports(false, &[]);
+        assert_eq!(bytes(&maps), [0, 1 << 5, 0, 0, 0, 0], "root's own stays");
     }
 }

@@ -1,6 +1,8 @@
 //! AMD: secure virtual machine (APM2 chapter 15, 24593 revision 3.42).
 
+mod control;
 mod core;
+mod debug;
 mod enter;
 mod faults;
 mod maps;

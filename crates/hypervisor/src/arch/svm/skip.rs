@@ -2,6 +2,8 @@
 //!
 //! Only instructions that are intercepted come here: `0f xx` and `0f 01 xx` behind any prefixes, INT3, INTO and INT n.
 
+use crate::arch::x86::decode;
+
 /// Bytes that an instruction can have at most.
 pub const INSTRUCTION_BYTES_MAX: usize = 15;
 
@@ -12,8 +14,13 @@ pub fn length(bytes: &[u8]) -> Option<u64> {
     let rest = bytes.get(prefixes..)?;
     let opcode = match rest {
         [0xcc | 0xce, ..] => 1,
-        [0xcd, ..] | [0x0f, 0x05 | 0x07 | 0x30..=0x32 | 0xa2, ..] => 2,
+        [0xcd, ..] | [0x0f, 0x05..=0x07 | 0x30..=0x32 | 0xa2, ..] => 2,
+        // MOV of control and debug registers: the operand is a register, whatever its mode says (APM3 "MOV CRn").
+        [0x0f, 0x20..=0x23, _, ..] => 3,
         [0x0f, 0x01, 0xd8..=0xdf | 0xf9, ..] => 3,
+        [0x0f, 0x01, operand @ ..] if operand.first().is_some_and(|modrm| modrm >> 3 & 7 == 6) => {
+            2 + decode::operand_bytes(operand)?
+        }
         _ => return None,
     };
     u64::try_from(prefixes + opcode).ok()
@@ -37,6 +44,12 @@ mod tests {
         assert_eq!(length(&[0xcd, 0x80]), Some(2));
         assert_eq!(length(&[0x48, 0x0f, 0x05]), Some(3));
         assert_eq!(length(&[0x0f, 0x0b]), None);
+        assert_eq!(length(&[0x44, 0x0f, 0x22, 0xc0]), Some(4));
+        assert_eq!(length(&[0x0f, 0x21, 0x05]), Some(3));
+        assert_eq!(length(&[0x0f, 0x06, 0x90]), Some(2));
+        assert_eq!(length(&[0x0f, 0x01, 0xf0]), Some(3));
+        assert_eq!(length(&[0x0f, 0x01, 0x74, 0x88, 0x10]), Some(5));
+        assert_eq!(length(&[0x0f, 0x01, 0x74]), None, "cut short");
         assert_eq!(length(&[0x66; 15]), None);
         assert_eq!(length(&[]), None);
     }

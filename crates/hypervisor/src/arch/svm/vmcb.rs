@@ -1,5 +1,6 @@
 //! The virtual machine control block, by the layout of APM2 appendix B "VMCB Layout" (24593, revision 3.42).
 
+use crate::arch;
 use core::mem::offset_of;
 
 /// A segment register with its hidden part.
@@ -14,6 +15,30 @@ pub struct Segment {
     pub limit: u32,
     /// Linear base.
     pub base: u64,
+}
+
+/// Bits of [`Segment::attributes`].
+pub mod attribute {
+    /// Of data: it can be written.
+    pub const WRITABLE: u16 = 1 << 1;
+    /// Code.
+    pub const CODE: u16 = 1 << 3;
+    /// It is there.
+    pub const PRESENT: u16 = 1 << 7;
+    /// 64-bit code.
+    pub const LONG: u16 = 1 << 9;
+    /// 32-bit code.
+    pub const BIG: u16 = 1 << 10;
+}
+
+impl Segment {
+    /// As any vendor's.
+    #[must_use]
+    pub fn plain(&self) -> arch::Segment {
+        let is = |bits| self.attributes & (attribute::PRESENT | bits) == attribute::PRESENT | bits;
+        let writable = is(attribute::WRITABLE) && !is(attribute::CODE);
+        arch::Segment { base: self.base, limit: self.limit, usable: is(0), writable }
+    }
 }
 
 /// Control area and save area. Gaps are reserved and stay zero.
@@ -91,6 +116,15 @@ const _: () = assert!(offset_of!(Vmcb, cpl) == 0x4cb && offset_of!(Vmcb, efer) =
 const _: () = assert!(offset_of!(Vmcb, rip) == 0x578 && offset_of!(Vmcb, rsp) == 0x5d8 && offset_of!(Vmcb, rax) == 0x5f8);
 const _: () = assert!(offset_of!(Vmcb, cr2) == 0x640 && offset_of!(Vmcb, g_pat) == 0x668);
 
+/// `intercept_cr`: writes of control register 0; the others follow.
+pub const INTERCEPT_CR_WRITE: u32 = 1 << 16;
+/// `intercept_dr`: reads of all,
+pub const INTERCEPT_DR_READS: u32 = 0xff;
+/// writes of all,
+pub const INTERCEPT_DR_WRITES: u32 = 0xff << 16;
+/// and writes of DR7 alone, by both of its names.
+pub const INTERCEPT_DR7_WRITES: u32 = 0xa0 << 16;
+
 /// `intercept_1`, offset 0x00c.
 pub mod intercept_1 {
     /// NMI.
@@ -123,6 +157,11 @@ pub const TLB_FLUSH_ALL: u32 = 1;
 pub mod exit_code {
     /// The exception with vector 0; the others follow.
     pub const EXCP_FIRST: u64 = 0x40;
+    pub const CR0_WRITE: u64 = 0x10;
+    pub const CR4_WRITE: u64 = 0x14;
+    pub const DR0_READ: u64 = 0x20;
+    pub const DR0_WRITE: u64 = 0x30;
+    pub const DR7_WRITE: u64 = 0x37;
     pub const EXCP_DB: u64 = 0x41;
     pub const EXCP_BP: u64 = 0x43;
     pub const EXCP_UD: u64 = 0x46;

@@ -3,7 +3,11 @@
 
 #[cfg(not(test))]
 pub mod apic;
+pub mod control;
+pub mod decode;
 pub mod direct;
+#[cfg(not(test))]
+pub mod ports;
 pub mod region;
 pub mod syscall;
 pub mod tables;
@@ -12,7 +16,7 @@ pub mod trap;
 pub mod uart;
 
 #[cfg(test)]
-pub use super::model::{apic, uart};
+pub use super::model::{apic, ports, uart};
 
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid_count, _rdtsc, CpuidResult};
@@ -127,6 +131,23 @@ control_register!(dr7, "dr7");
 pub unsafe fn write_dr7(value: u64) {
     // SAFETY: by the caller.
     unsafe { asm!("mov dr7, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
+}
+
+/// Loads debug register 0, 1, 2 or 3.
+///
+/// # Safety
+/// As [`write_dr7`].
+pub unsafe fn write_breakpoint(number: u8, value: u64) {
+    match number & 3 {
+        // SAFETY: by the caller.
+        0 => unsafe { asm!("mov dr0, {}", in(reg) value, options(nomem, nostack, preserves_flags)) },
+        // SAFETY: by the caller.
+        1 => unsafe { asm!("mov dr1, {}", in(reg) value, options(nomem, nostack, preserves_flags)) },
+        // SAFETY: by the caller.
+        2 => unsafe { asm!("mov dr2, {}", in(reg) value, options(nomem, nostack, preserves_flags)) },
+        // SAFETY: by the caller.
+        _ => unsafe { asm!("mov dr3, {}", in(reg) value, options(nomem, nostack, preserves_flags)) },
+    }
 }
 
 /// Has the local APIC look again at what is pending for this core: writes the task priority that it has already.
