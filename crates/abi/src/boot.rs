@@ -13,6 +13,8 @@ pub const IMAGE_MAGIC: u64 = u64::from_le_bytes(*b"HYPERKD\0");
 pub const DIRECT_VA: u64 = 0xffff_8000_0000_0000;
 /// Bytes of RAM at most: so much address space lies between [`DIRECT_VA`] and [`IMAGE_VA`].
 pub const DIRECT_BYTES_MAX: u64 = 7 << 40;
+/// Where machine code of events runs in root: below the same entry of root's first table as the image.
+pub const CODE_VA: u64 = 0xffff_87ff_4000_0000;
 /// Where the image is linked to run.
 pub const IMAGE_VA: u64 = 0xffff_87ff_8000_0000;
 /// Where the cores' regions begin; core `n` has `CORES_VA + n * CORE_STRIDE`.
@@ -35,7 +37,8 @@ pub const BLOCKS_MAX: usize = 8192;
 pub const fn block_overhead(order: u32) -> u64 {
     3 + ((1 << order) >> 6)
 }
-const _: () = assert!(DIRECT_VA + DIRECT_BYTES_MAX <= IMAGE_VA && CORES_MAX as u64 * CORE_STRIDE <= 1 << 30);
+const _: () = assert!(CODE_VA >> 39 == IMAGE_VA >> 39 && CODE_VA + (1 << 30) <= IMAGE_VA);
+const _: () = assert!(DIRECT_VA + DIRECT_BYTES_MAX <= CODE_VA && CORES_MAX as u64 * CORE_STRIDE <= 1 << 30);
 
 /// First bytes of the image; written by its linker script. All fields in bytes from the image's start.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]

@@ -27,7 +27,9 @@ pub const EXCEPTION_INVALID: u32 = 0xc000_0007;
 pub const NO_SUCH_EVENT: u32 = 0xc000_0000;
 /// An event of this kind does not exist here, or not with these options.
 pub const EVENT_INVALID: u32 = 0xc000_0003;
-/// The program is larger than a big event holds (HyperDbg: the action).
+/// The condition's machine code is larger than a big event holds.
+pub const CONDITION_TOO_LARGE: u32 = 0xc000_0041;
+/// Program, condition and code are together larger than a big event holds (HyperDbg: the action).
 pub const PROGRAM_TOO_LARGE: u32 = 0xc000_0047;
 /// The safe buffer is larger than a big one.
 pub const BUFFER_TOO_LARGE: u32 = 0xc000_004b;

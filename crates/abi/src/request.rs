@@ -341,7 +341,7 @@ const _: () = assert!(size_of::<Stage>() + 8 * STAGE_WORDS_MAX + size_of::<Head>
 pub mod event;
 pub mod global;
 
-/// An event to register. Its program was staged before.
+/// An event to register. Its program, condition and code were staged before, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct EventAsk {
@@ -349,20 +349,25 @@ pub struct EventAsk {
     pub kind: u32,
     /// [`event::PRE`], [`event::POST`] or both.
     pub stage: u32,
-    /// [`event::BREAK`], [`event::SHORT_CIRCUIT`], [`event::OPTION`].
+    /// [`event::BREAK`], [`event::SHORT_CIRCUIT`], [`event::OPTION`], [`event::CODE_FIRST`].
     pub flags: u32,
     /// The only core on which it fires, or [`event::ALL`].
     pub core: u32,
     /// The only process (thread group) for which it fires, or [`event::ALL`].
     pub pid: u32,
-    /// Words that were staged; 0: no program.
+    /// Words of the program that was staged; 0: none.
     pub program_words: u32,
     /// Bytes of a safe buffer of its own; 0: none.
     pub buffer_bytes: u64,
     /// The kind's own filter, if the flag says so.
     pub option: u64,
+    /// Bytes of machine code that decide whether it fires; 0: none. It was staged behind the program, see
+    /// [`event::code_words`].
+    pub condition_bytes: u32,
+    /// Bytes of machine code that it runs; 0: none. It was staged behind the condition.
+    pub code_bytes: u32,
 }
-const _: () = assert!(size_of::<EventAsk>() == 40);
+const _: () = assert!(size_of::<EventAsk>() == 48);
 
 /// What became of it. Numbers are filled for every code that they concern.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -401,9 +406,10 @@ pub struct EventRow {
     pub unit: u32,
     /// How often it fired: past its filters.
     pub hits: u64,
-    /// Runs of its program that ended by a fault.
+    /// Runs of its program, condition or code that ended by a fault.
     pub faults: u64,
-    /// The last of those: what, and at which instruction (`kind | at << 32`).
+    /// The last of those: what, and at which instruction (`kind | at << 32`). With [`event::CONDITION_FAULT`] and
+    /// [`event::CODE_FAULT`] the upper half is `offset | vector << 24`.
     pub last_fault: u64,
     /// What it said and was lost, messages.
     pub lost: u64,

@@ -7,7 +7,7 @@
 mod world;
 
 use abi::request::{EventAsk, event};
-use events::{Ended, Here, Memory, Quick, Reserve, Running, Table, Verdict};
+use events::{Code, CodeFault, Ended, Here, Memory, Quick, Reserve, Running, Table, Verdict};
 use script_vm::{BadAddress, Refused};
 use script_vm::{Control, Interlocked, Label, Machine, Program, Pseudo, Scratch, Size, Space, Special};
 use std::hint::black_box;
@@ -48,6 +48,10 @@ impl Memory for &Frames {
     fn buffer_write(&self, _: u64, _: usize, _: Size, _: u64) -> Option<()> {
         None
     }
+    fn open_code(&self, _: u32, _: u64, _: u64) -> bool {
+        false
+    }
+    fn close_code(&self, _: u32) {}
 }
 
 /// Registers, one cell, and memory for runs.
@@ -83,6 +87,9 @@ impl Here for Least {
         let fault = script_vm::run(program, self, &mut Scratch { stack, data }, 1000).err();
         (self.stack, self.data) = (stack, data);
         Ended { short_circuit: event.short_circuit, fault }
+    }
+    fn call(&mut self, _: &Running, _: &Code) -> Result<u64, CodeFault> {
+        Ok(0)
     }
 }
 

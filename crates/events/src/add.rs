@@ -8,8 +8,12 @@
 //!
 //! **Callers**: root, any core, all at once. **Cost**: O(slots + words of the program). **Proof**: `tests/refusals.rs`.
 
+use crate::code::{bytes_of, returns, staged_words};
 use crate::guard::Guard;
-use crate::limits::{BIG_BUFFER_BYTES, BIG_PROGRAM_BYTES, EXCEPTION_VECTOR_MAX, REGULAR_BUFFER_BYTES, REGULAR_PROGRAM_BYTES};
+use crate::limits::{
+    BIG_BUFFER_BYTES, BIG_CONDITION_BYTES, BIG_PROGRAM_BYTES, EXCEPTION_VECTOR_MAX, REGULAR_BUFFER_BYTES,
+    REGULAR_CONDITION_BYTES, REGULAR_PROGRAM_BYTES,
+};
 use crate::slot::{Slot, gate, join, phase};
 use crate::{Memory, Reserve, Table};
 use abi::boot::CORES_MAX;
@@ -94,23 +98,25 @@ struct Units {
 }
 
 impl<const EVENTS: usize> Table<EVENTS> {
-    /// Registers an event with its program, enabled. `core` says who asks.
+    /// Registers an event with its program, condition and code, which are staged in this order, enabled. `core` says who
+    /// asks.
     ///
     /// # Errors
     /// [`NotAdded`]; nothing was taken.
     pub fn add(
         &self,
         ask: &EventAsk,
-        program: &[u64],
+        staged: &[u64],
         memory: &impl Memory,
         reserve: &Reserve<'_>,
         core: u32,
     ) -> Result<Added, NotAdded> {
-        check(ask, program)?;
+        check(ask, staged)?;
+        let program = staged.get(..ask.program_words as usize).unwrap_or_default();
         let layout = if program.is_empty() { None } else { Some(verified(program)?) };
         let (id, slot) = self.take_slot()?;
-        let filled = take_units(ask, program, reserve, Core(core), Owner(id))
-            .and_then(|units| fill(&units, ask, program, memory, reserve, Core(core)).map(|()| units));
+        let filled = take_units(ask, reserve, Core(core), Owner(id))
+            .and_then(|units| fill(id, &units, ask, staged, memory, reserve, Core(core)).map(|()| units));
         let units = filled.inspect_err(|_| slot.gate.store(phase::FREE, SeqCst))?;
         self.publish(slot, ask, program, layout, &units);
         self.ask_and_settle(memory, reserve, core);
@@ -134,11 +140,13 @@ impl<const EVENTS: usize> Table<EVENTS> {
         its |= flag(ask.flags & event::SHORT_CIRCUIT != 0, gate::SHORT_CIRCUIT);
         its |= flag(ask.flags & event::OPTION != 0, gate::BY_OPTION);
         its |= flag(ask.core != event::ALL, gate::BY_CORE) | flag(ask.pid != event::ALL, gate::BY_PID);
+        its |= flag(ask.condition_bytes > 0, gate::CONDITION) | flag(ask.code_bytes > 0, gate::CODE);
+        its |= flag(ask.flags & event::CODE_FIRST != 0, gate::CODE_FIRST);
         if let Some(layout) = layout {
             its |= gate::PROGRAM;
             slot.set_layout(&layout);
-            // With a break or a short circuit a miss has an effect, too.
-            let has_no_other = its & (gate::BREAK | gate::SHORT_CIRCUIT) == 0;
+            // With a break or a short circuit a miss has an effect, too; and machine code runs whatever the script begins with.
+            let has_no_other = its & (gate::BREAK | gate::SHORT_CIRCUIT | gate::CONDITION | gate::CODE) == 0;
             if let Some(guard) = layout.open(program).as_ref().and_then(Guard::of).filter(|_| has_no_other) {
                 its |= gate::GUARD;
                 slot.register.store(guard.register.into(), Relaxed);
@@ -153,6 +161,7 @@ impl<const EVENTS: usize> Table<EVENTS> {
         let words = u32::try_from(program.len()).unwrap_or(0);
         slot.program_pfn.store(extent.pfn, Relaxed);
         slot.program_size.store(join(words, extent.frames), Relaxed);
+        slot.code_bytes.store(join(ask.condition_bytes, ask.code_bytes), Relaxed);
         slot.option.store(ask.option, Relaxed);
         slot.who.store(join(ask.core, ask.pid), Relaxed);
         slot.unit.store(unit as u64, Relaxed);
@@ -173,11 +182,13 @@ impl<const EVENTS: usize> Table<EVENTS> {
     }
 }
 
-/// What can be said without looking at the program's words.
-fn check(ask: &EventAsk, program: &[u64]) -> Result<(), NotAdded> {
+/// What can be said without looking at the program.
+fn check(ask: &EventAsk, staged: &[u64]) -> Result<(), NotAdded> {
     let option = (ask.flags & event::OPTION != 0).then_some(ask.option);
     let invalid = Err(refuse(code::EVENT_INVALID));
-    if ask.flags & !(event::BREAK | event::SHORT_CIRCUIT | event::OPTION | event::GATHER) != 0
+    let both = ask.program_words > 0 && ask.code_bytes > 0;
+    if ask.flags & !(event::BREAK | event::SHORT_CIRCUIT | event::OPTION | event::GATHER | event::CODE_FIRST) != 0
+        || ask.flags & event::CODE_FIRST != 0 && !both
         || ask.stage == 0
         || ask.stage & !(event::PRE | event::POST) != 0
     {
@@ -204,7 +215,11 @@ fn check(ask: &EventAsk, program: &[u64]) -> Result<(), NotAdded> {
     if ask.core != event::ALL && ask.core as usize >= CORES_MAX {
         return Err(refuse(code::CORE_INVALID));
     }
-    let bytes = u64::from(ask.program_words) << 3;
+    if ask.condition_bytes > BIG_CONDITION_BYTES {
+        let (bytes, bytes_most) = (ask.condition_bytes.into(), BIG_CONDITION_BYTES.into());
+        return Err(NotAdded { bytes, bytes_most, ..refuse(code::CONDITION_TOO_LARGE) });
+    }
+    let bytes = bytes_of(ask);
     if bytes > BIG_PROGRAM_BYTES {
         return Err(NotAdded { bytes, bytes_most: BIG_PROGRAM_BYTES, ..refuse(code::PROGRAM_TOO_LARGE) });
     }
@@ -212,7 +227,7 @@ fn check(ask: &EventAsk, program: &[u64]) -> Result<(), NotAdded> {
         let (bytes, bytes_most) = (ask.buffer_bytes, BIG_BUFFER_BYTES);
         return Err(NotAdded { bytes, bytes_most, ..refuse(code::BUFFER_TOO_LARGE) });
     }
-    if program.len() != ask.program_words as usize {
+    if staged.len() as u64 != staged_words(ask) || !returns(ask, staged) {
         return Err(refuse(code::REQUEST_MALFORMED));
     }
     Ok(())
@@ -228,10 +243,13 @@ fn verified(program: &[u64]) -> Result<Layout, NotAdded> {
 }
 
 /// One ticket for event and buffer (A2), in the smallest kinds that are free (A3).
-fn take_units(ask: &EventAsk, program: &[u64], reserve: &Reserve<'_>, core: Core, owner: Owner) -> Result<Units, NotAdded> {
-    let program_bytes = 8 * program.len() as u64;
+fn take_units(ask: &EventAsk, reserve: &Reserve<'_>, core: Core, owner: Owner) -> Result<Units, NotAdded> {
+    let bytes = bytes_of(ask);
     let fits = |bytes, most, regular, big| if bytes <= most { regular } else { big };
-    let mut unit = fits(program_bytes, REGULAR_PROGRAM_BYTES, Kind::RegularEvent, Kind::BigEvent);
+    let mut unit = fits(bytes, REGULAR_PROGRAM_BYTES, Kind::RegularEvent, Kind::BigEvent);
+    if ask.condition_bytes > REGULAR_CONDITION_BYTES {
+        unit = Kind::BigEvent;
+    }
     let mut buffer = (ask.buffer_bytes > 0)
         .then(|| fits(ask.buffer_bytes, REGULAR_BUFFER_BYTES, Kind::RegularSafeBuffer, Kind::BigSafeBuffer));
     // What each lacked first: the regular one, if it could be one.
@@ -256,7 +274,7 @@ fn take_units(ask: &EventAsk, program: &[u64], reserve: &Reserve<'_>, core: Core
         };
         match refusal {
             Refusal::Short { kind, .. } if kind == unit.index() => {
-                let why = short(unit, program_bytes, BIG_PROGRAM_BYTES)(no_event);
+                let why = short(unit, bytes, BIG_PROGRAM_BYTES)(no_event);
                 if unit == Kind::BigEvent {
                     return Err(why);
                 }
@@ -270,7 +288,7 @@ fn take_units(ask: &EventAsk, program: &[u64], reserve: &Reserve<'_>, core: Core
                 }
                 (buffer, no_buffer) = (Some(Kind::BigSafeBuffer), Some(why));
             }
-            other => return Err(refused(other, unit, program_bytes, BIG_PROGRAM_BYTES)),
+            other => return Err(refused(other, unit, bytes, BIG_PROGRAM_BYTES)),
         }
     }
 }
@@ -290,26 +308,32 @@ fn refused(refusal: Refusal, unit: Kind, bytes: u64, bytes_most: u64) -> NotAdde
     }
 }
 
-/// Writes the program and clears the buffer; gives both back if that cannot be.
+/// Writes what the event runs and clears the buffer; gives both back if that cannot be.
 fn fill(
+    id: u32,
     units: &Units,
     ask: &EventAsk,
-    program: &[u64],
+    staged: &[u64],
     memory: &impl Memory,
     reserve: &Reserve<'_>,
     core: Core,
 ) -> Result<(), NotAdded> {
     let holds = |extent: &Extent, bytes: u64| bytes <= u64::from(extent.frames).saturating_mul(FRAME_BYTES.into());
     let (_, handle, extent) = &units.event;
-    let mut filled = holds(extent, 8 * program.len() as u64) && (program.is_empty() || memory.fill(extent.pfn, program));
+    let bytes = bytes_of(ask);
+    let mut filled = holds(extent, bytes) && (staged.is_empty() || memory.fill(extent.pfn, staged));
     filled = filled && units.buffer.is_some() == (ask.buffer_bytes > 0);
     if let Some((_, _, extent)) = &units.buffer {
         filled = filled && holds(extent, ask.buffer_bytes) && memory.clear(extent.pfn, extent.frames);
     }
-    if filled {
+    let has_code = ask.condition_bytes > 0 || ask.code_bytes > 0;
+    // Last, so that there is nothing to close.
+    if filled && (!has_code || memory.open_code(id, extent.pfn, bytes)) {
         return Ok(());
     }
-    for handle in core::iter::once(handle).chain(units.buffer.as_ref().map(|(_, handle, _)| handle)) {
+    let buffer = units.buffer.as_ref().map(|(_, handle, extent)| (handle, extent));
+    for (handle, extent) in core::iter::once((handle, extent)).chain(buffer) {
+        memory.given_back(extent);
         // Its own, and spent just now.
         let _given = reserve.give(core, *handle);
     }

@@ -1,7 +1,9 @@
 //! Who is asked, in which order, and what comes of it.
 //!
 //! Each enabled event of the kind, in the order of registration: core, process, option and stage must be the event's own;
-//! that is a hit. Then its guard, its program, and its break. Filters have no effects, so that the cheapest is asked first.
+//! then its condition, if it has machine code for one. What passes is a hit. Then its guard, what it does (program and
+//! machine code, in the order in which they were written), and its break. Filters have no effects, so that the cheapest is
+//! asked first.
 //!
 //! A guard that misses is a run that would end at once (`script_vm::Guard`), and is left out; it counts as a hit all the
 //! same, or the count would depend on how a condition was written.
@@ -15,6 +17,7 @@
 //! **Callers**: root, in an exit, any core. **Cost**: for one event whose guard misses, 40 machine instructions at most
 //! (`benches/counts.rs`). **Proof**: `tests/firing.rs`, `tests/threads.rs`.
 
+use crate::code::{self, Code, CodeFault};
 use crate::slot::{Slot, gate, high, join, low};
 use crate::table::Mark;
 use crate::{Buffer, Memory, Table};
@@ -35,6 +38,12 @@ pub trait Here: Machine {
     /// returns, `$event_id`, `$event_stage`, `$buffer` and `event_sc()` are `event`'s; `pause()` is remembered, and done
     /// when [`Table::fire`] has returned (F3).
     fn run(&mut self, event: &Running, program: Program<'_>) -> Ended;
+
+    /// Calls machine code of the event, which lies where [`Memory::open_code`] has put it; what it returned.
+    ///
+    /// # Errors
+    /// [`CodeFault`]; then no register of the guest's has changed.
+    fn call(&mut self, event: &Running, code: &Code) -> Result<u64, CodeFault>;
 }
 
 /// What [`Table::fire_quick`] needs of where something happens.
@@ -149,6 +158,11 @@ impl<const EVENTS: usize> Table<EVENTS> {
         while let Some((id, slot)) = self.slot(link) {
             let gate = slot.gate.load(SeqCst);
             if gate & wanted == wanted && (gate & gate::FILTERS == 0 || passes(slot, gate, fired.option, here, &mut pid)) {
+                if gate & (gate::CONDITION | gate::CODE) != 0 {
+                    wants = both(wants, act_with_code(slot, id, gate, fired, memory, here));
+                    link = slot.next.load(SeqCst);
+                    continue;
+                }
                 slot.hits.fetch_add(1, Relaxed);
                 if gate & gate::GUARD == 0 || !slot.guard_misses(|register| here.gpr(u8::try_from(register).unwrap_or(0))) {
                     wants = both(wants, act(slot, id, gate, fired, memory, here));
@@ -250,6 +264,27 @@ fn passes<H: Here>(slot: &Slot, gate: u64, option: u64, here: &mut H, pid: &mut 
     gate & gate::BY_OPTION == 0 || meant(slot.option.load(Relaxed), option)
 }
 
+/// The same of an event with machine code: its condition is asked before the hit counts.
+#[cold]
+#[inline(never)]
+fn act_with_code<M: Memory, H: Here>(slot: &Slot, id: u32, gate: u64, fired: Fired, memory: &M, here: &mut H) -> u64 {
+    let Fired { kind, stage, .. } = fired;
+    let buffer = Buffer { pfn: slot.buffer_pfn.load(Relaxed), bytes: slot.buffer_bytes.load(Relaxed) };
+    let running = Running { id, kind, stage, short_circuit: gate & gate::SHORT_CIRCUIT != 0, buffer };
+    if gate & gate::CONDITION != 0 && !code::holds(slot, &running, here) {
+        return 0;
+    }
+    slot.hits.fetch_add(1, Relaxed);
+    if gate & gate::CODE_FIRST != 0 {
+        code::act(slot, &running, here);
+    }
+    let wants = act(slot, id, gate, fired, memory, here);
+    if gate & (gate::CODE | gate::CODE_FIRST) == gate::CODE {
+        code::act(slot, &running, here);
+    }
+    wants
+}
+
 /// Runs its program; what it wants, as the word of a verdict.
 #[inline(always)]
 fn act<M: Memory, H: Here>(slot: &Slot, id: u32, gate: u64, fired: Fired, memory: &M, here: &mut H) -> u64 {
@@ -280,7 +315,8 @@ fn act<M: Memory, H: Here>(slot: &Slot, id: u32, gate: u64, fired: Fired, memory
     short | if gate & gate::BREAK != 0 { halt } else { 0 }
 }
 
-/// A fault as answers carry it, from 1 on: in the order of [`FaultKind`].
+/// A fault of a program as answers carry it, from 1 on: in the order of [`FaultKind`]. [`event::CONDITION_FAULT`] and
+/// [`event::CODE_FAULT`] come behind them.
 #[must_use]
 pub const fn fault_number(kind: FaultKind) -> u32 {
     match kind {

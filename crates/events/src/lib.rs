@@ -12,6 +12,7 @@
 //! | `slot` | one event: its words, and the phases of its life |
 //! | `guard` | the condition that a program begins with, as two words |
 //! | `table` | all slots: what there is, enable and disable |
+//! | `code` | machine code of events: where it lies, and when it runs |
 //! | `add` | what is registered, and every refusal |
 //! | `fire` | who is asked, in which order, and what comes of it |
 //! | `settle` | chains, and giving back |
@@ -30,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 mod add;
+mod code;
 mod fire;
 mod guard;
 pub mod limits;
@@ -39,6 +41,7 @@ mod slot;
 mod table;
 
 pub use add::{Added, NotAdded, rejected_number};
+pub use code::{Code, CodeFault, Part, staged_words};
 pub use fire::{Ended, Here, Quick, Rest, Running, Verdict, fault_number};
 pub use memory::{Buffer, Memory};
 pub use table::{Mark, Table};

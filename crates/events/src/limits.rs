@@ -10,11 +10,17 @@ pub const KINDS: usize = event::DEBUG_REGISTER as usize + 1;
 /// Slots of one table at most: an id is the number of a slot, and a slot's number plus one is a link.
 pub const EVENTS_MAX: usize = 1 << 16;
 
-/// Bytes of a program that fit a regular event: its two frames.
+/// Bytes of program, condition and code together that fit a regular event: its two frames.
 pub const REGULAR_PROGRAM_BYTES: u64 = 8192;
 
-/// Bytes of a program that fit a big event: 20 of its frames.
+/// Bytes of program, condition and code together that fit a big event: 20 of its frames.
 pub const BIG_PROGRAM_BYTES: u64 = 8 * PROGRAM_WORDS_MAX as u64;
+
+/// Bytes of a condition's machine code that fit a regular event, as documented.
+pub const REGULAR_CONDITION_BYTES: u32 = 100;
+
+/// Bytes of a condition's machine code that fit a big event, as documented.
+pub const BIG_CONDITION_BYTES: u32 = 4096;
 
 /// Bytes of a regular safe buffer, as documented.
 pub const REGULAR_BUFFER_BYTES: u64 = 4096;

@@ -6,6 +6,8 @@
 //! - M2: whatever [`Memory::program`] gave is dropped before [`Memory::given_back`] is called for its frames.
 //! - M3: a buffer is asked for below the bytes it was registered with, and by several cores at once: its bytes are atomics,
 //!   or volatile. An access that is not aligned may tear.
+//! - M4: machine code is where it runs ([`Memory::open_code`]) before its event is published, and no longer there
+//!   ([`Memory::close_code`]) when its frames are given back; both by one core, while nobody runs it.
 //!
 //! **Callers**: root, any core. **Proof**: `tests/threads.rs`, over an arena that counts who reads.
 
@@ -37,6 +39,14 @@ pub trait Memory {
     /// Writes there.
     fn buffer_write(&self, pfn: u64, offset: usize, size: Size, value: u64) -> Option<()>;
 
+    /// The first `bytes` bytes of the frames from `pfn` on can be executed on every core, where machine code of event `id`
+    /// has its place; false if that cannot be (M4).
+    #[must_use]
+    fn open_code(&self, id: u32, pfn: u64, bytes: u64) -> bool;
+
+    /// Nothing is executed there any more (M4).
+    fn close_code(&self, id: u32);
+
     /// The frames are about to go back to the reserve; nobody reads or writes them (M2). For those who poison.
     fn given_back(&self, _: &Extent) {}
 }
@@ -53,6 +63,12 @@ impl Buffer {
     #[must_use]
     pub fn bytes(&self) -> usize {
         usize::try_from(self.bytes).unwrap_or(0)
+    }
+
+    /// The frame that it begins with; means nothing if there is none.
+    #[must_use]
+    pub fn pfn(&self) -> u64 {
+        self.pfn
     }
 
     /// Reads it, zero-extended; `None` beyond its end.

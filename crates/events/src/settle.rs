@@ -129,14 +129,17 @@ impl<const EVENTS: usize> Table<EVENTS> {
 
     /// Gives back the units of what nobody can be inside of.
     fn give_gone(&self, memory: &impl Memory, reserve: &Reserve<'_>, core: Core) -> u32 {
-        let is_gone = |slot: &&Slot| phase_of(slot.gate.load(SeqCst)) == phase::GONE;
+        let is_gone = |slot: &Slot| phase_of(slot.gate.load(SeqCst)) == phase::GONE;
         let mut given: u32 = 0;
         let mut oldest = None;
-        for slot in self.slots.iter().filter(is_gone) {
+        for (id, slot) in (0..).zip(&self.slots).filter(|(_, slot)| is_gone(slot)) {
             let oldest = *oldest.get_or_insert_with(|| self.oldest_mark());
             // A mark is its moment plus one.
             if slot.retired.load(SeqCst).wrapping_add(1) > oldest {
                 continue;
+            }
+            if slot.gate.load(SeqCst) & (gate::CONDITION | gate::CODE) != 0 {
+                memory.close_code(id);
             }
             let give = |handle: u64| {
                 let handle = Handle::from_word(handle);

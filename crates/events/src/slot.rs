@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! gate   bit 0 enabled, 1 before, 2 after, 3 break, 4 short circuit, 5 by core, 6 by process, 7 by option,
-//!        8 program, 9 guard, 10 count, 12…14 phase, 24…31 kind, 32…47 the cell that is counted in, 48…63 what is
-//!        added to it
+//!        8 program, 9 guard, 10 count, 11 condition, 12…14 phase, 15 code, 16 code first, 24…31 kind, 32…47 the cell
+//!        that is counted in, 48…63 what is added to it
 //! ```
 //! A slot that was never used is all zeros, so a table costs an image nothing but address space.
 //!
@@ -40,8 +40,14 @@ pub(crate) mod gate {
     pub const GUARD: u64 = 1 << 9;
     /// All that its program does if the guard does not miss is to add to a cell.
     pub const COUNT: u64 = 1 << 10;
+    /// It fires only if its machine code says so.
+    pub const CONDITION: u64 = 1 << 11;
     /// The phase.
     pub const PHASE: u64 = 7 << 12;
+    /// It runs machine code.
+    pub const CODE: u64 = 1 << 15;
+    /// Its machine code runs before its program.
+    pub const CODE_FIRST: u64 = 1 << 16;
     /// What it waits for.
     pub const KIND_SHIFT: u32 = 24;
     /// The cell that is counted in.
@@ -104,6 +110,8 @@ pub(crate) struct Slot {
     pub layout: [AtomicU64; LAYOUT_WORDS],
     /// The kind of unit that it holds.
     pub unit: AtomicU64,
+    /// Bytes of the condition's machine code, and of the action's in the upper half.
+    pub code_bytes: AtomicU64,
     pub buffer_pfn: AtomicU64,
     /// Bytes; 0: no buffer, and no handle of one.
     pub buffer_bytes: AtomicU64,
@@ -135,6 +143,7 @@ impl Slot {
             program_size: AtomicU64::new(0),
             layout: [const { AtomicU64::new(0) }; LAYOUT_WORDS],
             unit: AtomicU64::new(0),
+            code_bytes: AtomicU64::new(0),
             buffer_pfn: AtomicU64::new(0),
             buffer_bytes: AtomicU64::new(0),
             handle: AtomicU64::new(0),

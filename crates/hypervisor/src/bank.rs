@@ -17,6 +17,7 @@
 use crate::arch::x86::{
     self,
     direct::{self, Frame},
+    window,
 };
 use crate::arch::{FRAMES_PER_CORE, Frames, Machine, NoFrame};
 use crate::pools;
@@ -81,6 +82,7 @@ pub fn prepare<M: Machine>(boot: &Boot) -> Result<(), NoFrame> {
     blocks.count = usize::try_from(boot.blocks).ok().filter(|count| *count <= BLOCKS_MAX).ok_or(NoFrame)?;
     read_table(boot.blocks_pa, blocks.all())?;
     M::prepare(&mut |n| blocks.run(n))?;
+    window::prepare(boot.root_cr3, &mut |n| blocks.run(n))?;
     let reserve = new_reserve(boot.ram_frames)?;
     for i in 0..blocks.count {
         let block = blocks.all[i];

@@ -14,6 +14,7 @@ pub mod words;
 
 mod bank;
 mod clock;
+mod custom;
 mod delivered;
 mod evaluate;
 mod globals;

@@ -7,6 +7,7 @@
 //!
 //! **Callers**: root, any core. **Cost**: what the crate `reserve` says; [`owners`] and [`close`] look at every unit.
 
+use crate::arch::x86::window;
 use crate::bank;
 use abi::boot::Doorbell;
 use abi::code;
@@ -41,9 +42,9 @@ pub const PLANS: [KindPlan; Kind::COUNT] = [
     kind(0, 256, 100),
 ];
 
-/// Frames that the start takes: what [`PLANS`] aims at, in whole slabs.
+/// Frames that the start takes: what [`PLANS`] aims at, in whole slabs, and the tables of the window for machine code.
 pub const START_FRAMES: u64 = {
-    let (mut frames, mut kind) = (0, 0);
+    let (mut frames, mut kind) = (window::FRAMES, 0);
     while kind < Kind::COUNT {
         let plan = PLANS[kind];
         match plan.shape.slab() {

@@ -62,10 +62,17 @@ impl Prompt {
         unsafe {
             crate::arch::x86::direct::copy_in(table, block.as_bytes());
         }
+        let root = arena::run(2).unwrap() * abi::boot::FRAME_BYTES;
+        let entry = root + (abi::boot::IMAGE_VA >> 39 & 511) * 8;
+        #[expect(unsafe_code, reason = "the test's own frames")]
+        // SAFETY: the arena gave these frames to nobody else.
+        unsafe {
+            assert!(crate::arch::x86::direct::write(entry, root + abi::boot::FRAME_BYTES | 3));
+        }
         let boot = Boot {
             protocol: abi::PROTOCOL,
             cores: 3,
-            root_cr3: 0,
+            root_cr3: root,
             ram_end_pfn: arena::FRAMES,
             ram_frames: arena::FRAMES,
             doorbell_pa: doorbell,

@@ -9,19 +9,19 @@
 //! **Callers**: `life`, around what an exit does; `serve`, for requests. **Proof**: `tests/e2e/events.rs`.
 #![expect(unsafe_code, reason = "frames of events as words, by the numbers that the reserve handed out")]
 
-use crate::arch::x86::direct;
+use crate::arch::x86::{direct, window};
 use crate::arch::{Core, Machine, MsrAccess};
 use crate::limits::{EVENTS_MAX, SCRIPT_STEPS};
 use crate::root::{
     ROOT, WATCH_CONTROL_0, WATCH_CONTROL_4, WATCH_DEBUG_REGISTERS, WATCH_EXCEPTIONS, WATCH_SYSTEM_CALLS, WATCH_TSC,
 };
 use crate::scripts::{Bench, Here};
-use crate::{bank, evaluate, messages, scripts, serve};
+use crate::{bank, custom, evaluate, messages, scripts, serve};
 use abi::boot::FRAME_BYTES;
 use abi::code;
 use abi::request::{EventAnswer, EventAsk, EventChange, Events, event};
 use core::sync::atomic::Ordering::SeqCst;
-use events::{Ended, Mark, Memory, NotAdded, Quick, Rest, Running, Table};
+use events::{Code, CodeFault, Ended, Mark, Memory, NotAdded, Quick, Rest, Running, Table};
 use script_vm::{Program, Size};
 use spin::Mutex;
 
@@ -74,6 +74,14 @@ impl Memory for Floor {
         direct::copy_out(pfn * FRAME_BYTES + offset as u64, room).then(|| u64::from_le_bytes(value))
     }
 
+    fn open_code(&self, id: u32, pfn: u64, bytes: u64) -> bool {
+        window::open(id, pfn, bytes)
+    }
+
+    fn close_code(&self, id: u32) {
+        window::close(id);
+    }
+
     fn buffer_write(&self, pfn: u64, offset: usize, size: Size, value: u64) -> Option<()> {
         let bytes = value.to_le_bytes();
         // SAFETY: frames of this event's buffer, into which no Rust code refers.
@@ -96,6 +104,10 @@ impl<C: Core> events::Here for Here<'_, C> {
         let fault = script_vm::run(program, self, &mut scratch, SCRIPT_STEPS).err();
         self.scratch = Some(scratch);
         Ended { short_circuit: self.short_circuit.take().unwrap_or(event.short_circuit), fault }
+    }
+
+    fn call(&mut self, event: &Running, code: &Code) -> Result<u64, CodeFault> {
+        custom::call(self, event, code)
     }
 }
 
@@ -234,19 +246,19 @@ pub fn settle(core: u32) -> bool {
     EVENTS.unsettled() == 0
 }
 
-/// Registers an event, with the program that is staged.
+/// Registers an event, with what is staged for it.
 pub fn add<M: Machine>(core: u32, ask: &EventAsk) -> (u32, EventAnswer) {
     let refuse = |code| (code, EventAnswer { id: event::ALL, ..EventAnswer::default() });
     let Some(reserve) = bank::reserve() else { return refuse(code::NOT_LOADED) };
     if ask.flags & event::BREAK != 0 && !ROOT.linked.load(SeqCst) {
         return refuse(code::LINK_ONLY);
     }
-    let add = |program: &[u64]| EVENTS.add(ask, program, &Floor, reserve, core);
-    let added = if ask.program_words == 0 {
+    let add = |staged: &[u64]| EVENTS.add(ask, staged, &Floor, reserve, core);
+    let words = events::staged_words(ask);
+    let added = if words == 0 {
         add(&[])
     } else {
-        evaluate::staged(ask.program_words.into(), add)
-            .unwrap_or(Err(NotAdded { code: code::PROGRAM_REJECTED, ..NotAdded::default() }))
+        evaluate::staged(words, add).unwrap_or(Err(NotAdded { code: code::PROGRAM_REJECTED, ..NotAdded::default() }))
     };
     match added {
         Ok(added) => {

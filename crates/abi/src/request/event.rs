@@ -40,6 +40,27 @@ pub const SHORT_CIRCUIT: u32 = 2;
 pub const OPTION: u32 = 4;
 /// What it says is gathered in root and delivered in one go (`imm no`).
 pub const GATHER: u32 = 8;
+/// The machine code runs before the program; only with both.
+pub const CODE_FIRST: u32 = 16;
+
+/// The instruction that returns, and what fills the words behind it.
+pub const CODE_RETURN: u8 = 0xc3;
+/// See [`CODE_RETURN`].
+pub const CODE_FILL: u8 = 0xcc;
+
+/// Words in which so many bytes of machine code are staged: the bytes, [`CODE_RETURN`], and [`CODE_FILL`] up to the end of
+/// the last word; 0 if there are none.
+#[must_use]
+pub const fn code_words(bytes: u32) -> u32 {
+    if bytes == 0 { 0 } else { bytes / 8 + 1 }
+}
+
+/// [`super::EventRow::last_fault`]: the condition's machine code faulted.
+pub const CONDITION_FAULT: u32 = 7;
+/// The machine code that acts did.
+pub const CODE_FAULT: u32 = 8;
+/// The offset of a fault that did not happen within the code itself.
+pub const CODE_OUTSIDE: u32 = 0xff_ffff;
 
 /// [`super::EventAsk::core`] and [`super::EventAsk::pid`]: all.
 pub const ALL: u32 = u32::MAX;

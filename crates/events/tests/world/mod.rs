@@ -4,12 +4,12 @@
 
 use abi::kind::Kind;
 use abi::request::{EventAsk, event};
-use events::{Added, Ended, Here, Memory, NotAdded, Quick, Reserve, Running, Table};
+use events::{Added, Code, CodeFault, Ended, Here, Memory, NotAdded, Part, Quick, Reserve, Running, Table};
 use reserve::{Block, Extent, KindPlan, Plan, Shape, Slot, table_words};
 use script_vm::limits::{DATA_BYTES, STACK_WORDS};
 use script_vm::{BadAddress, Control, Interlocked, Label, Machine, Program, Pseudo, Refused, Scratch, Size, Space, Special};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 /// What lies in frames that were given back.
@@ -52,6 +52,10 @@ pub const fn levels(events: [u64; 2], buffers: [u64; 2]) -> [u64; Kind::COUNT] {
 pub struct Arena {
     programs: Mutex<HashMap<u64, Arc<[u64]>>>,
     buffers: Mutex<HashMap<u64, Vec<u8>>>,
+    /// What can be executed: the first frame and the bytes, by event.
+    open: Mutex<HashMap<u32, (u64, u64)>>,
+    /// Nothing can be made executable.
+    pub closed: AtomicBool,
     /// Frames that are no memory.
     pub broken: AtomicU64,
 }
@@ -92,7 +96,20 @@ impl Memory for Arena {
         Some(())
     }
 
+    fn open_code(&self, id: u32, pfn: u64, bytes: u64) -> bool {
+        let closed = self.closed.load(SeqCst);
+        if !closed {
+            assert_eq!(self.open.lock().unwrap().insert(id, (pfn, bytes)), None, "M4: opened while it is open");
+        }
+        !closed
+    }
+
+    fn close_code(&self, id: u32) {
+        assert!(self.open.lock().unwrap().remove(&id).is_some(), "M4: closed, and it was not open");
+    }
+
     fn given_back(&self, extent: &Extent) {
+        assert!(self.open.lock().unwrap().values().all(|(pfn, _)| *pfn != extent.pfn), "M4: given back while it is open");
         let mut programs = self.programs.lock().unwrap();
         if let Some(program) = programs.get_mut(&extent.pfn) {
             assert_eq!(Arc::strong_count(program), 1, "M2: a core reads what is given back");
@@ -109,6 +126,21 @@ pub struct World<const EVENTS: usize> {
     pub arena: Arena,
 }
 
+impl Arena {
+    /// The bytes of machine code of an event, with the return behind them.
+    pub fn code(&self, id: u32, code: &Code) -> Vec<u8> {
+        let (pfn, bytes) = *self.open.lock().unwrap().get(&id).expect("M4: run while it is not open");
+        let words = self.program(pfn, 32).expect("E3: run after it was given back");
+        let all: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).take(usize::try_from(bytes).unwrap()).collect();
+        all[code.offset as usize..=(code.offset + code.bytes) as usize].to_vec()
+    }
+
+    /// Events whose code can be executed.
+    pub fn open(&self) -> usize {
+        self.open.lock().unwrap().len()
+    }
+}
+
 impl<const EVENTS: usize> World<EVENTS> {
     pub fn new(levels: [u64; Kind::COUNT]) -> Self {
         World { table: Table::new(), reserve: reserve(levels), arena: Arena::default() }
@@ -117,6 +149,15 @@ impl<const EVENTS: usize> World<EVENTS> {
     pub fn add(&self, ask: &EventAsk, program: &[u64]) -> Result<Added, NotAdded> {
         let ask = EventAsk { program_words: u32::try_from(program.len()).unwrap(), ..*ask };
         self.table.add(&ask, program, &self.arena, &self.reserve, 0)
+    }
+
+    /// With machine code: of a condition and of an action.
+    pub fn add_code(&self, ask: &EventAsk, program: &[u64], condition: &[u8], code: &[u8]) -> Result<Added, NotAdded> {
+        let [condition_bytes, code_bytes] = [condition, code].map(|code| u32::try_from(code.len()).unwrap());
+        let program_words = u32::try_from(program.len()).unwrap();
+        let ask = EventAsk { program_words, condition_bytes, code_bytes, ..*ask };
+        let staged = [program, &staged(condition), &staged(code)].concat();
+        self.table.add(&ask, &staged, &self.arena, &self.reserve, 0)
     }
 
     pub fn change(&self, what: u32, id: u32) -> Result<u32, u32> {
@@ -141,6 +182,16 @@ impl<const EVENTS: usize> World<EVENTS> {
     }
 }
 
+/// Machine code as it is staged.
+pub fn staged(code: &[u8]) -> Vec<u64> {
+    let mut bytes = code.to_vec();
+    if !code.is_empty() {
+        bytes.push(event::CODE_RETURN);
+        bytes.resize(bytes.len().next_multiple_of(8), event::CODE_FILL);
+    }
+    bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect()
+}
+
 /// An event on CPUID, before it, everywhere.
 pub fn cpuid() -> EventAsk {
     EventAsk { kind: event::CPUID, stage: event::PRE, core: event::ALL, pid: event::ALL, ..EventAsk::default() }
@@ -163,6 +214,8 @@ pub struct Core<'w, const EVENTS: usize> {
     pub said: Vec<u8>,
     /// Ids whose programs ran, in order.
     pub ran: Vec<u32>,
+    /// What ran of what: ids, and which part; `None` stands for the program.
+    pub parts: Vec<(u32, Option<Part>)>,
     /// What its programs do happens again inside of them.
     pub nests: bool,
     running: Option<Running>,
@@ -181,6 +234,7 @@ impl<'w, const EVENTS: usize> Core<'w, EVENTS> {
             gprs: [0; 16],
             said: Vec::new(),
             ran: Vec::new(),
+            parts: Vec::new(),
             nests: false,
             running: None,
             short_circuit: false,
@@ -246,6 +300,7 @@ impl<const EVENTS: usize> Here for Core<'_, EVENTS> {
     }
     fn run(&mut self, event: &Running, program: Program<'_>) -> Ended {
         self.ran.push(event.id);
+        self.parts.push((event.id, None));
         if self.nests {
             assert_eq!(self.fire(event.kind, event.stage, 0), events::Verdict::default(), "F2");
         }
@@ -255,6 +310,25 @@ impl<const EVENTS: usize> Here for Core<'_, EVENTS> {
         let fault = script_vm::run(program, self, &mut scratch, 1000).err();
         (self.stack, self.data, self.running) = (stack, data, None);
         Ended { short_circuit: self.short_circuit, fault }
+    }
+    /// What the model understands: the first byte is compared with the first byte of rax (a condition), or written there; 0xee
+    /// is an exception of the vector that the second byte says, at the third.
+    fn call(&mut self, event: &Running, code: &Code) -> Result<u64, CodeFault> {
+        let bytes = self.world.arena.code(event.id, code);
+        assert_eq!(bytes.last(), Some(&event::CODE_RETURN), "N1");
+        self.parts.push((event.id, Some(code.part)));
+        match bytes[0] {
+            0xee => Err(CodeFault { vector: bytes[1], offset: Some(bytes[2].into()).filter(|offset| *offset < 0xff) }),
+            byte if code.part == Part::Condition => Ok(u64::from(self.gprs[0] & 0xff == byte.into()) << 40),
+            byte => {
+                self.gprs[0] = byte.into();
+                if event.buffer.bytes() > 0 {
+                    let offset = usize::from(bytes[1]);
+                    event.buffer.write(&self.world.arena, offset, Size::One, 0x77).expect("within the buffer");
+                }
+                Ok(0)
+            }
+        }
     }
 }
 

@@ -38,6 +38,12 @@ fn pointer(pa: u64, bytes: u64) -> Option<*mut u8> {
     (end <= END.load(Relaxed)).then(|| (base() + pa) as *mut u8)
 }
 
+/// Where bytes of RAM stand in root's address space, for what is not Rust; `None` for none, or beyond RAM.
+#[must_use]
+pub fn address(pa: u64, bytes: u64) -> Option<u64> {
+    pointer(pa, bytes).filter(|_| bytes > 0).map(|at| at as u64)
+}
+
 /// Reads eight bytes; `None` beyond RAM or across an eight-byte border.
 #[must_use]
 pub fn read(pa: u64) -> Option<u64> {

@@ -3,6 +3,7 @@
 
 #[cfg(not(test))]
 pub mod apic;
+pub mod called;
 pub mod control;
 pub mod decode;
 pub mod direct;
@@ -14,6 +15,7 @@ pub mod tables;
 pub mod trap;
 #[cfg(not(test))]
 pub mod uart;
+pub mod window;
 
 #[cfg(test)]
 pub use super::model::{apic, ports, uart};
@@ -123,6 +125,15 @@ control_register!(dr2, "dr2");
 control_register!(dr3, "dr3");
 control_register!(dr6, "dr6");
 control_register!(dr7, "dr7");
+
+/// Loads CR3.
+///
+/// # Safety
+/// The tables map everything that root uses, as the ones before did.
+pub unsafe fn load_cr3(value: u64) {
+    // SAFETY: by the caller.
+    unsafe { asm!("mov cr3, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
 
 /// Loads debug register 7.
 ///

@@ -34,6 +34,14 @@ pub struct Local {
     pub core: AtomicU32,
     /// Address of the vendor's core object while there is one, else 0; for letting go after a fault.
     pub object: AtomicU64,
+    /// While code of the user's runs, the stack to come back to (`called`); else 0.
+    pub called: AtomicU64,
+    /// The exception that ended such code,
+    pub vector: AtomicU64,
+    /// and where.
+    pub fault_rip: AtomicU64,
+    /// Changes of the window that this core has seen (`window`).
+    pub window: AtomicU64,
     /// Its descriptor table.
     pub gdt: [AtomicU64; 10],
     /// Its task state, for the stacks of traps.

@@ -3,12 +3,16 @@
 //! Reading or writing a register for the guest that may not exist is the one fault that is survived: `trap_gp` knows the two
 //! instructions by their addresses, and both return that they faulted.
 //!
+//! While code of the user's runs (`called`), an exception is its own fault and ends it (L1); only a machine check is not.
+//!
 //! Root runs with interrupts off and (AMD) the global interrupt flag clear, so nothing else can come.
 #![expect(unsafe_code, reason = "trap stubs")]
 
-use super::region::{LOCAL, local};
+use super::region::{FAULT_STACK_TOP, LOCAL, Local, local};
+use super::tables::{CODE, DATA};
 use abi::boot::CORE_STRIDE;
 use core::arch::global_asm;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A fault of root's own, as the stub pushed it.
@@ -52,6 +56,14 @@ trap_stubs:
     .balign 16
 trap_common:
     push rax
+    mov rax, rsp
+    and rax, {mask}
+    cmp qword ptr [rax + {called}], 0
+    je 2f
+    cmp qword ptr [rsp + 8], 18
+    jne trap_called
+2:
+    mov rax, [rsp]
     push rbx
     push rcx
     push rdx
@@ -71,6 +83,23 @@ trap_common:
     and rsp, -16
     call {fault}
     ud2
+
+    /* rax = the region. INT n pushes no error code, so the frame is looked for from the stack's top. */
+    .balign 16
+trap_called:
+    mov rcx, [rsp + 8]
+    mov [rax + {vector}], rcx
+    lea rsp, [rax + {frame}]
+    mov rcx, [rsp]
+    mov [rax + {fault_rip}], rcx
+    lea rcx, [rip + called_over]
+    mov [rsp], rcx
+    mov qword ptr [rsp + 8], {code}
+    mov qword ptr [rsp + 16], 2
+    mov rcx, [rax + {called}]
+    mov [rsp + 24], rcx
+    mov qword ptr [rsp + 32], {data}
+    iretq
 
     .balign 16
 trap_nmi:
@@ -130,6 +159,12 @@ msr_fault:
     fault = sym fault,
     mask = const -(CORE_STRIDE as i64),
     local = const LOCAL,
+    called = const LOCAL as usize + offset_of!(Local, called),
+    vector = const LOCAL as usize + offset_of!(Local, vector),
+    fault_rip = const LOCAL as usize + offset_of!(Local, fault_rip),
+    frame = const FAULT_STACK_TOP - 5 * 8,
+    code = const CODE,
+    data = const DATA,
 );
 
 unsafe extern "C" {
