@@ -60,6 +60,32 @@ impl Scripts {
         Ok((code, EventAnswer::read_from_bytes(&body).map_err(|_| "a short answer")?))
     }
 
+    /// Registers an event with a script, a condition and code, each of which may be empty; its id.
+    ///
+    /// # Errors
+    /// As [`Scripts::stage`]; a refusal.
+    pub fn added_with_code(
+        &mut self,
+        wire: &mut Wire,
+        ask: EventAsk,
+        text: &str,
+        [condition, code]: [&[u8]; 2],
+    ) -> Result<u32> {
+        let program = if text.is_empty() {
+            Vec::new()
+        } else {
+            let program = compile(text, &NoSymbols, &self.options()).map_err(|why| format!("{text}: {why:?}"))?;
+            self.globals = program.globals;
+            program.words
+        };
+        let [condition_bytes, code_bytes] = [condition, code].map(|code| u32::try_from(code.len()).unwrap_or(0));
+        let ask = EventAsk { program_words: u32::try_from(program.len())?, condition_bytes, code_bytes, ..ask };
+        stage(wire, &[program, machine_code(condition), machine_code(code)].concat())?;
+        let (code, body) = wire.ask(op::EVENT_ADD, ask.as_bytes())?;
+        let answer = EventAnswer::read_from_bytes(&body).map_err(|_| "a short answer")?;
+        if code == code::SUCCESS { Ok(answer.id) } else { Err(format!("refused with {code:x}: {answer:x?}").into()) }
+    }
+
     /// Registers one that must be accepted; its id.
     ///
     /// # Errors
@@ -70,6 +96,17 @@ impl Scripts {
             (code, answer) => Err(format!("refused with {code:x}: {answer:x?}").into()),
         }
     }
+}
+
+/// Machine code as it is staged: a return behind it, and filled up to whole words.
+#[must_use]
+pub fn machine_code(code: &[u8]) -> Vec<u64> {
+    let mut bytes = code.to_vec();
+    if !code.is_empty() {
+        bytes.push(event::CODE_RETURN);
+        bytes.resize(bytes.len().next_multiple_of(8), event::CODE_FILL);
+    }
+    bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect()
 }
 
 /// An event that fires before, everywhere, for everything.

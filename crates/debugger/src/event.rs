@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! !KIND [FILTER] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer N] [imm yes|no]
-//!       [output {A, B}] [script { … }]
+//!       [output {A, B}] [script { … }] [[asm] condition { … }] [[asm] code { … }]
 //! ```
 //! **Holds always**
 //! - V1: options may stand in any order, each once.
@@ -13,6 +13,7 @@ mod control;
 
 use crate::answer::{Answer, Report};
 use crate::book::Registered;
+use crate::code;
 use crate::commands::{self, Command, Takes};
 use crate::cost::{Cost, Units};
 use crate::error::{Error, Reach, Refusal};
@@ -23,18 +24,22 @@ use crate::outputs;
 use crate::program::{self, How, Text};
 use crate::session::Session;
 use crate::target::Mode;
-use abi::code;
+use abi::code as codes;
 use abi::kind::Kind;
-use abi::request::{self, EventAnswer, EventAsk, event, op};
+use abi::request::{self, EventAnswer, EventAsk, PROGRAM_WORDS_MAX, event, op};
 use script::Program;
 use serde::Serialize;
-use std::ops::Range;
+use std::{io, ops::Range};
 use zerocopy::IntoBytes;
 
 /// Bytes of a program that a regular event holds, as documented.
 pub(crate) const REGULAR_PROGRAM_BYTES: usize = 8192;
 /// Bytes of a regular safe buffer, as documented.
 const REGULAR_BUFFER_BYTES: u64 = 4096;
+/// Bytes of a condition's machine code that a regular event holds, as documented.
+const REGULAR_CONDITION_BYTES: usize = 100;
+/// ... and a big one.
+const BIG_CONDITION_BYTES: usize = 4096;
 
 /// A kind of event.
 pub(crate) struct Wanted {
@@ -95,9 +100,11 @@ pub(crate) fn word(number: u32) -> &'static str {
 }
 
 /// The options, in the order of the manuals.
-pub(crate) const OPTIONS: [&str; 8] = ["pid", "core", "stage", "sc", "buffer", "imm", "output", "script"];
-/// Those of the documentation that are still to come.
-const MISSING: [&str; 3] = ["condition", "code", "asm"];
+pub(crate) const OPTIONS: [&str; 11] =
+    ["pid", "core", "stage", "sc", "buffer", "imm", "output", "script", "condition", "code", ASSEMBLY];
+/// Stands before an option whose code is to be assembled.
+const ASSEMBLY: &str = "asm";
+const ASSEMBLED: [&str; 2] = ["condition", "code"];
 /// For completion: each option and what may stand behind it.
 const CHOICES: &[(&str, &[&str])] = &[
     ("pid", &["all"]),
@@ -108,6 +115,9 @@ const CHOICES: &[(&str, &[&str])] = &[
     ("imm", &["yes", "no"]),
     ("output", &[]),
     ("script", &[]),
+    ("condition", &[]),
+    ("code", &[]),
+    (ASSEMBLY, &ASSEMBLED),
 ];
 
 /// What does not go together.
@@ -128,8 +138,6 @@ pub enum Wrong {
     NotException,
     /// The way back of a system call cannot be suppressed.
     NoWayBack,
-    /// This option of the documentation is still to come.
-    NotYet,
     /// A word where braces must be.
     NoBraces,
     /// Braces that are not closed.
@@ -138,6 +146,24 @@ pub enum Wrong {
     NoSuchControl,
     /// A mask without a bit.
     NoBit,
+    /// A word where braces with machine code must be.
+    NoCodeBraces {
+        /// Or with assembly.
+        assembly: bool,
+    },
+    /// Nothing is in them.
+    NoCode,
+    /// A letter that is no digit.
+    NotHex,
+    /// A byte has one digit.
+    OddDigits,
+    /// There is no assembler on this machine.
+    NoAssembler,
+    /// It cannot be run.
+    Assembler {
+        /// Why.
+        why: io::ErrorKind,
+    },
     /// There is no effect to suppress after the instruction.
     ShortCircuitPost,
     /// The script uses `$buffer`, and there is none; the place is the end of the line.
@@ -151,6 +177,10 @@ struct Typed {
     ask: EventAsk,
     text: Option<Text>,
     outputs: Vec<Name>,
+    condition: Vec<u8>,
+    code: Vec<u8>,
+    /// The code stands before the script.
+    code_first: bool,
 }
 
 /// The name of an output, and its place.
@@ -166,13 +196,11 @@ fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error
     let mut ask = EventAsk { kind: kind.number, stage: event::PRE, core: event::ALL, pid: event::ALL, ..EventAsk::default() };
     let (mut seen, mut text, mut outputs) = (Vec::new(), None, Vec::new());
     let (mut stage_span, mut imm_span) = (None, None);
+    let (mut condition, mut code, mut code_first) = (Vec::new(), Vec::new(), false);
     let mut words = line.words().iter().skip(1);
-    while let Some(word) = words.next() {
+    while let Some(mut word) = words.next() {
         let lower = word.text.to_ascii_lowercase();
-        if MISSING.contains(&lower.as_str()) {
-            return Err(wrong(&word.span, Wrong::NotYet));
-        }
-        let Some(option) = OPTIONS.into_iter().find(|option| *option == lower) else {
+        let Some(mut option) = OPTIONS.into_iter().find(|option| *option == lower) else {
             // Whatever begins like a number is meant for the filter.
             match kind.filter {
                 Some((what, most)) if ask.flags & event::OPTION == 0 && line.block(word).is_none() => {
@@ -191,6 +219,12 @@ fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error
                 _ => return Err(commands::unknown_word(word, "options", &OPTIONS)),
             }
         };
+        let assembly = option == ASSEMBLY;
+        if assembly {
+            word = words.next().ok_or_else(|| wrong(&word.span, Wrong::NoValue))?;
+            let found = ASSEMBLED.into_iter().find(|option| option.eq_ignore_ascii_case(&word.text));
+            option = found.ok_or_else(|| commands::unknown_word(word, "words", &ASSEMBLED))?;
+        }
         if seen.contains(&option) {
             return Err(wrong(&word.span, Wrong::Twice));
         }
@@ -222,6 +256,8 @@ fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error
                 imm_span = Some(value.span.clone());
             }
             "output" => outputs = output_names(line, value)?,
+            "condition" => condition = code::bytes(line, value, assembly)?,
+            "code" => (code, code_first) = (code::bytes(line, value, assembly)?, text.is_none()),
             _ => text = Some(script(line, value)?),
         }
     }
@@ -232,7 +268,7 @@ fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error
         Some(span) if ask.flags & event::SHORT_CIRCUIT != 0 && ask.stage != event::PRE => {
             Err(wrong(&span, Wrong::ShortCircuitPost))
         }
-        _ => Ok(Typed { ask, text, outputs }),
+        _ => Ok(Typed { ask, text, outputs, condition, code, code_first }),
     }
 }
 
@@ -299,47 +335,72 @@ fn output_names(line: &Line, word: &Word) -> Result<Vec<Name>, Error> {
     if names.is_empty() { Err(wrong(&word.span, Wrong::NoValue)) } else { Ok(names) }
 }
 
-/// An event and its program, ready to be sent.
+/// An event and what it runs, ready to be sent.
 struct Ready {
     ask: EventAsk,
     program: Option<Program>,
+    /// Program, condition and code.
+    staged: Vec<u64>,
+}
+
+impl Ready {
+    /// Whether it needs a big event.
+    fn is_big(&self) -> bool {
+        self.staged.len() * 8 > REGULAR_PROGRAM_BYTES || self.ask.condition_bytes as usize > REGULAR_CONDITION_BYTES
+    }
 }
 
 /// Compiles for `register`, or only to foretell.
 type Compile<'c> = &'c dyn Fn(&mut Session, &Text, &Line, How) -> Result<Program, Error>;
 
 fn prepare(session: &mut Session, line: &Line, typed: Typed, compile: Compile) -> Result<Ready, Error> {
-    let Typed { mut ask, text, outputs: _ } = typed;
+    let Typed { mut ask, text, outputs: _, condition, code, code_first } = typed;
     let end = line.text().trim_end().len();
     let program = text.map(|text| compile(session, &text, line, How::Script)).transpose()?;
     match &program {
         Some(program) if program.uses_buffer && ask.buffer_bytes == 0 => return Err(wrong(&(end..end), Wrong::NoBuffer)),
-        // A program has 10 240 words at most.
-        Some(program) => ask.program_words = u32::try_from(program.words.len()).unwrap_or(u32::MAX),
-        None if session.mode() == Mode::Vmi => return Err(wrong(&(end..end), Wrong::CannotHalt)),
-        None => ask.flags |= event::BREAK,
+        Some(_) if code_first => ask.flags |= event::CODE_FIRST,
+        None if code.is_empty() && session.mode() == Mode::Vmi => return Err(wrong(&(end..end), Wrong::CannotHalt)),
+        None if code.is_empty() => ask.flags |= event::BREAK,
+        _ => {}
     }
-    Ok(Ready { ask, program })
+    let too_large = |code, bytes: usize, most: usize| {
+        let answer = EventAnswer { bytes: bytes as u64, bytes_most: most as u64, ..EventAnswer::default() };
+        Err(refused(session, code, answer))
+    };
+    if condition.len() > BIG_CONDITION_BYTES {
+        return too_large(codes::CONDITION_TOO_LARGE, condition.len(), BIG_CONDITION_BYTES);
+    }
+    let mut staged = program.as_ref().map(|program| program.words.clone()).unwrap_or_default();
+    let program_words = staged.len();
+    staged.extend(code::words(&condition));
+    staged.extend(code::words(&code));
+    if staged.len() > PROGRAM_WORDS_MAX {
+        return too_large(codes::PROGRAM_TOO_LARGE, 8 * staged.len(), 8 * PROGRAM_WORDS_MAX);
+    }
+    // All of them are 81 920 at most.
+    let number = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+    ask.program_words = number(program_words);
+    (ask.condition_bytes, ask.code_bytes) = (number(condition.len()), number(code.len()));
+    Ok(Ready { ask, program, staged })
 }
 
 /// Registers an event.
 pub(crate) fn register(session: &mut Session, line: &Line, kind: &'static Wanted) -> Result<Answer, Error> {
     let typed = parse(line, kind, &mut |word| commands::count(session, word))?;
     let outputs = resolve(session, &typed.outputs)?;
-    let Ready { ask, program } = prepare(session, line, typed, &globals::compile)?;
+    let Ready { ask, program, staged } = prepare(session, line, typed, &globals::compile)?;
     session.hear_alone();
-    if let Some(program) = &program {
-        program::stage(session, &program.words)?;
-    }
+    program::stage(session, &staged)?;
     let answer = add(session, &ask)?;
     let EventAnswer { id, unit, .. } = answer;
-    let words = ask.program_words;
+    let EventAsk { program_words, condition_bytes, code_bytes, buffer_bytes, .. } = ask;
     session.outputs().route(id, outputs);
     let book = session.book();
     book.events.insert(id, Some(Registered { text: line.text().trim().to_owned(), program }));
     let unit = Kind::from_number(unit).map_or("unknown", Kind::word);
-    let (kind, buffer_bytes) = (kind.word, ask.buffer_bytes);
-    Ok(Answer::of(&Added { event: id, kind, unit, program_bytes: u64::from(words) * 8, buffer_bytes }))
+    let (kind, program_bytes) = (kind.word, u64::from(program_words) * 8);
+    Ok(Answer::of(&Added { event: id, kind, unit, program_bytes, condition_bytes, code_bytes, buffer_bytes }))
 }
 
 /// Outputs by their names: they must be open.
@@ -355,9 +416,9 @@ fn resolve(session: &Session, names: &[Name]) -> Result<Vec<usize>, Error> {
 fn add(session: &mut Session, ask: &EventAsk) -> Result<EventAnswer, Error> {
     let (code, body) = session.call(op::EVENT_ADD, ask.as_bytes())?;
     match request::body::<EventAnswer>(&body) {
-        Some(answer) if code == code::SUCCESS => Ok(answer),
+        Some(answer) if code == codes::SUCCESS => Ok(answer),
         Some(answer) => Err(refused(session, code, answer)),
-        None if code != code::SUCCESS && body.is_empty() => Err(refused(session, code, EventAnswer::default())),
+        None if code != codes::SUCCESS && body.is_empty() => Err(refused(session, code, EventAnswer::default())),
         None => Err(Error::Reach(Reach::Malformed { op: op::EVENT_ADD })),
     }
 }
@@ -370,11 +431,9 @@ pub(crate) fn refused(session: &Session, code: u32, answer: EventAnswer) -> Erro
 /// What it would take of the reserve.
 pub(crate) fn cost(session: &mut Session, line: &Line, kind: &Wanted) -> Result<Cost, Error> {
     let typed = parse(line, kind, &mut commands::fixed_count)?;
-    let Ready { ask, program } =
-        prepare(session, line, typed, &|session, text, line, how| text.compile(session.book(), line, how))?;
-    let big = program.is_some_and(|program| program.words.len() * 8 > REGULAR_PROGRAM_BYTES);
-    let event = Units::of(if big { Kind::BigEvent } else { Kind::RegularEvent }, 1);
-    let buffer = match ask.buffer_bytes {
+    let ready = prepare(session, line, typed, &|session, text, line, how| text.compile(session.book(), line, how))?;
+    let event = Units::of(if ready.is_big() { Kind::BigEvent } else { Kind::RegularEvent }, 1);
+    let buffer = match ready.ask.buffer_bytes {
         0 => Units::default(),
         1..=REGULAR_BUFFER_BYTES => Units::of(Kind::RegularSafeBuffer, 1),
         _ => Units::of(Kind::BigSafeBuffer, 1),
@@ -399,15 +458,29 @@ struct Added {
     kind: &'static str,
     unit: &'static str,
     program_bytes: u64,
+    #[serde(skip_serializing_if = "is_none")]
+    condition_bytes: u32,
+    #[serde(skip_serializing_if = "is_none")]
+    code_bytes: u32,
     buffer_bytes: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+fn is_none(bytes: &u32) -> bool {
+    *bytes == 0
 }
 
 impl Report for Added {
     fn text(&self) -> String {
-        let Self { event, kind: _, unit, program_bytes, buffer_bytes } = self;
+        let Self { event, kind: _, unit, program_bytes, condition_bytes, code_bytes, buffer_bytes } = self;
         let mut text = format!("event {event:x} registered: {unit}");
         if *program_bytes > 0 {
             text += &format!(", program of 0x{program_bytes:x} bytes");
+        }
+        for (what, bytes) in [("condition", condition_bytes), ("code", code_bytes)] {
+            if *bytes > 0 {
+                text += &format!(", {what} of 0x{bytes:x}");
+            }
         }
         if *buffer_bytes > 0 {
             text += &format!(", $buffer of 0x{buffer_bytes:x}");

@@ -10,7 +10,9 @@
 //! - D3: no input panics (`tests/any_input.rs`).
 
 pub mod answer;
+mod assemble;
 mod book;
+mod code;
 pub mod commands;
 pub mod complete;
 mod console;

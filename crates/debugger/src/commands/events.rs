@@ -128,7 +128,10 @@ fn list(session: &mut Session) -> Result<Answer, Error> {
     let shown = |row: &EventRow| {
         let EventRow { id, kind, enabled, unit, hits, faults, last_fault, lost } = *row;
         let known = book.events.get(&id).and_then(Option::as_ref);
-        let place = known.and_then(|known| known.program.as_ref()?.place(program::instruction(last_fault)));
+        // Of machine code the words themselves say where.
+        let is_code = [event::CONDITION_FAULT, event::CODE_FAULT].map(u64::from).contains(&(last_fault & 0xffff_ffff));
+        let known_program = known.and_then(|known| known.program.as_ref()).filter(|_| !is_code);
+        let place = known_program.and_then(|program| program.place(program::instruction(last_fault)));
         let place = place
             .map_or_else(String::new, |(file, line, column)| format!(" (at {}:{line}:{column})", file.unwrap_or("script")));
         Row {

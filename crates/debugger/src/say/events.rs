@@ -3,8 +3,9 @@
 //! **Holds always**: a line that is offered works where the numbers of the refusal still hold.
 
 use super::{Said, plain, units};
+use crate::assemble::Bound;
 use crate::error;
-use crate::event::{OPTIONS, Wrong};
+use crate::event::Wrong;
 use crate::line::Line;
 use crate::program::{Fault, Trouble};
 use abi::code;
@@ -39,8 +40,24 @@ pub(crate) fn fault_words(fault: u64, address: Option<u64>) -> String {
         4 => "calls inside each other deeper than there is room for".to_owned(),
         5 => "something that the machine refuses here".to_owned(),
         6 => "a program that root cannot run".to_owned(),
+        7 => machine_fault("condition", fault >> 32),
+        8 => machine_fault("code", fault >> 32),
         other => format!("a fault with the unknown number 0x{other:x}"),
     }
+}
+
+/// What machine code ended by: its vector, and where.
+fn machine_fault(what: &str, at: u64) -> String {
+    const NAMES: [&str; 22] = [
+        "#DE", "#DB", "", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "", "#TS", "#NP", "#SS", "#GP", "#PF", "", "#MF", "#AC",
+        "", "#XF", "", "#CP",
+    ];
+    let (vector, offset) = (at >> 24 & 0xff, at & 0xff_ffff);
+    let name = usize::try_from(vector).ok().and_then(|vector| NAMES.get(vector)).filter(|name| !name.is_empty());
+    let name = name.map_or_else(String::new, |name| format!(" ({name})"));
+    let place =
+        if offset == u64::from(event::CODE_OUTSIDE) { "outside of it".to_owned() } else { format!("at offset {offset:x}") };
+    format!("{what} faulted: vector {vector:x}{name} {place}")
 }
 
 /// A run at the prompt that ended early.
@@ -64,6 +81,17 @@ pub(super) fn troubles(troubles: &[Trouble], instead: Option<&String>) -> Said {
     };
     let Some((first, rest)) = troubles.split_first() else { return Said::new("script", "the script cannot be compiled") };
     Said { more: rest.iter().map(one).collect(), try_line: instead.cloned(), ..one(first) }
+}
+
+/// Assembly that is no code which stands alone.
+pub(crate) fn bound(why: &Bound) -> String {
+    match why {
+        Bound::Nowhere(name) => format!("'{name}' is nowhere: code stands alone, without symbols"),
+        Bound::Itself => "code does not know its address before it runs: lea rax, [rip + LABEL] tells it".to_owned(),
+        Bound::Fixed => "a fixed address is reached through a register: mov rax, ADDRESS; call rax".to_owned(),
+        Bound::Section(name) => format!("all of it must stand in .text, and something is in {name}"),
+        Bound::Unreadable => "what the assembler wrote cannot be read".to_owned(),
+    }
 }
 
 /// Words of an event command that do not go together.
@@ -91,10 +119,30 @@ pub(super) fn wrong(span: &Range<usize>, wrong: &Wrong, typed: &Line) -> Said {
             let help = "without a mask every write is meant, whether it changes something or not";
             said("no bit of this mask can change".to_owned()).help(help).try_line(typed.with(span, ""))
         }
-        Wrong::NotYet => Said { code: "not-yet".to_owned(), ..said(format!("'{word}' is not there yet")) }
-            .help(format!("options: {}", OPTIONS.join(", "))),
         Wrong::NoBraces => said("a script stands in braces".to_owned()).try_line(typed.with(span, "{ print($pid); }")),
         Wrong::Open => said("this is never closed by '}'".to_owned()),
+        Wrong::NoCodeBraces { assembly: false } => {
+            said("machine code stands in braces".to_owned()).try_line(typed.with(span, "{ 90 }"))
+        }
+        Wrong::NoCodeBraces { assembly: true } => {
+            said("assembly stands in braces".to_owned()).try_line(typed.with(span, "{ nop }"))
+        }
+        Wrong::NoCode => said("nothing is in these braces".to_owned()),
+        Wrong::NotHex => {
+            said(format!("'{word}' is no hex digit")).help("bytes have two digits each, as in { 31 c0 } or { 31c0 }")
+        }
+        Wrong::OddDigits => {
+            let mut even = format!("0{word}");
+            if word.len() > 1 {
+                even = format!("{}0{}", &word[..word.len() - 1], &word[word.len() - 1..]);
+            }
+            said(format!("bytes have two digits each, and '{word}' has a digit too few or too many"))
+                .help(format!("such as {even}"))
+        }
+        Wrong::NoAssembler => said("there is no assembler here: as, of binutils".to_owned())
+            .help("apt install binutils")
+            .help("without it the same is written in bytes: condition { … }, code { … }"),
+        Wrong::Assembler { why } => said(format!("the assembler (as) cannot be run: {}", super::io(*why))),
         Wrong::ShortCircuitPost => {
             let message = "only before the instruction its effect can be suppressed (sc on)".to_owned();
             Said { code: format!("{:x}", code::SHORT_CIRCUIT_POST), ..said(message) }.try_line(typed.with(span, "pre"))
@@ -120,7 +168,10 @@ pub(super) fn refused(code: u32, answer: &EventAnswer, debugger_mode: bool, type
         }
         code::NO_SUCH_EVENT => Said::of_root(code, format!("there is no event {id:x}")).try_line("events"),
         code::PROGRAM_TOO_LARGE => {
-            Said::of_root(code, format!("the program takes 0x{bytes:x} bytes, and a big event holds 0x{bytes_most:x}"))
+            Said::of_root(code, format!("what the event runs takes 0x{bytes:x} bytes, and a big event holds 0x{bytes_most:x}"))
+        }
+        code::CONDITION_TOO_LARGE => {
+            Said::of_root(code, format!("the condition takes 0x{bytes:x} bytes, and in a big event it has 0x{bytes_most:x}"))
         }
         code::BUFFER_TOO_LARGE => {
             let said = Said::of_root(code, format!("0x{bytes:x} bytes asked, and a big safe buffer has 0x{bytes_most:x}"));

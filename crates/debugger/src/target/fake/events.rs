@@ -48,6 +48,12 @@ impl Table {
     }
 }
 
+/// Words of program, condition and code.
+fn words_of(ask: &EventAsk) -> u32 {
+    let code = event::code_words(ask.condition_bytes).saturating_add(event::code_words(ask.code_bytes));
+    ask.program_words.saturating_add(code)
+}
+
 /// Words that may not be sent.
 const MALFORMED: (u32, Vec<u8>) = (code::REQUEST_MALFORMED, Vec::new());
 
@@ -86,7 +92,8 @@ impl Root {
             let (bytes, bytes_most) = (ask.buffer_bytes, BUFFER_BYTES_MAX);
             return (code::BUFFER_TOO_LARGE, EventAnswer { bytes, bytes_most, ..answer });
         }
-        if ask.program_words as usize != self.events.staged.len() && ask.program_words != 0 {
+        let words = words_of(ask);
+        if words as usize != self.events.staged.len() && words != 0 {
             return (code::REQUEST_MALFORMED, answer);
         }
         let (unit, buffer) = self.units(ask);
@@ -117,7 +124,7 @@ impl Root {
     fn units(&self, ask: &EventAsk) -> (Kind, Option<Kind>) {
         let free = |kind: Kind| self.rows[kind.index()].free > 0;
         let fitting = |fits: bool, regular, big| if fits && (free(regular) || !free(big)) { regular } else { big };
-        let event = fitting(ask.program_words <= 1024, Kind::RegularEvent, Kind::BigEvent);
+        let event = fitting(words_of(ask) <= 1024 && ask.condition_bytes <= 100, Kind::RegularEvent, Kind::BigEvent);
         let buffer = || fitting(ask.buffer_bytes <= 4096, Kind::RegularSafeBuffer, Kind::BigSafeBuffer);
         (event, (ask.buffer_bytes > 0).then(buffer))
     }
