@@ -4,7 +4,7 @@ use abi::request::{EventAsk, Ledger, event, op};
 use lab::{Machine, Mode};
 use std::time::{Duration, Instant};
 use tests::scripting::{Scripts, ask, ask_for, change, row};
-use tests::{Result, guest, wire::Wire};
+use tests::{Result, at_prompt, guest, wire::Wire};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// A leaf that nobody else asks for.
@@ -156,6 +156,37 @@ fn places_are_used_anew_while_both_cores_are_busy() -> Result {
     assert_eq!(used(&mut wire)?, [0, 0]);
     wire.go()?;
     machine.kill_job(job)?;
+    machine.hyperdbg_ok(&["unload"])?;
+    Ok(machine.console_is_healthy()?)
+}
+
+/// Would catch assembly that becomes other code, a condition that lets others through, a fault that is told in other words, and
+/// options that the prompt takes and root does not.
+#[test]
+fn assembly_typed_at_the_prompt_runs_in_root() -> Result {
+    let mut machine = Machine::builder().with_guest_program(&guest::program("instructions")).boot()?;
+    machine.load(Mode::Debugger)?;
+    let mut kd = machine.debugger(&["--pause"])?;
+    let condition = format!("asm condition {{ xor eax, eax; cmp dword ptr [rcx], 0x{LEAF:x}; sete al }}");
+    let only = kd.type_line(&format!("!cpuid {condition} asm code {{ mov dword ptr [rdx + 24], 0x2a }} stage post"))?;
+    assert_eq!(only.text(), "event 0 registered: regular-event, condition of 0xb, code of 0x7");
+    let faults = kd.type_line(&format!("!cpuid {LEAF:x} asm code {{ nop; xor eax, eax; mov rax, [rax] }}"))?;
+    assert_eq!(faults.text(), "event 1 registered: regular-event, code of 0x6");
+    let row = kd.enter("g")?;
+    at_prompt::wait_running(&mut kd, row + 1)?;
+    let told = machine.ok(&format!("instructions cpuid {LEAF:x} 50; instructions cpuid {:x} 50", LEAF + 1))?;
+    let rbx: Vec<_> = told.lines().map(|line| line.split(' ').nth(1) == Some("2a")).collect();
+    assert_eq!(rbx, [true, true, false, false], "{told}");
+    drop(kd);
+    let mut kd = machine.debugger(&["--pause"])?;
+    let listed = kd.type_line("events")?.text();
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((&rows[1][2..4], &rows[2][2..4]), (&["0x64", "0"][..], &["0x64", "0x64"][..]), "{listed}");
+    assert!(listed.ends_with("last fault of 1: code faulted: vector e (#PF) at offset 3"), "{listed}");
+    assert_eq!(kd.type_line("events c all")?.text(), "0x2 events cleared");
+    let row = kd.enter("g")?;
+    at_prompt::wait_running(&mut kd, row + 1)?;
+    drop(kd);
     machine.hyperdbg_ok(&["unload"])?;
     Ok(machine.console_is_healthy()?)
 }

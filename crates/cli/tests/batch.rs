@@ -24,6 +24,15 @@ fn the_program_ends_with_a_number_that_says_why() {
     assert!(absent.is_none() || code(&["-x", "prealloc monitor 1"]) == absent);
 }
 
+/// Would catch a machine without binutils on which `asm` fails without a word of what is missing.
+#[test]
+fn without_an_assembler_asm_says_how_to_get_one() {
+    let output = hyperdbg().env("PATH", "/nowhere").args(["-x", "!cpuid asm code { nop }"]).output().unwrap();
+    let printed = printed(&output);
+    assert_eq!((output.status.code(), printed[0].as_str()), (Some(1), "err, there is no assembler here: as, of binutils"));
+    assert!(printed.contains(&"     apt install binutils".to_owned()), "{printed:#?}");
+}
+
 /// Would catch a script that goes on after a failure, or that does not say where it stopped.
 #[test]
 fn the_first_failure_ends_a_script_and_is_located() {

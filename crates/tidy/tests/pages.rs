@@ -28,6 +28,7 @@ const OPEN: &str = "crates/debugger/src/outputs/open.rs";
 const OUTPUTS_TEST: &str = "crates/debugger/tests/outputs.rs";
 const MESSAGES: &str = "crates/hypervisor/src/messages.rs";
 const EVENTS: &str = "crates/events/src/limits.rs";
+const EVENTS_CODE: &str = "crates/events/tests/code.rs";
 const REFUSALS: &str = "crates/events/tests/refusals.rs";
 const SCRIPT: &str = "crates/script/src/limits.rs";
 const SCRIPT_VM: &str = "crates/script-vm/src/limits.rs";
@@ -68,7 +69,7 @@ const SOURCES: [(&str, &str, &[&str]); 20] = [
 
 /// What fails when a limit is broken: the limit by its file and name, a test likewise. The rest is asserted while compiling,
 /// or not tested.
-const PROOFS: [(&str, &str, &str, &str); 36] = [
+const PROOFS: [(&str, &str, &str, &str); 38] = [
     (OUTPUTS, "OF_AN_EVENT_MAX", OUTPUTS_TEST, "what_cannot_work_is_refused_with_its_reason"),
     (SINK, "QUEUE_BYTES_MAX", SINK, "a_slow_reader_gets_whole_messages_in_their_order_and_the_others_are_counted"),
     (OPEN, "CONNECT_LIMIT", OPEN, "who_does_not_answer_is_given_up"),
@@ -106,6 +107,8 @@ const PROOFS: [(&str, &str, &str, &str); 36] = [
     (SCRIPT_VM, "PRINTED_NUMBER_BYTES_MAX", "crates/script-vm/src/format.rs", "floats_are_written_as_std_writes_them"),
     (EVENTS, "REGULAR_PROGRAM_BYTES", REFUSALS, "what_does_not_fit_a_regular_unit_asks_for_a_big_one"),
     (EVENTS, "BIG_PROGRAM_BYTES", REFUSALS, "what_is_too_large_is_refused_with_both_sizes"),
+    (EVENTS, "REGULAR_CONDITION_BYTES", EVENTS_CODE, "program_condition_and_code_share_the_unit"),
+    (EVENTS, "BIG_CONDITION_BYTES", EVENTS_CODE, "program_condition_and_code_share_the_unit"),
     (EVENTS, "REGULAR_BUFFER_BYTES", REFUSALS, "what_does_not_fit_a_regular_unit_asks_for_a_big_one"),
     (EVENTS, "BIG_BUFFER_BYTES", REFUSALS, "what_is_too_large_is_refused_with_both_sizes"),
     (EVENTS, "EXCEPTION_VECTOR_MAX", REFUSALS, "what_no_event_can_be_is_refused"),

@@ -1,6 +1,7 @@
 //! Registers an event: a debug register is read or written.
 //!
 //!     !dr [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no] [output {A, B}] [script { … }]
+//!         [[asm] condition { … }] [[asm] code { … }]
 //! The options are those of `!cpuid`. `$context` is the number of the register, and 10 more if it is written: 7 is a read of
 //! DR7, 17 a write. DR4 and DR5 are 6 and 7 where they are not undefined.
 //! ```kd

@@ -1,6 +1,7 @@
 //! Registers an event: an exception, such as a page fault, is about to be delivered.
 //!
 //!     !exception [VECTOR] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no] [output {A, B}] [script { … }]
+//!         [[asm] condition { … }] [[asm] code { … }]
 //! The options are those of `!cpuid`. VECTOR is 0 to 1f, such as 0 (#DE), 1 (#DB), 3 (INT3), 6 (#UD), d (#GP), e (#PF), and 2 is
 //! an NMI of Linux'; `$context` has it. Without it all of them fire. At a page fault @cr2 is the address. `stage pre` fires
 //! where the exception arose, `stage post` when it stands before the guest, at the same place.

@@ -1,6 +1,7 @@
 //! Registers an event: IN or INS, a port is read.
 //!
 //!     !ioin [PORT] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no] [output {A, B}] [script { … }]
+//!         [[asm] condition { … }] [[asm] code { … }]
 //! The options are those of `!cpuid`. PORT is the one that the instruction names, the first of an access of two or four bytes;
 //! without it every port is meant. `$context` is the port. Behind it (`stage post`) `@al`, `@ax` or `@eax` holds what was
 //! read. Each element of a repeated INS is an access of its own; `sc on` suppresses the whole instruction. Ports that

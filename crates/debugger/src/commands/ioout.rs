@@ -1,6 +1,7 @@
 //! Registers an event: OUT or OUTS, a port is written.
 //!
 //!     !ioout [PORT] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no] [output {A, B}] [script { … }]
+//!         [[asm] condition { … }] [[asm] code { … }]
 //! The options are those of `!cpuid`, PORT and `$context` those of `!ioin`. What an OUT writes is in `@al`, `@ax` or `@eax`, and
 //! a script before it (`stage pre`) can change it.
 //! ```kd

@@ -1,6 +1,7 @@
 //! Registers an event: RDMSR, a model-specific register is read.
 //!
 //!     !msrread [MSR] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no] [output {A, B}] [script { … }]
+//!         [[asm] condition { … }] [[asm] code { … }]
 //! The options are those of `!cpuid`.
 //! ```kd
 //! 0: kHyperDbg> !msrread c0000080 stage post script { printf("%s reads EFER\n", $pname); }

@@ -1,6 +1,7 @@
 //! Registers an event: WRMSR, a model-specific register is written.
 //!
 //!     !msrwrite [MSR] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no] [output {A, B}] [script { … }]
+//!         [[asm] condition { … }] [[asm] code { … }]
 //! The options are those of `!cpuid`.
 //! ```kd
 //! HyperDbg> !msrwrite c0000080 script { printf("%llx\n", @rdx << 20 | @eax); }

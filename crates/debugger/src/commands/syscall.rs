@@ -1,6 +1,7 @@
 //! Registers an event: SYSCALL, a program calls the kernel.
 //!
 //!     !syscall [NUMBER] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no] [output {A, B}] [script { … }]
+//!         [[asm] condition { … }] [[asm] code { … }]
 //! The options are those of `!cpuid`. NUMBER is that of the system call, in eax; `$context` has it, too. Arguments are in @rdi,
 //! @rsi, @rdx, @r10, @r8 and @r9. `stage pre` fires in the program, before the call; `stage post` at the kernel's first
 //! instruction, where @rcx is the address that the call comes back to.

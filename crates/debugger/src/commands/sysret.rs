@@ -1,6 +1,7 @@
 //! Registers an event: SYSRET, the kernel goes back to a program.
 //!
 //!     !sysret [pid N|all] [core N|all] [stage pre|post|all] [buffer BYTES] [imm yes|no] [output {A, B}] [script { … }]
+//!         [[asm] condition { … }] [[asm] code { … }]
 //! The options are those of `!cpuid`, but there is no filter and no `sc on`: a kernel cannot go on without its way back. `$context`
 //! is the address that it goes back to (rcx). `stage pre` fires in the kernel, when everything but the ring is the program's
 //! already: @rax is what the system call returns. `stage post` fires before the program's next instruction.

@@ -1,6 +1,7 @@
 //! Registers an event: RDTSC or RDTSCP, the time stamp counter is read.
 //!
 //!     !tsc [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no] [output {A, B}] [script { … }]
+//!         [[asm] condition { … }] [[asm] code { … }]
 //! The options are those of `!cpuid`.
 //! ```kd
 //! 0: kHyperDbg> !tsc stage post script { @rax = 0; @rdx = 0; }

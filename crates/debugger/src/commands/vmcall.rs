@@ -1,6 +1,7 @@
 //! Registers an event: a hypercall that is none of root's own.
 //!
 //!     !vmcall [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no] [output {A, B}] [script { … }]
+//!         [[asm] condition { … }] [[asm] code { … }]
 //! The options are those of `!cpuid`.
 //! ```kd
 //! 0: kHyperDbg> !vmcall buffer 8 script { eq($buffer, @rax); }

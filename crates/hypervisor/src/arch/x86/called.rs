@@ -73,7 +73,7 @@ called_over:
     ret
     "#,
     mask = const -(CORE_STRIDE as i64),
-    called = const LOCAL as usize + offset_of!(Local, called),
+    called = const LOCAL + offset_of!(Local, called) as u64,
 );
 
 unsafe extern "C" {

@@ -29,8 +29,8 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 const PLACE_PAGES: usize = 32;
 const TABLE_ENTRIES: usize = 512;
 const TABLES: usize = EVENTS_MAX * PLACE_PAGES / TABLE_ENTRIES;
-const _: () = assert!(EVENTS_MAX * PLACE_PAGES % TABLE_ENTRIES == 0 && TABLES <= TABLE_ENTRIES);
-const _: () = assert!(TABLE_ENTRIES % PLACE_PAGES == 0, "a place lies in one table");
+const _: () = assert!((EVENTS_MAX * PLACE_PAGES).is_multiple_of(TABLE_ENTRIES) && TABLES <= TABLE_ENTRIES);
+const _: () = assert!(TABLE_ENTRIES.is_multiple_of(PLACE_PAGES), "a place lies in one table");
 
 /// Frames that the window's tables take.
 pub const FRAMES: u64 = TABLES as u64 + 1;
