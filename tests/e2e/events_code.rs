@@ -167,7 +167,7 @@ fn assembly_typed_at_the_prompt_runs_in_root() -> Result {
     let mut machine = Machine::builder().with_guest_program(&guest::program("instructions")).boot()?;
     machine.load(Mode::Debugger)?;
     let mut kd = machine.debugger(&["--pause"])?;
-    let condition = format!("asm condition {{ xor eax, eax; cmp dword ptr [rcx], 0x{LEAF:x}; sete al }}");
+    let condition = format!("asm condition {{ xor eax, eax; cmp edx, 0x{LEAF:x}; sete al }}");
     let only = kd.type_line(&format!("!cpuid {condition} asm code {{ mov dword ptr [rdx + 24], 0x2a }} stage post"))?;
     assert_eq!(only.text(), "event 0 registered: regular-event, condition of 0xb, code of 0x7");
     let faults = kd.type_line(&format!("!cpuid {LEAF:x} asm code {{ nop; xor eax, eax; mov rax, [rax] }}"))?;

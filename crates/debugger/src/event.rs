@@ -458,16 +458,9 @@ struct Added {
     kind: &'static str,
     unit: &'static str,
     program_bytes: u64,
-    #[serde(skip_serializing_if = "is_none")]
     condition_bytes: u32,
-    #[serde(skip_serializing_if = "is_none")]
     code_bytes: u32,
     buffer_bytes: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
-fn is_none(bytes: &u32) -> bool {
-    *bytes == 0
 }
 
 impl Report for Added {
