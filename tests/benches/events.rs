@@ -22,6 +22,8 @@ fn main() -> Result {
         ("its condition misses", format!("!cpuid {LEAF} script {{ if (@r15 == 123456789abc) {{ .n = .n + 1; }} }}")),
         ("its script counts a hit", format!("!cpuid {LEAF} script {{ .n = .n + 1; }}")),
         ("condition and count", format!("!cpuid {LEAF} script {{ if (@rax == {LEAF}) {{ .n = .n + 1; }} }}")),
+        ("its machine code misses", format!("!cpuid {LEAF} condition {{ 31 c0 }} code {{ 90 }}")),
+        ("its machine code runs", format!("!cpuid {LEAF} code {{ 90 }}")),
     ] {
         machine.hyperdbg_ok(&[&event])?;
         let with = cpuid(&mut machine)?;

@@ -1,10 +1,12 @@
 //! Machine code of events in a guest that works: what it lets through, what it writes, what it breaks, and what is left of it.
+use abi::code;
 use abi::kind::Kind;
-use abi::request::{EventAsk, Ledger, event, op};
+use abi::request::{EventAsk, Ledger, PreallocAsk, event, op};
 use lab::{Machine, Mode};
 use std::time::{Duration, Instant};
 use tests::scripting::{Scripts, ask, ask_for, change, row};
 use tests::{Result, at_prompt, guest, wire::Wire};
+use zerocopy::IntoBytes;
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// A leaf that nobody else asks for.
@@ -21,6 +23,13 @@ fn machine() -> Result<(Machine, Wire, Scripts)> {
 fn used(wire: &mut Wire) -> Result<[u64; 2]> {
     let ledger: Ledger = wire.get(op::LEDGER, &[])?;
     Ok([Kind::RegularEvent, Kind::BigEvent].map(|kind| ledger.kinds[kind.index()].used))
+}
+
+/// Reserves one unit.
+fn reserves(wire: &mut Wire, kind: Kind) -> Result {
+    let ask = PreallocAsk { kind: kind as u32, zero: 0, count: 1 };
+    assert_eq!(wire.ask(op::PREALLOC, ask.as_bytes())?.0, code::SUCCESS);
+    Ok(())
 }
 
 /// `xor eax, eax; cmp dword ptr [rcx], LEAF; sete al`: the guest's eax is the leaf.
@@ -51,8 +60,7 @@ fn conditions_and_code_see_and_change_the_core_that_exits() -> Result {
 
     // `inc qword ptr [rcx]`, and the leaf, which is `$context`, into rcx: then the script reads the buffer. On one core, since two
     // at once may read the same.
-    let prealloc = abi::request::PreallocAsk { kind: Kind::RegularSafeBuffer as u32, zero: 0, count: 1 };
-    wire.ask(op::PREALLOC, zerocopy::IntoBytes::as_bytes(&prealloc))?;
+    reserves(&mut wire, Kind::RegularSafeBuffer)?;
     let code = [&[0x48, 0xff, 0x01, 0x4c, 0x89, 0x42, 0x08][..], &sets_rbx(0xbeef)].concat();
     let flags = event::OPTION | event::SHORT_CIRCUIT | event::CODE_FIRST;
     let acts = EventAsk { flags, core: 1, buffer_bytes: 8, ..ask_for(event::CPUID, LEAF) };
@@ -60,13 +68,31 @@ fn conditions_and_code_see_and_change_the_core_that_exits() -> Result {
     let acts = scripts.added_with_code(&mut wire, acts, text, [NOTHING, &code])?;
     let told = machine.ok(&format!("instructions cpuid {LEAF:x} 500"))?;
     assert_eq!(told.lines().nth(1), Some(format!("bef0 beef {LEAF:x} 7").as_str()), "{told}");
-    let row = row(&mut wire, acts)?;
-    assert_eq!((row.hits, row.faults, scripts.value(&mut wire, ".seen")?), (500, 0, 500));
+    let of_acts = row(&mut wire, acts)?;
+    assert_eq!((of_acts.hits, of_acts.faults, scripts.value(&mut wire, ".seen")?), (500, 0, 500));
     // The other way round the script is overtaken.
     change(&mut wire, event::CLEAR, event::ALL)?;
     let behind = EventAsk { flags: event::OPTION | event::SHORT_CIRCUIT, ..ask_for(event::CPUID, LEAF) };
     scripts.added_with_code(&mut wire, behind, "@eax = 1; @ebx = 2; @ecx = 3; @edx = 4;", [NOTHING, &sets_rbx(0xbeef)])?;
     assert_eq!(machine.ok(&format!("instructions cpuid {LEAF:x} 1"))?, "1 beef 3 4\n".repeat(2));
+    // As much as there can be: it goes over all pages of a big unit.
+    change(&mut wire, event::CLEAR, event::ALL)?;
+    reserves(&mut wire, Kind::BigEvent)?;
+    let nops = |bytes: usize, end: &[u8]| [&vec![0x90; bytes - end.len()][..], end].concat();
+    let ends = EventAsk { stage: event::POST, ..ask_for(event::CPUID, LEAF) };
+    let most = [nops(4096, &is_leaf(7)), nops(81_920 - 4105, &sets_rbx(0xfee1))];
+    let big = scripts.added_with_code(&mut wire, ends, "", [&most[0], &most[1]])?;
+    let told = machine.ok(&format!("instructions cpuid {LEAF:x} 10"))?;
+    assert!(told.lines().all(|line| line.split(' ').nth(1) == Some("fee1")), "{told}");
+    assert_eq!((row(&mut wire, big)?.hits, used(&mut wire)?), (20, [0, 1]));
+    for (condition, code, refusal) in [(4097, 1, "c0000041"), (4096, 81_920 - 4104, "c0000047")] {
+        let [condition, code] = [vec![0x90; condition], vec![0x90; code]];
+        let refused = scripts.added_with_code(&mut wire, ask(event::CPUID), "", [&condition, &code]).expect_err("a refusal");
+        // What does not fit a big event does not even fit where it is staged.
+        let why = format!("{refused:?}");
+        assert!(why.contains(refusal) || why.contains("staging"), "{why}");
+    }
+    assert_eq!(used(&mut wire)?, [0, 1]);
     machine.hyperdbg_ok(&["unload"])?;
     Ok(machine.console_is_healthy()?)
 }
