@@ -28,7 +28,7 @@ pub fn call<C: Core>(here: &mut Here<'_, C>, event: &Running, code: &Code) -> Re
     for (number, to) in (0..).zip(registers.iter_mut().take(GENERAL)) {
         *to = here.gpr(number);
     }
-    registers[GENERAL] = here.special(Special::Rip);
+    registers[GENERAL] = here.pseudo(Pseudo::Ip);
     registers[GENERAL + 1] = here.special(Special::Rflags);
     let (context, at) = (here.pseudo(Pseudo::Context), &raw mut registers as u64);
     let buffer = direct::address(event.buffer.pfn() * FRAME_BYTES, event.buffer.bytes() as u64).unwrap_or(0);
