@@ -11,7 +11,7 @@ const VENDOR: [&str; 36] = [
 ];
 
 /// Files that may use some of them.
-const VENDOR_ALLOWED: [(&str, &[&str], &str); 9] = [
+const VENDOR_ALLOWED: [(&str, &[&str], &str); 11] = [
     ("crates/abi/src/boot.rs", &["vmmcall", "vmcall"], "the calling convention of the hypercalls"),
     ("crates/abi/src/code.rs", &["amd", "svm", "svmdis", "svme"], "a code says which feature a processor lacks"),
     ("crates/abi/src/request.rs", &["amd", "svm"], "the back end's name, as an example"),
@@ -25,6 +25,8 @@ const VENDOR_ALLOWED: [(&str, &[&str], &str); 9] = [
     ("crates/debugger/src/say.rs", &["amd", "svm", "svmdis", "svme"], "what a person must change in the firmware"),
     ("crates/image/src/main.rs", &["amd", "svm"], "the one place that chooses a back end"),
     ("module/cores.c", &["vmcall", "vmmcall"], "the instruction of the hypercalls, by the kernel's own feature bit"),
+    ("crates/debugger/src/assemble.rs", &["intel"], "the assembler's syntax is called so, whoever made the processor"),
+    ("crates/debugger/src/commands/cpuid.rs", &["intel"], "a person must know which syntax is meant"),
 ];
 
 /// Names of the kernel's own.
