@@ -70,7 +70,7 @@ fn exceptions_are_exact_on_both_cores_at_once_under_load() -> Result {
 #[test]
 fn programs_and_linux_see_no_difference_with_every_vector_watched() -> Result {
     let (mut machine, mut wire, mut scripts) = machine()?;
-    // A watch in the debug registers while #DB is intercepted ends QEMU 7.2 itself.
+    // With the first watch Linux patches its scheduler: one core alone survives that in QEMU 7.2 (tests/e2e/breakpoints.rs).
     let mut ways = "faults where; traps no-watches".to_owned();
     for (kind, _) in KINDS {
         write!(ways, "; faults {kind} 20")?;

@@ -11,7 +11,7 @@
 //! err, couldn't resolve error at '7'
 //!      !dr 7
 //!          ^
-//!      options: pid, core, stage, sc, buffer, imm, output, script
+//!      options: pid, core, stage, sc, buffer, imm, output, script, condition, code, asm
 //! ```
 
 use crate::answer::Answer;
