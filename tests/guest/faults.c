@@ -2,8 +2,8 @@
 /*
  * Exceptions that a program causes, counted and located. `faults undefined|divide|breakpoint|general COUNT` raises so many on each
  * core at once, steps over each in its signal handler, and prints how many signals came; `touch PAGES` touches so many pages that
- * are not there yet, from 0x100000000000 on; `where` raises one of each kind and prints what the kernel says about it, which is
- * the same on every machine that works.
+ * are not there yet, from 0x100000000000 on; `null` reads by a pointer that is null; `where` raises one of each kind and prints
+ * what the kernel says about it, which is the same on every machine that works.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -179,6 +179,16 @@ static int where(void)
 	return 0;
 }
 
+/* The second field of a structure that is not there. */
+static int null(void)
+{
+	handle(tell);
+	if (!sigsetjmp(back, 1))
+		asm volatile("xorl %%eax, %%eax; movq 8(%%rax), %%rax" : : : "rax", "cc", "memory");
+	printf("\n");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const struct { const char *name; void (*raise)(void); } kinds[] = {
@@ -187,6 +197,8 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && !strcmp(argv[1], "where"))
 		return where();
+	if (argc == 2 && !strcmp(argv[1], "null"))
+		return null();
 	if (argc != 3)
 		return 2;
 	count = strtoul(argv[2], NULL, 10);
