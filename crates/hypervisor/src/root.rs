@@ -8,7 +8,7 @@
 //!   events to be given back) advances `attention` behind it, and kicks those that must see it soon behind that.
 
 use crate::arch::{Exit, x86};
-use crate::limits::LAST_EXITS;
+use crate::limits::{HALT_WAIT_MS, KICK_AGAIN_MS, LAST_EXITS};
 use abi::boot::{Boot, CORES_MAX};
 use abi::request::Registers;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -305,7 +305,7 @@ impl Root {
         revision
     }
 
-    /// The nested tables changed: comes back when no core runs under what was cached before; `false` if one was silent
+    /// The nested tables changed, or `watch`: comes back when no core runs under what was before; `false` if one was silent
     /// for too long. `core` is the caller.
     #[must_use]
     pub fn flush_all(&self, core: u32) -> bool {
@@ -313,12 +313,17 @@ impl Root {
         self.attend();
         self.kick_others(core);
         let start = x86::tsc();
+        let mut kicked = start;
         for (number, record) in self.cores_in() {
             while number != core && record.state.load(SeqCst) == RUNNING && record.flushed.load(SeqCst) < revision {
                 // Whoever waits for us meanwhile shall not wait for our flush, too.
                 self.acknowledge_flush(core);
-                if x86::tsc().wrapping_sub(start) > self.ticks(crate::limits::HALT_WAIT_MS) {
+                if x86::tsc().wrapping_sub(start) > self.ticks(HALT_WAIT_MS) {
                     return false;
+                }
+                if x86::tsc().wrapping_sub(kicked) > self.ticks(KICK_AGAIN_MS) {
+                    kicked = x86::tsc();
+                    record.kick_again();
                 }
                 x86::relax();
             }

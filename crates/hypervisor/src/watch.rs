@@ -331,9 +331,8 @@ fn arm<M: Machine>(core: u32) {
     set(vectors, true);
     set(!vectors & u64::from(u32::MAX) << WATCH_EXCEPTIONS, false);
     drop(arming);
-    ROOT.attend();
-    // A core may have read the old state when it last entered the guest.
-    ROOT.kick_others(core);
+    // A core may have read the old state when it last entered the guest. One that is silent sees the new when it comes.
+    let _all_have_seen_it = ROOT.flush_all(core);
 }
 
 /// Exceptions that some event waits for, as bits of `Root::watch`.
