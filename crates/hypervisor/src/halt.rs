@@ -66,6 +66,10 @@ impl Halt {
     /// [`Silent`]: one did not come; nothing is halted.
     pub fn stop<C: Core>(&self, cpu: &mut C, core: u32) -> Result<(), Silent> {
         while self.owner.compare_exchange(NOBODY, core, SeqCst, SeqCst).is_err() {
+            if ROOT.dying.load(SeqCst) {
+                // Its owner has left and lets nobody else have it.
+                return Err(Silent { core: self.owner.load(SeqCst) });
+            }
             self.join(cpu, core);
             x86::relax();
         }

@@ -242,6 +242,7 @@ fn halt<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, about: u64) {
                 return go_on(cpu, core);
             }
             Ok(()) => return tell::<M>(cpu, core, why, about),
+            Err(_) if ROOT.dying.load(SeqCst) => return,
             Err(Silent { core }) => silent = core,
         }
     }

@@ -101,7 +101,10 @@ impl Machine for Amd {
         }
         // SAFETY: `settle_down` stored the address of the object on this core's main stack, which nobody uses any more: the
         // code that did faulted and is never resumed. The control block holds the guest as the last exit left it.
-        unsafe { (*object).leave() }
+        let object = unsafe { &mut *object };
+        // The line of the link may have rung, or another core kicked this one: nobody would know what to do with it.
+        let _taken = object.take_nmi();
+        object.leave()
     }
 }
 
