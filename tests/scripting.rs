@@ -1,11 +1,12 @@
 //! Scripts and events over a bare client of the link.
 
-use crate::{Result, wire::Wire};
+use crate::{Result, guest, wire::Wire};
 use abi::code;
 use abi::request::{
     Evaluated, EventAnswer, EventAsk, EventChange, EventRow, Events, Message, Messages, Number, STAGE_WORDS_MAX, Stage, event,
     op,
 };
+use lab::{Machine, Mode};
 use script::{Global, NoSymbols, Options, compile, compile_expression};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -107,6 +108,27 @@ pub fn machine_code(code: &[u8]) -> Vec<u64> {
         bytes.resize(bytes.len().next_multiple_of(8), event::CODE_FILL);
     }
     bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect()
+}
+
+/// Puts root under a machine, and connects to it.
+///
+/// # Errors
+/// Those of the machine and of the link.
+pub fn load(machine: &mut Machine) -> Result<(Wire, Scripts)> {
+    machine.load(Mode::Debugger)?;
+    Ok((Wire::connect(&machine.link_path())?, Scripts::default()))
+}
+
+/// A machine under root with the program `instructions` and the driver for MSRs.
+///
+/// # Errors
+/// As [`load`].
+pub fn machine() -> Result<(Machine, Wire, Scripts)> {
+    let builder = Machine::builder().with_guest_program(&guest::program("instructions")).with_kernel_module("msr");
+    let mut machine = builder.boot()?;
+    machine.modprobe("msr")?;
+    let (wire, scripts) = load(&mut machine)?;
+    Ok((machine, wire, scripts))
 }
 
 /// An event that fires before, everywhere, for everything.

@@ -2,24 +2,14 @@
 use abi::code;
 use abi::kind::Kind;
 use abi::request::{EventAsk, Ledger, PreallocAsk, Registers, event, op, reason};
-use lab::{Machine, Mode};
 use std::time::Duration;
-use tests::scripting::{Scripts, ask, ask_for, change, row, said};
-use tests::{Result, guest, wire::Wire};
+use tests::scripting::{ask, ask_for, change, machine, row, said};
+use tests::{Result, wire::Wire};
 use zerocopy::IntoBytes;
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// A leaf that nobody else asks for.
 const LEAF: u64 = 0x1234_5678;
-
-fn machine() -> Result<(Machine, Wire, Scripts)> {
-    let builder = Machine::builder().with_guest_program(&guest::program("instructions")).with_kernel_module("msr");
-    let mut machine = builder.boot()?;
-    machine.modprobe("msr")?;
-    machine.load(Mode::Debugger)?;
-    let wire = Wire::connect(&machine.link_path())?;
-    Ok((machine, wire, Scripts::default()))
-}
 
 fn ledger(wire: &mut Wire) -> Result<Ledger> {
     wire.get(op::LEDGER, &[])

@@ -4,7 +4,7 @@ use abi::kind::Kind;
 use abi::request::{EventAsk, Ledger, PreallocAsk, event, op};
 use lab::{Machine, Mode};
 use std::time::{Duration, Instant};
-use tests::scripting::{Scripts, ask, ask_for, change, row};
+use tests::scripting::{Scripts, ask, ask_for, change, load, row};
 use tests::{Result, at_prompt, guest, wire::Wire};
 use zerocopy::IntoBytes;
 
@@ -15,9 +15,8 @@ const NOTHING: &[u8] = &[];
 
 fn machine() -> Result<(Machine, Wire, Scripts)> {
     let mut machine = Machine::builder().with_guest_program(&guest::program("instructions")).boot()?;
-    machine.load(Mode::Debugger)?;
-    let wire = Wire::connect(&machine.link_path())?;
-    Ok((machine, wire, Scripts::default()))
+    let (wire, scripts) = load(&mut machine)?;
+    Ok((machine, wire, scripts))
 }
 
 fn used(wire: &mut Wire) -> Result<[u64; 2]> {

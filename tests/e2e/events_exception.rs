@@ -1,8 +1,8 @@
 //! Exceptions as events: each is seen once on both cores, reaches the guest as it would have, and only if it shall.
 use abi::request::{EventAsk, event};
-use lab::{Machine, Mode};
+use lab::Machine;
 use std::fmt::Write as _;
-use tests::scripting::{Scripts, ask, ask_for, change, row};
+use tests::scripting::{Scripts, ask, ask_for, change, load, row};
 use tests::{Result, guest, wire::Wire};
 
 const DIVIDE: u64 = 0;
@@ -18,9 +18,8 @@ fn machine() -> Result<(Machine, Wire, Scripts)> {
         builder = builder.with_guest_program(&guest::program(program));
     }
     let mut machine = builder.boot()?;
-    machine.load(Mode::Debugger)?;
-    let wire = Wire::connect(&machine.link_path())?;
-    Ok((machine, wire, Scripts::default()))
+    let (wire, scripts) = load(&mut machine)?;
+    Ok((machine, wire, scripts))
 }
 
 /// The kinds that the program raises by number, and their vectors.

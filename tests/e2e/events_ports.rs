@@ -1,19 +1,14 @@
 //! Events of ports in a guest that works: what they count and change, and what else goes on while all of them are watched.
 use abi::request::{EventAsk, event};
-use lab::{Machine, Mode};
-use tests::scripting::{Scripts, ask, ask_for, change, row};
-use tests::{Result, guest, wire::Wire};
+use lab::Machine;
+use tests::scripting::{ask, ask_for, change, load, row};
+use tests::{Result, guest};
 
 /// A port that nothing listens at: reads are all ones.
 const NOBODY: u64 = 0x5f0;
 
 fn machine() -> Result<Machine> {
     Ok(Machine::builder().with_guest_program(&guest::program("ports")).boot()?)
-}
-
-fn load(machine: &mut Machine) -> Result<(Wire, Scripts)> {
-    machine.load(Mode::Debugger)?;
-    Ok((Wire::connect(&machine.link_path())?, Scripts::default()))
 }
 
 fn post(kind: u32, option: u64) -> EventAsk {

@@ -1,8 +1,8 @@
 //! Events of control and debug registers in a guest that works: what they count, what they change, what they leave alone.
 use abi::request::{EventAsk, event};
-use lab::{Machine, Mode};
-use tests::scripting::{Scripts, ask, ask_for, change, row};
-use tests::{Result, guest, wire::Wire};
+use lab::Machine;
+use tests::scripting::{ask, ask_for, change, load, row};
+use tests::{Result, guest};
 
 /// CR4.TSD, as a mask.
 const TSD: u64 = 4 << 32;
@@ -13,11 +13,6 @@ fn machine(cpus: u32) -> Result<Machine> {
     let mut machine = builder.boot()?;
     machine.ok("insmod /registers.ko")?;
     Ok(machine)
-}
-
-fn load(machine: &mut Machine) -> Result<(Wire, Scripts)> {
-    machine.load(Mode::Debugger)?;
-    Ok((Wire::connect(&machine.link_path())?, Scripts::default()))
 }
 
 /// What each core found.

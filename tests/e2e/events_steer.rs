@@ -1,22 +1,12 @@
 //! Scripts that decide about events, about the guest, and ask about its code.
 use abi::kind::Kind;
 use abi::request::{EventAsk, Ledger, event, op};
-use lab::{Machine, Mode};
-use tests::scripting::{Scripts, ask_for, change, row};
-use tests::{Result, guest, wire::Wire};
+use tests::scripting::{ask_for, change, machine, row};
+use tests::{Result, wire::Wire};
 
 /// Leaves that nobody else asks for.
 const LEAF: u64 = 0x1234_5678;
 const OTHER: u64 = LEAF + 1;
-
-fn machine() -> Result<(Machine, Wire, Scripts)> {
-    let builder = Machine::builder().with_guest_program(&guest::program("instructions")).with_kernel_module("msr");
-    let mut machine = builder.boot()?;
-    machine.modprobe("msr")?;
-    machine.load(Mode::Debugger)?;
-    let wire = Wire::connect(&machine.link_path())?;
-    Ok((machine, wire, Scripts::default()))
-}
 
 /// Regular events in use.
 fn used(wire: &mut Wire) -> Result<u64> {

@@ -1,7 +1,7 @@
 //! System calls as events: each is seen once on both cores, does what it did, and comes back as it came.
 use abi::request::{EventAsk, Registers, event, op};
-use lab::{Machine, Mode};
-use tests::scripting::{Scripts, ask, ask_for, change, row, said};
+use lab::Machine;
+use tests::scripting::{Scripts, ask, ask_for, change, load, row, said};
 use tests::{Result, guest, wire::Wire};
 
 /// getppid, in 64-bit and in 32-bit programs.
@@ -11,9 +11,8 @@ const GETPPID_NARROW: u64 = 64;
 fn machine(arguments: &str) -> Result<(Machine, Wire, Scripts)> {
     let builder = Machine::builder().with_guest_program(&guest::program("calls")).with_stress_ng();
     let mut machine = builder.kernel_argument(arguments).boot()?;
-    machine.load(Mode::Debugger)?;
-    let wire = Wire::connect(&machine.link_path())?;
-    Ok((machine, wire, Scripts::default()))
+    let (wire, scripts) = load(&mut machine)?;
+    Ok((machine, wire, scripts))
 }
 
 /// What the program says under each of its ways, and its end.

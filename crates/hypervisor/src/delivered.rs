@@ -5,16 +5,11 @@
 //!
 //! **Callers**: `life`. **Proof**: `tests/e2e/events_syscall.rs`, `tests/e2e/events_exception.rs`.
 
+use crate::arch::x86::vector;
 use crate::arch::{Core, Event, Exit, Machine};
 use crate::scripts::Bench;
 use crate::watch::{self, What};
 use abi::request::event;
-
-const VECTOR_DB: u64 = 1;
-const VECTOR_NMI: u64 = 2;
-const VECTOR_BP: u64 = 3;
-const VECTOR_UD: u64 = 6;
-const VECTOR_GP: u64 = 13;
 
 /// Does what the exit is for; exits of other kinds are none of this room's.
 pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, exit: Exit) {
@@ -26,7 +21,7 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, exit:
         }
         // For a program that tries it, it is a fault like others.
         Exit::SystemReturn { .. } if cpu.cpl() != 0 => {
-            exception::<M>(cpu, core, bench, VECTOR_GP, |cpu| cpu.inject(Event::GeneralProtection), |_| {});
+            exception::<M>(cpu, core, bench, vector::GP, |cpu| cpu.inject(Event::GeneralProtection), |_| {});
         }
         Exit::SystemReturn { wide } => {
             // rcx: where it returns to.
@@ -35,8 +30,8 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, exit:
             watch::around_or::<M>(cpu, core, bench, what, back, back);
         }
         // A breakpoint that is not delivered is an instruction without effect.
-        Exit::Breakpoint => exception::<M>(cpu, core, bench, VECTOR_BP, Core::pass_on, Core::skip),
-        Exit::Debug => exception::<M>(cpu, core, bench, VECTOR_DB, Core::pass_on, |_| {}),
+        Exit::Breakpoint => exception::<M>(cpu, core, bench, vector::BP, Core::pass_on, Core::skip),
+        Exit::Debug => exception::<M>(cpu, core, bench, vector::DB, Core::pass_on, |_| {}),
         Exit::Exception { vector } => exception::<M>(cpu, core, bench, vector.into(), Core::pass_on, |_| {}),
         _ => {}
     }
@@ -44,12 +39,12 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, exit:
 
 /// An instruction that is undefined because root says so.
 pub fn undefined<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
-    exception::<M>(cpu, core, bench, VECTOR_UD, |cpu| cpu.inject(Event::UndefinedInstruction), |_| {});
+    exception::<M>(cpu, core, bench, vector::UD, |cpu| cpu.inject(Event::UndefinedInstruction), |_| {});
 }
 
 /// An NMI that is Linux'.
 pub fn nmi<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
-    exception::<M>(cpu, core, bench, VECTOR_NMI, |cpu| cpu.inject(Event::Nmi), |_| {});
+    exception::<M>(cpu, core, bench, vector::NMI, |cpu| cpu.inject(Event::Nmi), |_| {});
 }
 
 fn exception<M: Machine>(

@@ -8,6 +8,7 @@
 //! **Callers**: `watch`, on the core whose guest it is, between two of its runs.
 #![expect(unsafe_code, reason = "scripts write into pages of the guest")]
 
+use crate::arch::x86::decode::INSTRUCTION_BYTES_MAX;
 use crate::arch::x86::{self, direct};
 use crate::arch::{Core, Injection};
 use crate::limits::{MESSAGE_TEXT_BYTES_MAX, SCRIPT_DATA_BYTES, SCRIPT_STACK_WORDS};
@@ -19,9 +20,6 @@ use abi::request::event;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use events::{Buffer, Running};
 use script_vm::{BadAddress, Control, Interlocked, Label, Machine, Pseudo, Refused, Scratch, Size, Space, Special};
-
-/// Bytes that an instruction can have at most.
-const INSTRUCTION_BYTES_MAX: usize = 15;
 
 /// What Linux said about its tasks when it loaded root.
 struct Tasks {

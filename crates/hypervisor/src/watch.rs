@@ -152,7 +152,7 @@ pub fn around_or<M: Machine>(
 }
 
 /// What can be done for the events before a CPUID without a run of a script; [`around_rest`] must do the rest, if there is
-/// one. Out of line: it needs few registers, and who calls it shall keep his.
+/// one. Inline: out of line it was some eight instructions more.
 #[inline(always)]
 pub fn quick_cpuid<C: Core>(cpu: &C, mark: &Mark) -> Option<Rest> {
     EVENTS.fire_quick::<{ event::CPUID }>(mark, &mut Exited(cpu))
@@ -280,9 +280,7 @@ pub fn add<M: Machine>(core: u32, ask: &EventAsk) -> (u32, EventAnswer) {
 /// # Errors
 /// A code.
 pub fn change<M: Machine>(core: u32, change: EventChange) -> Result<u32, u32> {
-    let reserve = bank::reserve().ok_or(code::NOT_LOADED)?;
-    let changed = EVENTS.change(change.what, change.id, &Floor, reserve, core)?;
-    messages::changed(change.what, change.id);
+    let changed = change_within(core, change.what, change.id)?;
     arm::<M>(core);
     Ok(changed)
 }

@@ -3,6 +3,7 @@
 //! **Holds always**: what is written here passes the processor's own checks of a guest (APM2 15.5.1 "Canonicalization and
 //! Consistency Checks"), or the next run would be refused.
 
+use super::EFER_LMA;
 use super::core::Svm;
 use super::vmcb::INTERCEPT_CR_WRITE;
 use crate::arch::x86::control::{self, Modes, Source};
@@ -11,7 +12,6 @@ use crate::arch::x86::decode::{self, INSTRUCTION_BYTES_MAX};
 use crate::arch::{Core, Event};
 
 const EFER_LME: u64 = 1 << 8;
-const EFER_LMA: u64 = 1 << 10;
 const CR0_PG: u64 = 1 << 31;
 
 impl Svm {

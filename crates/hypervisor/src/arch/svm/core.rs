@@ -6,13 +6,13 @@
 //! - C3: an event whose delivery an exit interrupted is delivered before anything else (APM2 15.20).
 #![expect(unsafe_code, reason = "the floor: control blocks, VMRUN, the way back")]
 
-use super::faults::{EXCEPTION_BP, EXCEPTION_DB, Faults};
+use super::faults::{EXCEPTION_BP, EXCEPTION_DB, Faults, exception};
 use super::run::{self, Gprs};
 use super::text::Text;
 use super::vmcb::{INTERCEPT_2_RDTSCP, TLB_FLUSH_ALL, Vmcb, attribute, event, exit_code, intercept_1};
-use super::{EFER_SVME, skip};
-use crate::arch::x86::decode::segment;
-use crate::arch::x86::{self, apic, direct, msr, region, tables};
+use super::{EFER_LMA, EFER_SVME, skip};
+use crate::arch::x86::decode::{INSTRUCTION_BYTES_MAX, segment};
+use crate::arch::x86::{self, apic, direct, msr, region, tables, vector};
 use crate::arch::{self, DebugRegister, Event, Exit, Injection, Nested, Port, Watch};
 use crate::walk;
 use abi::boot::{self, Resume};
@@ -23,11 +23,8 @@ use zerocopy::IntoBytes;
 
 /// Flags that a program can set by POPF in ring 0: CF PF AF ZF SF TF IF DF OF IOPL NT AC ID.
 const RFLAGS_SETTABLE: u64 = 0x24_7fd5;
-const VECTOR_OF: u8 = 4;
-const VECTOR_DB: u64 = 1;
-const VECTOR_UD: u64 = 6;
-const VECTOR_GP: u64 = 13;
-const VECTOR_PF: u64 = 14;
+/// INTO's, as exits have it.
+const OVERFLOW: u8 = vector::OF.to_le_bytes()[0];
 /// In the last argument of the way back: open the global interrupt flag.
 const LEAVE_OPENS_GIF: u64 = 1 << 32;
 
@@ -75,7 +72,7 @@ impl Svm {
         {
             return length;
         }
-        let mut bytes = [0; skip::INSTRUCTION_BYTES_MAX];
+        let mut bytes = [0; INSTRUCTION_BYTES_MAX];
         let n = self.code(&mut bytes);
         // It executed a moment ago, so it can be read, unless another core changes the text this instant: then the
         // shortest of the intercepted instructions keeps the guest going.
@@ -154,7 +151,7 @@ impl Svm {
         match byte {
             [0xcd] if n == 1 => Exit::SoftInterrupt,
             // INTO, which 64-bit code does not have.
-            [0xce] if n == 1 && !self.is_long() => Exit::Exception { vector: VECTOR_OF },
+            [0xce] if n == 1 && !self.is_long() => Exit::Exception { vector: OVERFLOW },
             _ => Exit::Breakpoint,
         }
     }
@@ -196,7 +193,7 @@ impl Svm {
     }
 
     pub(super) fn set_event(&mut self, kind: u64, vector: u64) {
-        let error = if vector == VECTOR_GP && kind == event::EXCEPTION { event::ERROR } else { 0 };
+        let error = if vector == vector::GP && kind == event::EXCEPTION { event::ERROR } else { 0 };
         self.vmcb.event_injection = event::VALID | error | kind | vector;
     }
 
@@ -290,12 +287,12 @@ impl arch::Core for Svm {
     fn inject(&mut self, what: Event) {
         match what {
             Event::Nmi => (self.nmi, self.due) = (true, true),
-            Event::UndefinedInstruction => self.set_event(event::EXCEPTION, VECTOR_UD),
-            Event::GeneralProtection => self.set_event(event::EXCEPTION, VECTOR_GP),
-            Event::Debug => self.set_event(event::EXCEPTION, VECTOR_DB),
+            Event::UndefinedInstruction => self.set_event(event::EXCEPTION, vector::UD),
+            Event::GeneralProtection => self.set_event(event::EXCEPTION, vector::GP),
+            Event::Debug => self.set_event(event::EXCEPTION, vector::DB),
             Event::PageFault { address, error } => {
                 self.vmcb.cr2 = address;
-                self.vmcb.event_injection = event::VALID | event::ERROR | event::EXCEPTION | VECTOR_PF | u64::from(error) << 32;
+                self.vmcb.event_injection = exception(vector::PF, error.into());
             }
         }
     }
@@ -321,16 +318,16 @@ impl arch::Core for Svm {
 
     fn pass_on(&mut self) {
         match self.exit() {
-            Exit::Debug => self.set_event(event::EXCEPTION, VECTOR_DB),
+            Exit::Debug => self.set_event(event::EXCEPTION, vector::DB),
             Exit::Breakpoint => {
                 if self.gate_allows(3) {
                     self.vmcb.rip = self.next_rip();
                     self.set_event(event::EXCEPTION, 3);
                 } else {
-                    self.vmcb.event_injection = event::VALID | event::ERROR | event::EXCEPTION | VECTOR_GP | (3 * 8 + 2) << 32;
+                    self.vmcb.event_injection = exception(vector::GP, vector::BP * 8 + 2);
                 }
             }
-            Exit::Exception { vector: VECTOR_OF } => self.overflow(),
+            Exit::Exception { vector: OVERFLOW } => self.overflow(),
             Exit::Exception { .. } => self.pass_exception(),
             Exit::SoftInterrupt => {
                 let mut bytes = [0; 2];
@@ -339,8 +336,7 @@ impl arch::Core for Svm {
                     self.vmcb.rip = self.next_rip();
                     self.set_event(event::SOFTWARE, vector);
                 } else {
-                    let error = vector * 8 + 2;
-                    self.vmcb.event_injection = event::VALID | event::ERROR | event::EXCEPTION | VECTOR_GP | error << 32;
+                    self.vmcb.event_injection = exception(vector::GP, vector * 8 + 2);
                 }
             }
             _ => {}
@@ -379,7 +375,7 @@ impl arch::Core for Svm {
     }
 
     fn fetch_again(&mut self) {
-        self.again();
+        self.fetch_unread();
     }
 
     fn take_nmi(&mut self) -> u64 {
@@ -569,8 +565,8 @@ impl arch::Core for Svm {
 
     fn set_efer(&mut self, value: u64) {
         // LMA follows LME and paging; the guest cannot write it (APM2 3.1.7 "Extended Feature Enable Register").
-        let lma = self.vmcb.efer & 1 << 10;
-        self.vmcb.efer = self.hide_efer(value & !(1 << 10) | lma | EFER_SVME);
+        let lma = self.vmcb.efer & EFER_LMA;
+        self.vmcb.efer = self.hide_efer(value & !EFER_LMA | lma | EFER_SVME);
         self.flush();
     }
 

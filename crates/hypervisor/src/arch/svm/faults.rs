@@ -13,24 +13,20 @@
 
 use super::core::Svm;
 use super::vmcb::{Segment, event, exit_code, intercept_1};
-use super::{EFER_SCE, skip};
+use super::{EFER_LMA, EFER_SCE};
+use crate::arch::x86::decode::INSTRUCTION_BYTES_MAX;
 use crate::arch::x86::syscall::{self, Decoded, Targets};
+use crate::arch::x86::vector;
 use crate::arch::{Core, Event, Exit};
 
 pub(super) const EXCEPTION_DB: u32 = 1 << 1;
 pub(super) const EXCEPTION_BP: u32 = 1 << 3;
 const EXCEPTION_OF: u32 = 1 << 4;
 const EXCEPTION_UD: u32 = 1 << 6;
-const VECTOR_DB: u64 = 1;
-const VECTOR_OF: u64 = 4;
-const VECTOR_DF: u64 = 8;
-const VECTOR_GP: u64 = 13;
-const VECTOR_PF: u64 = 14;
 /// Vectors that push an error code: #DF #TS #NP #SS #GP #PF #AC #CP #VC #SX.
 const WITH_ERROR: u32 = 0x6022_7d00;
 /// #DE #TS #NP #SS #GP: two of them one in the other are a double fault.
 const CONTRIBUTORY: u32 = 0x3c01;
-const EFER_LMA: u64 = 1 << 10;
 /// CS attribute L: 64-bit code.
 const LONG: u16 = 1 << 9;
 /// Attributes of flat segments: 64-bit code and data of ring 0, code of ring 3 by its width, data of ring 3.
@@ -113,7 +109,7 @@ impl Svm {
         if self.hidden_efer() == 0 || self.vmcb.efer & EFER_LMA == 0 {
             return undefined;
         }
-        let mut bytes = [0; skip::INSTRUCTION_BYTES_MAX];
+        let mut bytes = [0; INSTRUCTION_BYTES_MAX];
         let n = self.code(&mut bytes);
         match syscall::decode(bytes.get(..n).unwrap_or_default(), self.is_long()) {
             Decoded::Is(found) if found.returns => Exit::SystemReturn { wide: found.wide },
@@ -157,11 +153,11 @@ impl Svm {
 
     /// INTO: a trap, which needs the gate's leave.
     pub(super) fn overflow(&mut self) {
-        if self.gate_allows(VECTOR_OF) {
+        if self.gate_allows(vector::OF) {
             self.vmcb.rip = self.next_rip();
-            self.set_event(event::EXCEPTION, VECTOR_OF);
+            self.set_event(event::EXCEPTION, vector::OF);
         } else {
-            self.vmcb.event_injection = exception(VECTOR_GP, VECTOR_OF * 8 + 2);
+            self.vmcb.event_injection = exception(vector::GP, vector::OF * 8 + 2);
         }
     }
 
@@ -196,11 +192,12 @@ impl Svm {
         self.vmcb.interrupt_shadow = 0;
         if step {
             self.vmcb.dr6 |= DR6_STEP;
-            self.set_event(event::EXCEPTION, VECTOR_DB);
+            self.set_event(event::EXCEPTION, vector::DB);
         }
     }
 
-    pub(super) fn again(&mut self) {
+    /// See [`crate::arch::Core::fetch_again`].
+    pub(super) fn fetch_unread(&mut self) {
         let (rip, times) = self.faults.unread;
         let times = if rip == self.vmcb.rip { times.saturating_add(1) } else { 1 };
         self.faults.unread = (self.vmcb.rip, times);
@@ -219,7 +216,7 @@ fn flat(selector: u16, attributes: u16) -> Segment {
 }
 
 /// An exception as it is injected.
-fn exception(vector: u64, error: u64) -> u64 {
+pub(super) fn exception(vector: u64, error: u64) -> u64 {
     let error = if WITH_ERROR >> vector & 1 == 0 { 0 } else { event::ERROR | error << 32 };
     event::VALID | event::EXCEPTION | vector | error
 }
@@ -236,11 +233,11 @@ fn combined(first: u64, vector: u64, error: u64) -> Option<u64> {
     }
     let first = first & 0xff;
     let contributory = |vector: u64| vector < 32 && CONTRIBUTORY >> vector & 1 != 0;
-    let severe = contributory(vector) || vector == VECTOR_PF;
+    let severe = contributory(vector) || vector == vector::PF;
     match first {
-        VECTOR_DF if severe => None,
-        VECTOR_PF if severe => Some(exception(VECTOR_DF, 0)),
-        first if contributory(first) && contributory(vector) => Some(exception(VECTOR_DF, 0)),
+        vector::DF if severe => None,
+        vector::PF if severe => Some(exception(vector::DF, 0)),
+        first if contributory(first) && contributory(vector) => Some(exception(vector::DF, 0)),
         _ => Some(second),
     }
 }
@@ -251,9 +248,9 @@ mod tests {
 
     const DE: u64 = 0;
     const UD: u64 = 6;
-    const DF: u64 = VECTOR_DF;
-    const GP: u64 = VECTOR_GP;
-    const PF: u64 = VECTOR_PF;
+    const DF: u64 = vector::DF;
+    const GP: u64 = vector::GP;
+    const PF: u64 = vector::PF;
 
     /// Would catch an exception without the error code that its handler expects on the stack, or with one that it does not.
     #[test]

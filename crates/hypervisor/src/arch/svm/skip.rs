@@ -4,9 +4,6 @@
 
 use crate::arch::x86::decode;
 
-/// Bytes that an instruction can have at most.
-pub const INSTRUCTION_BYTES_MAX: usize = 15;
-
 /// Length of the instruction at the front of `bytes`, or `None` if it is none of ours.
 #[must_use]
 pub fn length(bytes: &[u8]) -> Option<u64> {

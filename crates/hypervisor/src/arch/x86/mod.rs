@@ -176,6 +176,26 @@ pub unsafe fn write_dr6(value: u64) {
     unsafe { asm!("mov dr6, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
 }
 
+/// Vectors of exceptions (APM2 8.2 "Vectors").
+pub mod vector {
+    /// Debug.
+    pub const DB: u64 = 1;
+    /// Non-maskable interrupt.
+    pub const NMI: u64 = 2;
+    /// Breakpoint, INT3.
+    pub const BP: u64 = 3;
+    /// Overflow, INTO.
+    pub const OF: u64 = 4;
+    /// Undefined instruction.
+    pub const UD: u64 = 6;
+    /// Double fault.
+    pub const DF: u64 = 8;
+    /// General protection.
+    pub const GP: u64 = 13;
+    /// Page fault.
+    pub const PF: u64 = 14;
+}
+
 /// Model-specific registers that both vendors have (AMD APM2 appendix A, Intel SDM4).
 pub mod msr {
     /// Extended features.
