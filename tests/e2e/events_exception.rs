@@ -29,7 +29,6 @@ const KINDS: [(&str, u64); 4] =
 /// Would catch an exception that is lost or counted twice when both cores raise them at once, one that another process raised, a
 /// page fault with another address, and a vector that is not asked for and comes to root all the same.
 #[test]
-#[ignore = "nightly: a guest under load was lost in several runs, which is not explained"]
 fn exceptions_are_exact_on_both_cores_at_once_under_load() -> Result {
     let (mut machine, mut wire, mut scripts) = machine()?;
     let busy = guest::keep_busy(&mut machine)?;
@@ -68,7 +67,6 @@ fn exceptions_are_exact_on_both_cores_at_once_under_load() -> Result {
 /// Would catch an exception that reaches the guest with another error code, address or place than without root, a double fault
 /// or a lost interrupt under load, an NMI of Linux' that is not told, and a core that comes late and does not watch.
 #[test]
-#[ignore = "nightly: a guest under load was lost in several runs, which is not explained"]
 fn programs_and_linux_see_no_difference_with_every_vector_watched() -> Result {
     let (mut machine, mut wire, mut scripts) = machine()?;
     // With the first watch Linux patches its scheduler: one core alone survives that in QEMU 7.2 (tests/e2e/breakpoints.rs).
@@ -104,7 +102,6 @@ fn programs_and_linux_see_no_difference_with_every_vector_watched() -> Result {
 
 /// Would catch an exception that is delivered although it is suppressed, and one of another kind that is not.
 #[test]
-#[ignore = "nightly: a guest under load was lost in several runs, which is not explained"]
 fn a_suppressed_exception_does_not_reach_the_guest() -> Result {
     let (mut machine, mut wire, mut scripts) = machine()?;
     let suppress = |vector| EventAsk { flags: event::OPTION | event::SHORT_CIRCUIT, ..ask_for(event::EXCEPTION, vector) };

@@ -21,7 +21,6 @@ const WAYS: &str = "calls getppid 500; calls once; calls six; calls narrow 200; 
 /// Would catch a call or a return that is lost or counted twice when both cores make them at once and others make theirs, one
 /// that another process made, and a kernel that gets other registers than the program gave.
 #[test]
-#[ignore = "nightly: a guest under load was lost in several runs, which is not explained"]
 fn calls_are_exact_on_both_cores_at_once_under_load() -> Result {
     let (mut machine, mut wire, mut scripts) = machine("")?;
     let busy = guest::keep_busy(&mut machine)?;
@@ -64,7 +63,6 @@ fn calls_are_exact_on_both_cores_at_once_under_load() -> Result {
 /// Would catch a program that sees from its results, its steps or its faults whether its calls are watched; of 32 bits, of 64,
 /// on a kernel that hides itself from programs (page-table isolation) and on one that does not.
 #[test]
-#[ignore = "nightly: a guest under load was lost in several runs, which is not explained"]
 fn programs_see_no_difference() -> Result {
     for arguments in ["", "pti=on"] {
         let (mut machine, mut wire, mut scripts) = machine(arguments)?;
@@ -103,7 +101,6 @@ fn programs_see_no_difference() -> Result {
 /// Would catch a call that reaches the kernel although it is suppressed, or an answer of the script's that does not come; a
 /// script that cannot let some through; and a call whose number the script changed without an effect.
 #[test]
-#[ignore = "nightly: a guest under load was lost in several runs, which is not explained"]
 fn a_suppressed_call_answers_what_the_script_says() -> Result {
     let (mut machine, mut wire, mut scripts) = machine("")?;
     let suppress = EventAsk { flags: event::OPTION | event::SHORT_CIRCUIT, ..ask_for(event::SYSCALL, GETPPID) };

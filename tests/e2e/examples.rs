@@ -69,7 +69,6 @@ fn run(machine: &mut Machine, kd: &mut Prompt, case: &Case) -> Result {
 
 /// Would catch an example that is refused, that says nothing or something else, and one that nobody runs.
 #[test]
-#[ignore = "nightly: some watch system calls and exceptions, with which guests were lost"]
 fn each_example_answers_its_question() -> Result {
     let there: BTreeSet<String> =
         std::fs::read_dir(folder())?.map(|file| Ok(file?.file_name().to_string_lossy().into_owned())).collect::<Result<_>>()?;

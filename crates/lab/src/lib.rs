@@ -25,6 +25,7 @@ pub mod cpio;
 pub mod error;
 pub mod foreground;
 pub mod health;
+mod ignne;
 pub mod initramfs;
 pub mod kernel;
 pub mod machine;

@@ -9,7 +9,7 @@ use crate::{
     builder::{Builder, Contents},
     control::{Control, Job, NoAnswer, Output},
     error::{Error, Fault},
-    health,
+    health, ignne,
     monitor::Monitor,
     process::Process,
     prompt::Feed,
@@ -60,6 +60,10 @@ impl Machine {
         let terminal = process.accept(terminal)?;
         let monitor = Monitor::new(process.accept(monitor)?).map_err(|error| process.socket("monitor", &error))?;
         process.adopt(monitor);
+        // The monitor answers, so the program is there and its guest has hardly begun.
+        if let Err(error) = ignne::stop_clearing(process.qemu().id()) {
+            eprintln!("lab: QEMU keeps a race that can lose the guest under load: {error}");
+        }
         let machine = Self { control, terminal, feed: None, program: contents.program, inserts: contents.inserts, process };
         machine.ready(1, BOOT_LIMIT)?;
         Ok(machine)

@@ -12,7 +12,6 @@
 //! An exception that arises in the delivery of another one is shown as what it is; the guest gets a double fault where the
 //! processor would make one of the two. Faults that root raises in the processor's place (an MSR that there is not, a hypercall of
 //! nobody's) and an NMI that comes while the machine is halted do not fire.
-//! Known and not explained: on QEMU, with both cores under load, a guest was lost several times while such an event was set.
 //! ```kd
 //! 0: kHyperDbg> !exception e pid 1c8 script { printf("%llx touches %llx\n", @rip, @cr2); }
 //! event 0 registered: regular-event, program of 0x{hex} bytes

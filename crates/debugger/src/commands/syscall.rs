@@ -10,7 +10,6 @@
 //! registers as they were, rcx and r11 too. Calls by `int 80` and SYSENTER are none of these: `!exception`.
 //!
 //! While it is there every system call of the machine comes to root, which costs each a few microseconds.
-//! Known and not explained: on QEMU, with both cores under load, a guest was lost several times while such an event was set.
 //! ```kd
 //! 0: kHyperDbg> !syscall 3b script { printf("%s executes %s\n", $pname, @rdi); }
 //! event 0 registered: regular-event, program of 0x{hex} bytes

@@ -7,7 +7,6 @@
 //! already: @rax is what the system call returns. `stage post` fires before the program's next instruction.
 //!
 //! Linux returns from some calls by IRET (signals, exec, a debugger at the program); those do not fire.
-//! Known and not explained: on QEMU, with both cores under load, a guest was lost several times while such an event was set.
 //! ```kd
 //! 0: kHyperDbg> !sysret pid 1c8 script { printf("%llx: %llx\n", $context, @rax); }
 //! event 0 registered: regular-event, program of 0x{hex} bytes
