@@ -23,6 +23,8 @@ pub const NO_BREAKPOINT: u32 = 0xc000_0018;
 pub const NO_HOOK_PAGE: u32 = 0xc000_0023;
 /// An exception's vector is larger than 1f.
 pub const EXCEPTION_INVALID: u32 = 0xc000_0007;
+/// An external interrupt's vector is below 20 or above ff.
+pub const INTERRUPT_INVALID: u32 = 0xc000_0008;
 /// There is no event with this id.
 pub const NO_SUCH_EVENT: u32 = 0xc000_0000;
 /// An event of this kind does not exist here, or not with these options.

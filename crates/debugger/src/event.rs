@@ -65,6 +65,9 @@ pub(crate) static VMCALL: Wanted = Wanted { number: event::HYPERCALL, word: "vmc
 /// `!exception`.
 pub(crate) static EXCEPTION: Wanted =
     Wanted { number: event::EXCEPTION, word: "exception", filter: Some(("a vector", u64::MAX)) };
+/// `!interrupt`.
+pub(crate) static INTERRUPT: Wanted =
+    Wanted { number: event::INTERRUPT, word: "interrupt", filter: Some(("a vector", u64::MAX)) };
 /// `!syscall`.
 pub(crate) static SYSCALL: Wanted =
     Wanted { number: event::SYSCALL, word: "syscall", filter: Some(("a system call's number", 0xffff_ffff)) };
@@ -91,6 +94,7 @@ pub(crate) fn word(number: u32) -> &'static str {
         &PORT_IN,
         &PORT_OUT,
         &EXCEPTION,
+        &INTERRUPT,
         &SYSCALL,
         &SYSRET,
         &CONTROL_WRITE,
@@ -136,6 +140,8 @@ pub enum Wrong {
     },
     /// No exception has this vector.
     NotException,
+    /// No external interrupt has this vector.
+    NotInterrupt,
     /// The way back of a system call cannot be suppressed.
     NoWayBack,
     /// A word where braces must be.
@@ -285,10 +291,11 @@ fn at_most(word: &Word, value: u64, what: &'static str, most: u64) -> Result<u64
     if value <= most { Ok(value) } else { Err(wrong(&word.span, Wrong::TooLarge { what, most })) }
 }
 
-/// Vectors below 20 are exceptions.
+/// Vectors below 20 are exceptions, those up to ff interrupts.
 fn check_vector(word: &Word, kind: &Wanted, value: u64) -> Result<(), Error> {
     match kind.number {
         event::EXCEPTION if value > 0x1f => Err(wrong(&word.span, Wrong::NotException)),
+        event::INTERRUPT if !(0x20..=0xff).contains(&value) => Err(wrong(&word.span, Wrong::NotInterrupt)),
         _ => Ok(()),
     }
 }

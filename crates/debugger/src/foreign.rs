@@ -72,7 +72,7 @@ const NOT_YET: &str = "a asm assemble assembly bp bl bc bd be cpu db dc dd dq dl
      .sympath dump .dump !a !asm !assemble !db !dc !dd !dq !dl !u !u64 !u2 !u32 !eb !ed !eq !sb !sd !sq !dt !dump \
      !apic !lapic !localapic !ioapic !idt !pte !va2pa !pa2va !pcitree !pcietree !pcicam !smi !lbr !lbrdump !pt \
      !measure !hide !unhide track !track rev !rev !monitor !epthook !epthook2 !pmc !xsetbv \
-     !interrupt !mode !trace \
+     !mode !trace \
      b break tbreak hbreak watch ba bm bt backtrace where kb kp kv s si step stepi n ni next nexti finish disas \
      disassemble uf da du";
 

@@ -11,7 +11,7 @@
 use crate::code::{bytes_of, returns, staged_words};
 use crate::guard::Guard;
 use crate::limits::{
-    BIG_BUFFER_BYTES, BIG_CONDITION_BYTES, BIG_PROGRAM_BYTES, EXCEPTION_VECTOR_MAX, REGULAR_BUFFER_BYTES,
+    BIG_BUFFER_BYTES, BIG_CONDITION_BYTES, BIG_PROGRAM_BYTES, EXCEPTION_VECTOR_MAX, INTERRUPT_VECTORS, REGULAR_BUFFER_BYTES,
     REGULAR_CONDITION_BYTES, REGULAR_PROGRAM_BYTES,
 };
 use crate::slot::{Slot, gate, join, phase};
@@ -199,9 +199,12 @@ fn check(ask: &EventAsk, staged: &[u64]) -> Result<(), NotAdded> {
         (event::CPUID | event::MSR_READ | event::MSR_WRITE, _) => {}
         (event::SYSCALL, Some(option)) if option > u32::MAX.into() => return invalid,
         (event::EXCEPTION, Some(vector)) if vector > EXCEPTION_VECTOR_MAX => return Err(refuse(code::EXCEPTION_INVALID)),
+        (event::INTERRUPT, Some(vector)) if !INTERRUPT_VECTORS.contains(&vector) => {
+            return Err(refuse(code::INTERRUPT_INVALID));
+        }
         // A kernel cannot go on behind its own way back.
         (event::SYSRET, None) if ask.flags & event::SHORT_CIRCUIT != 0 => return invalid,
-        (event::EXCEPTION | event::SYSCALL, _) | (event::SYSRET, None) => {}
+        (event::EXCEPTION | event::INTERRUPT | event::SYSCALL, _) | (event::SYSRET, None) => {}
         (event::PORT_IN | event::PORT_OUT, option) if option.is_none_or(|port| port <= u16::MAX.into()) => {}
         (event::CONTROL_WRITE, option) if option.is_none_or(|option| matches!(option & 0xffff_ffff, 0 | 4)) => {}
         (event::DEBUG_REGISTER, None) => {}

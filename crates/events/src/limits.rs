@@ -28,8 +28,11 @@ pub const REGULAR_BUFFER_BYTES: u64 = 4096;
 /// Bytes of a big safe buffer, as documented.
 pub const BIG_BUFFER_BYTES: u64 = 81920;
 
-/// The largest vector of an exception (APM2 8.2): external interrupts begin behind it.
+/// The largest vector of an exception (APM2 8.2).
 pub const EXCEPTION_VECTOR_MAX: u64 = 0x1f;
+
+/// Vectors of external interrupts: all behind those of exceptions.
+pub const INTERRUPT_VECTORS: core::ops::RangeInclusive<u64> = EXCEPTION_VECTOR_MAX + 1..=0xff;
 
 /// How often who has changed the table offers to put it in order while another core does that, before it leaves the rest
 /// to that core: a turn takes some 10 machine instructions, putting in order 10^5 at worst.

@@ -46,11 +46,14 @@ fn what_no_event_can_be_is_refused() {
     assert_eq!(with(|ask| ask.flags = 1 << 31), invalid);
     assert_eq!(with(|ask| (ask.kind, ask.flags) = (event::TSC, event::OPTION)), invalid, "no option");
     assert_eq!(with(|ask| (ask.flags, ask.option) = (event::OPTION, 1 << 32)), invalid, "a leaf has 32 bits");
-    let vector = |option| {
-        let (kind, flags) = (event::EXCEPTION, event::OPTION);
+    let vector = |kind, option| {
+        let flags = event::OPTION;
         refused(&world, EventAsk { kind, flags, option, ..cpuid() }, &[])
     };
-    assert_eq!([vector(0x20), vector(1 << 32)], [only(code::EXCEPTION_INVALID); 2]);
+    let exceptions = [0x20, 1 << 32].map(|option| vector(event::EXCEPTION, option));
+    assert_eq!(exceptions, [only(code::EXCEPTION_INVALID); 2]);
+    let interrupts = [0x1f, 0x100].map(|option| vector(event::INTERRUPT, option));
+    assert_eq!(interrupts, [only(code::INTERRUPT_INVALID); 2]);
     assert_eq!(with(|ask| (ask.kind, ask.flags) = (event::SYSRET, event::OPTION)), invalid, "no option");
     assert_eq!(
         with(|ask| (ask.kind, ask.flags) = (event::SYSRET, event::SHORT_CIRCUIT)),
@@ -67,11 +70,12 @@ fn what_no_event_can_be_is_refused() {
         assert_eq!(refused(&world, ask, &[]), only(code::SHORT_CIRCUIT_POST));
     }
     assert_eq!(with(|ask| ask.core = 256), only(code::CORE_INVALID));
-    for kind in (event::CPUID..=event::EXCEPTION).chain(event::SYSCALL..=event::DEBUG_REGISTER) {
+    for kind in event::CPUID..=event::DEBUG_REGISTER {
         world.add(&EventAsk { kind, ..cpuid() }, &[]).map(|added| world.change(event::CLEAR, added.id)).unwrap().unwrap();
     }
     world.add(&EventAsk { flags: event::OPTION, option: 0x1f, core: 255, ..cpuid() }, &[]).unwrap();
     world.add(&EventAsk { kind: event::EXCEPTION, flags: event::OPTION, option: 0x1f, ..cpuid() }, &[]).unwrap();
+    world.add(&EventAsk { kind: event::INTERRUPT, flags: event::OPTION, option: 0xff, ..cpuid() }, &[]).unwrap();
 }
 
 /// Would catch a size that is cut to fit, and a program that is trusted to be as long as it says.

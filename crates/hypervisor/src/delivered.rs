@@ -1,9 +1,10 @@
-//! What comes to the guest of itself or on its way to the kernel and back: exceptions and system calls, with the events around.
+//! What comes to the guest, or takes it to its kernel and back: exceptions, interrupts and system calls, with the events around.
 //!
-//! What is suppressed has not happened: a system call is stepped over, an exception is not delivered. What cannot be left out
+//! What is suppressed has not happened: a system call is stepped over, an exception or interrupt is not delivered. What cannot be left out
 //! without losing the guest is done all the same: the way back of a system call.
 //!
-//! **Callers**: `life`. **Proof**: `tests/e2e/events_syscall.rs`, `tests/e2e/events_exception.rs`.
+//! **Callers**: `life`. **Proof**: `tests/e2e/events_syscall.rs`, `tests/e2e/events_exception.rs`,
+//! `tests/e2e/events_interrupt.rs`.
 
 use crate::arch::x86::vector;
 use crate::arch::{Core, Event, Exit, Machine};
@@ -33,6 +34,12 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, exit:
         Exit::Breakpoint => exception::<M>(cpu, core, bench, vector::BP, Core::pass_on, Core::skip),
         Exit::Debug => exception::<M>(cpu, core, bench, vector::DB, Core::pass_on, |_| {}),
         Exit::Exception { vector } => exception::<M>(cpu, core, bench, vector.into(), Core::pass_on, |_| {}),
+        Exit::Interrupt => {
+            let Some(vector) = cpu.take_interrupt() else { return };
+            let what = What { kind: event::INTERRUPT, option: vector.into(), context: vector.into() };
+            let deliver = |cpu: &mut M::Core| cpu.interrupt(vector);
+            watch::around_or::<M>(cpu, core, bench, what, deliver, |cpu| cpu.drop_interrupt(vector));
+        }
         _ => {}
     }
 }

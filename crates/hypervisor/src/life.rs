@@ -11,7 +11,7 @@ use crate::halt::HALT;
 use crate::limits::LINK_ROUNDS_AT_ONCE;
 use crate::root::{
     OUT, ROOT, RUNNING, WATCH_BREAKPOINTS, WATCH_CONTROL_0, WATCH_CONTROL_4, WATCH_DEBUG, WATCH_DEBUG_REGISTERS,
-    WATCH_EXCEPTIONS, WATCH_SYSTEM_CALLS, WATCH_TSC,
+    WATCH_EXCEPTIONS, WATCH_INTERRUPTS, WATCH_SYSTEM_CALLS, WATCH_TSC,
 };
 use crate::scripts::Bench;
 use crate::watch::{self, What};
@@ -94,6 +94,7 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
             | Exit::SystemReturn { .. }
             | Exit::Exception { .. }
             | Exit::Breakpoint
+            | Exit::Interrupt
             | Exit::Debug) => delivered::handle::<M>(cpu, core, &mut bench, exit),
             Exit::Unread => cpu.fetch_again(),
             Exit::Shutdown => shut_down(core),
@@ -117,6 +118,7 @@ fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied, attention: u64
         cpu.watch(Watch::Debug, watch & WATCH_DEBUG != 0);
         cpu.watch(Watch::Tsc, watch & WATCH_TSC != 0);
         cpu.watch(Watch::SystemCalls, watch & WATCH_SYSTEM_CALLS != 0);
+        cpu.watch(Watch::Interrupts, watch & WATCH_INTERRUPTS != 0);
         cpu.watch_exceptions((watch >> WATCH_EXCEPTIONS) as u32);
         cpu.watch(Watch::Control0, watch & WATCH_CONTROL_0 != 0);
         cpu.watch(Watch::Control4, watch & WATCH_CONTROL_4 != 0);

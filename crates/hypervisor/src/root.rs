@@ -35,6 +35,8 @@ pub const WATCH_CONTROL_4: u64 = 0x10;
 pub const WATCH_DEBUG_REGISTERS: u64 = 0x20;
 /// Bit of `Root::watch`: SYSCALL and SYSRET are done by root, for events.
 pub const WATCH_SYSTEM_CALLS: u64 = 0x100;
+/// Bit of `Root::watch`: external interrupts come to root first, for events.
+pub const WATCH_INTERRUPTS: u64 = 0x200;
 /// The upper half of `Root::watch`: exceptions that are intercepted for events, by vector.
 pub const WATCH_EXCEPTIONS: u32 = 32;
 

@@ -13,7 +13,8 @@ use crate::arch::x86::{direct, window};
 use crate::arch::{Core, Machine, MsrAccess};
 use crate::limits::{EVENTS_MAX, SCRIPT_STEPS};
 use crate::root::{
-    ROOT, WATCH_CONTROL_0, WATCH_CONTROL_4, WATCH_DEBUG_REGISTERS, WATCH_EXCEPTIONS, WATCH_SYSTEM_CALLS, WATCH_TSC,
+    ROOT, WATCH_CONTROL_0, WATCH_CONTROL_4, WATCH_DEBUG_REGISTERS, WATCH_EXCEPTIONS, WATCH_INTERRUPTS, WATCH_SYSTEM_CALLS,
+    WATCH_TSC,
 };
 use crate::scripts::{Bench, Here};
 use crate::{bank, custom, evaluate, messages, scripts, serve};
@@ -28,13 +29,14 @@ use spin::Mutex;
 static EVENTS: Table<EVENTS_MAX> = Table::new();
 
 /// What the processor has to be told of; the other kinds come to root anyway.
-const ARMED: [u32; 10] = [
+const ARMED: [u32; 11] = [
     event::MSR_READ,
     event::MSR_WRITE,
     event::TSC,
     event::PORT_IN,
     event::PORT_OUT,
     event::EXCEPTION,
+    event::INTERRUPT,
     event::SYSCALL,
     event::SYSRET,
     event::CONTROL_WRITE,
@@ -325,6 +327,7 @@ fn arm<M: Machine>(core: u32) {
     set(WATCH_CONTROL_4, control_4);
     set(WATCH_DEBUG_REGISTERS, EVENTS.armed(event::DEBUG_REGISTER));
     set(WATCH_SYSTEM_CALLS, EVENTS.armed(event::SYSCALL) || EVENTS.armed(event::SYSRET));
+    set(WATCH_INTERRUPTS, EVENTS.armed(event::INTERRUPT));
     let vectors = exceptions();
     set(vectors, true);
     set(!vectors & u64::from(u32::MAX) << WATCH_EXCEPTIONS, false);

@@ -109,6 +109,10 @@ pub(super) fn wrong(span: &Range<usize>, wrong: &Wrong, typed: &Line) -> Said {
             let message = format!("exceptions have vectors 0 to 1f, and this is {word}");
             Said { code: format!("{:x}", code::EXCEPTION_INVALID), ..said(message) }.try_line(typed.with(span, "e"))
         }
+        Wrong::NotInterrupt => {
+            let message = format!("external interrupts have vectors 20 to ff, and this is {word}");
+            Said { code: format!("{:x}", code::INTERRUPT_INVALID), ..said(message) }.try_line(typed.with(span, "ec"))
+        }
         Wrong::NoWayBack => {
             let message = "a kernel cannot go on without its way back: !sysret suppresses nothing".to_owned();
             said(message).try_line(typed.with(span, "off"))
@@ -187,6 +191,7 @@ pub(super) fn refused(code: u32, answer: &EventAnswer, debugger_mode: bool, type
         }
         code::EVENT_INVALID => Said::of_root(code, "this machine has no such event, or not with these options"),
         code::EXCEPTION_INVALID => Said::of_root(code, "exceptions have vectors 0 to 1f"),
+        code::INTERRUPT_INVALID => Said::of_root(code, "external interrupts have vectors 20 to ff"),
         code::SHORT_CIRCUIT_POST => Said::of_root(code, "only before the instruction its effect can be suppressed (sc on)"),
         // The verifier's third refusal has a reason that a person can do something about.
         code::PROGRAM_REJECTED if rejected & 0xffff_ffff == 3 => {

@@ -65,6 +65,8 @@ pub enum Exit {
         /// To 64-bit code.
         wide: bool,
     },
+    /// An external interrupt arrived, while watched; it is still pending.
+    Interrupt,
     /// An instruction that might be one of these two, and has ceased to be readable since it was fetched.
     Unread,
     /// A control register is written, while watched.
@@ -120,7 +122,7 @@ pub struct Nested {
 
 impl Exit {
     /// Reasons are counted in this many rows.
-    pub const REASONS: usize = 21;
+    pub const REASONS: usize = 22;
 
     /// Names of the rows, for people.
     pub const NAMES: [&'static str; Exit::REASONS] = [
@@ -145,6 +147,7 @@ impl Exit {
         "unread",
         "control-write",
         "debug-register",
+        "interrupt",
     ];
 
     /// The row this exit is counted in.
@@ -172,6 +175,7 @@ impl Exit {
             Exit::Unread => 18,
             Exit::ControlWrite { .. } => 19,
             Exit::DebugRegister(_) => 20,
+            Exit::Interrupt => 21,
         }
     }
 }
@@ -226,6 +230,8 @@ pub enum Watch {
     Control4,
     /// Reads and writes of debug registers.
     DebugRegisters,
+    /// External interrupts.
+    Interrupts,
 }
 
 /// How a model-specific register is used.
@@ -357,6 +363,13 @@ pub trait Core {
     fn system_call(&mut self, length: u8);
     /// Does the SYSRET that exited, in ring 0.
     fn system_return(&mut self, wide: bool);
+    /// Takes the interrupt that [`Exit::Interrupt`] tells of into root; its vector, or `None` if it cannot be taken now: then
+    /// it tells of it again, or it has gone.
+    fn take_interrupt(&mut self) -> Option<u8>;
+    /// Delivers the interrupt that was taken on the next entry.
+    fn interrupt(&mut self, vector: u8);
+    /// Drops it.
+    fn drop_interrupt(&mut self, vector: u8);
     /// Has the guest fetch again what [`Exit::Unread`] could not read, a few times; then it is undefined.
     fn fetch_again(&mut self);
     /// Takes an NMI that may be pending into root. How many were taken: 0 or 1.

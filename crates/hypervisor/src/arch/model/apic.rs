@@ -12,6 +12,12 @@ pub fn send_nmi(target: u32) {
     super::raise_nmi(target);
 }
 
+/// The model has no external interrupts.
+pub fn end(_: u8) {}
+
+/// As [`end`].
+pub fn repeat(_: u8) {}
+
 /// The UART's line becomes an NMI to this core.
 ///
 /// # Safety

@@ -211,6 +211,14 @@ impl Core for ModelCore {
 
     fn system_return(&mut self, _: bool) {}
 
+    fn take_interrupt(&mut self) -> Option<u8> {
+        None
+    }
+
+    fn interrupt(&mut self, _: u8) {}
+
+    fn drop_interrupt(&mut self, _: u8) {}
+
     fn fetch_again(&mut self) {}
 
     fn take_nmi(&mut self) -> u64 {

@@ -51,6 +51,8 @@ pub struct Svm {
     pub(super) debug_watched: bool,
     /// Root's own DR7 says nothing of the guest's (`debug`).
     pub(super) parked: bool,
+    /// Vector of an interrupt that root has taken and not passed on yet, or 0.
+    pub(super) held: u8,
 }
 
 impl Svm {
@@ -106,6 +108,7 @@ impl Svm {
             exit_code::VMMCALL => Exit::Hypercall { cpl: self.vmcb.cpl },
             exit_code::MSR => self.msr_exit(),
             exit_code::IOIO => Exit::Port(self.port()),
+            exit_code::INTR => Exit::Interrupt,
             exit_code::NMI => Exit::Nmi,
             exit_code::VMRUN | exit_code::VMLOAD..=exit_code::SKINIT | exit_code::INVLPGA => Exit::Extension,
             exit_code::NPF => Exit::Nested(Nested {
@@ -204,6 +207,7 @@ impl Svm {
         if self.interrupted != 0 {
             // What root wanted to inject here (#UD, #GP) cannot be asked for by an exit that interrupted a delivery: no
             // instruction was executing.
+            self.put_off_interrupt();
             self.vmcb.event_injection = core::mem::take(&mut self.interrupted);
         }
         if core::mem::take(&mut self.nmi) {
@@ -348,6 +352,7 @@ impl arch::Core for Svm {
             Watch::Breakpoints => return self.pass_exceptions(EXCEPTION_BP, on),
             Watch::Debug => return self.pass_exceptions(EXCEPTION_DB, on),
             Watch::SystemCalls => return self.watch_calls(on),
+            Watch::Interrupts => (intercept_1::INTR, 0),
             Watch::Tsc => (intercept_1::RDTSC, INTERCEPT_2_RDTSCP),
             Watch::Control0 => return self.watch_control(0, on),
             Watch::Control4 => return self.watch_control(4, on),
@@ -372,6 +377,18 @@ impl arch::Core for Svm {
 
     fn system_return(&mut self, wide: bool) {
         self.leave_kernel(wide);
+    }
+
+    fn take_interrupt(&mut self) -> Option<u8> {
+        self.acknowledge()
+    }
+
+    fn interrupt(&mut self, vector: u8) {
+        self.deliver_interrupt(vector);
+    }
+
+    fn drop_interrupt(&mut self, vector: u8) {
+        self.end_interrupt(vector);
     }
 
     fn fetch_again(&mut self) {
@@ -584,6 +601,7 @@ impl arch::Core for Svm {
     }
 
     fn leave(&mut self) -> ! {
+        self.give_back_interrupts();
         let efer = self.efer();
         let v = &*self.vmcb;
         let g = &self.gprs;

@@ -212,6 +212,7 @@ unsafe fn enter(
         hidden: 0,
         text: Text::default(),
         faults: Faults::default(),
+        held: 0,
         debug_watched: false,
         parked: false,
     };

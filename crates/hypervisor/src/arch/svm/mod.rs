@@ -5,6 +5,7 @@ mod core;
 mod debug;
 mod enter;
 mod faults;
+mod interrupts;
 mod maps;
 mod npt;
 mod run;

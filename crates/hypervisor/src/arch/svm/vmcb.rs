@@ -127,6 +127,8 @@ pub const INTERCEPT_DR7_WRITES: u32 = 0xa0 << 16;
 
 /// `intercept_1`, offset 0x00c.
 pub mod intercept_1 {
+    /// External interrupts.
+    pub const INTR: u32 = 1;
     /// NMI.
     pub const NMI: u32 = 1 << 1;
     /// RDTSC.
@@ -167,6 +169,7 @@ pub mod exit_code {
     pub const EXCP_UD: u64 = 0x46;
     pub const EXCP_PF: u64 = 0x4e;
     pub const EXCP_LAST: u64 = 0x5f;
+    pub const INTR: u64 = 0x60;
     pub const NMI: u64 = 0x61;
     pub const RDTSC: u64 = 0x6e;
     pub const RDTSCP: u64 = 0x87;

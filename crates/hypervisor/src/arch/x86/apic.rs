@@ -13,6 +13,9 @@ const IO_APIC_PINS_MIN: u32 = 16;
 const ICR_LOW: u64 = 0x300;
 const ICR_HIGH: u64 = 0x310;
 const ICR_BUSY: u32 = 1 << 12;
+const ICR_SELF: u32 = 1 << 18 | 1 << 14;
+const IN_SERVICE: u64 = 0x100;
+const END: u64 = 0xb0;
 const ICR_NMI: u32 = 4 << 8 | 1 << 14;
 /// The line's redirection entry as Linux had it, with bit 63 of the high half free to say "saved".
 static SAVED: AtomicU64 = AtomicU64::new(u64::MAX);
@@ -65,6 +68,46 @@ pub fn send_nmi(target: u32) {
                 register(ICR_LOW).write_volatile(ICR_NMI);
                 register(ICR_HIGH).write_volatile(high);
             }
+        }
+        None => {}
+    }
+}
+
+/// Reads or writes a register that both modes have, by its offset in the page.
+fn both(offset: u64, write: Option<u32>) -> u32 {
+    let msr = msr::X2APIC_FIRST + u32::try_from(offset >> 4).unwrap_or(0);
+    match (x2apic(), write) {
+        // SAFETY: the register exists in this mode; the callers write only what ends or repeats an interrupt of the guest's.
+        (Some(true), Some(value)) => unsafe { write_msr(msr, value.into()) },
+        #[expect(clippy::cast_possible_truncation, reason = "registers are 32 bits wide")]
+        // SAFETY: as above.
+        (Some(true), None) => return unsafe { read_msr(msr) as u32 },
+        // SAFETY: mapped as in `id`; as above.
+        (Some(false), Some(value)) => unsafe { register(offset).write_volatile(value) },
+        // SAFETY: mapped as in `id`.
+        (Some(false), None) => return unsafe { register(offset).read_volatile() },
+        (None, _) => {}
+    }
+    0
+}
+
+/// Ends an interrupt that this core has taken and its Linux never gets. One that is not in service (a spurious one, or the
+/// old controller's) has no end here.
+pub fn end(vector: u8) {
+    let word = both(IN_SERVICE + u64::from(vector >> 5) * 0x10, None);
+    if word & 1 << (vector & 31) != 0 {
+        both(END, Some(0));
+    }
+}
+
+/// Has an interrupt that this core has taken come once more.
+pub fn repeat(vector: u8) {
+    end(vector);
+    match x2apic() {
+        // SAFETY: the register exists in this mode; the interrupt is one that this core's Linux was about to get.
+        Some(true) => unsafe { write_msr(msr::X2APIC_SELF, vector.into()) },
+        Some(false) => {
+            both(ICR_LOW, Some(ICR_SELF | u32::from(vector)));
         }
         None => {}
     }

@@ -230,6 +230,10 @@ pub mod msr {
     pub const APIC_BASE: u32 = 0x1b;
     /// Local APIC timer deadline.
     pub const TSC_DEADLINE: u32 = 0x6e0;
+    /// First register of the local APIC in x2APIC mode.
+    pub const X2APIC_FIRST: u32 = 0x800;
+    /// Interrupts to itself, likewise.
+    pub const X2APIC_SELF: u32 = 0x83f;
     /// Interrupt command register in x2APIC mode.
     pub const X2APIC_ICR: u32 = 0x830;
     /// Local APIC id in x2APIC mode.

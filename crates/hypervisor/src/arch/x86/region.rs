@@ -30,6 +30,8 @@ pub const LOCAL: u64 = 0x1_6000;
 pub struct Local {
     /// NMIs that root itself took in a window (`trap::open_nmi_window`). The stub counts here: offset 0.
     pub nmis: AtomicU64,
+    /// Vector of an interrupt that root took in a window and nobody has asked for yet, or 0; the stub notes it here.
+    pub interrupt: AtomicU64,
     /// The core's number with Linux.
     pub core: AtomicU32,
     /// Address of the vendor's core object while there is one, else 0; for letting go after a fault.

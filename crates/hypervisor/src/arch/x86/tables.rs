@@ -32,7 +32,7 @@ impl Tss {
     }
 }
 
-static IDT: [[AtomicU64; 2]; 32] = [const { [const { AtomicU64::new(0) }; 2] }; 32];
+static IDT: [[AtomicU64; 2]; 256] = [const { [const { AtomicU64::new(0) }; 2] }; 256];
 
 #[repr(C, packed)]
 struct Pointer {
@@ -78,7 +78,12 @@ pub unsafe fn load(gdt: Table, idt: Table) {
 pub fn prepare() {
     for (vector, gate) in IDT.iter().enumerate() {
         let target = trap::stub(vector);
-        let ist = if vector == 2 { 1 } else { 2 };
+        // An interrupt comes where root waits for it, on the stack that it has there.
+        let ist = match vector {
+            2 => 1,
+            0..32 => 2,
+            _ => 0,
+        };
         gate[0]
             .store(target & 0xffff | u64::from(CODE) << 16 | ist << 32 | 0x8e00 << 32 | (target >> 16 & 0xffff) << 48, Relaxed);
         gate[1].store(target >> 32, Relaxed);
@@ -103,7 +108,7 @@ pub unsafe fn load_root(local: &'static Local) {
     local.gdt[slot(TASK)].store(limit & 0xffff | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56, Relaxed);
     local.gdt[slot(TASK) + 1].store(base >> 32, Relaxed);
     let gdt = Table { base: local.gdt.as_ptr() as u64, limit: 79 };
-    let idt = Table { base: IDT.as_ptr() as u64, limit: 511 };
+    let idt = Table { base: IDT.as_ptr() as u64, limit: 4095 };
     // SAFETY: both tables are complete and live as long as root; TR's descriptor was marked available just now.
     unsafe {
         load(gdt, idt);

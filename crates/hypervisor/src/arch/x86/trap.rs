@@ -1,11 +1,14 @@
 //! Traps in root: faults end in last words, an NMI in a window is counted, a #DB of the guest's breakpoints is ignored.
 //!
+//! An external interrupt is taken where root opens a window for one: its stub notes the vector and closes the window, so that
+//! it stays one. It is the guest's, which ends it at the local APIC.
+//!
 //! Reading or writing a register for the guest that may not exist is the one fault that is survived: `trap_gp` knows the two
 //! instructions by their addresses, and both return that they faulted.
 //!
 //! While code of the user's runs (`called`), an exception is its own fault and ends it (L1); only a machine check is not.
 //!
-//! Root runs with interrupts off and (AMD) the global interrupt flag clear, so nothing else can come.
+//! Else root runs with interrupts off and (AMD) the global interrupt flag clear, so nothing else can come.
 #![expect(unsafe_code, reason = "trap stubs")]
 
 use super::region::{FAULT_STACK_TOP, LOCAL, Local, local};
@@ -111,6 +114,31 @@ trap_nmi:
     iretq
 
     .balign 16
+trap_interrupts:
+    .set vector, 32
+    .rept 224
+    .balign 16
+    .byte 0x68
+    .long vector
+    jmp trap_interrupt
+    .set vector, vector + 1
+    .endr
+
+    .balign 16
+trap_interrupt:
+    push rax
+    push rcx
+    mov rax, rsp
+    and rax, {mask}
+    mov rcx, [rsp + 16]
+    mov [rax + {interrupt}], rcx
+    and qword ptr [rsp + 40], -0x201
+    pop rcx
+    pop rax
+    add rsp, 8
+    iretq
+
+    .balign 16
 trap_ignore:
     iretq
 
@@ -165,10 +193,12 @@ msr_fault:
     frame = const FAULT_STACK_TOP - 5 * 8,
     code = const CODE,
     data = const DATA,
+    interrupt = const LOCAL + offset_of!(Local, interrupt) as u64,
 );
 
 unsafe extern "C" {
     static trap_stubs: [[u8; 16]; 32];
+    static trap_interrupts: [[u8; 16]; 224];
     static trap_nmi: u8;
     static trap_ignore: u8;
     static trap_gp: u8;
@@ -194,13 +224,15 @@ pub unsafe fn try_write_msr(register: u32, value: u64) -> bool {
     unsafe { msr_write(register, value) != 0 }
 }
 
-/// Address of the stub for an exception vector below 32.
+/// Address of the stub for a vector below 256.
 pub(super) fn stub(vector: usize) -> u64 {
     match vector {
         1 => &raw const trap_ignore as u64,
         2 => &raw const trap_nmi as u64,
         13 => &raw const trap_gp as u64,
-        // SAFETY: only the address is computed; the vector is below 32, as the array has.
+        // SAFETY: only the address is computed; the array has as many as there are vectors from 32 on.
+        32..=255 => unsafe { (&raw const trap_interrupts).cast::<[u8; 16]>().add(vector - 32) as u64 },
+        // SAFETY: likewise; this one is below 32.
         _ => unsafe { (&raw const trap_stubs).cast::<[u8; 16]>().add(vector & 31) as u64 },
     }
 }
@@ -220,6 +252,13 @@ extern "C" fn fault(frame: &Fault) -> ! {
     // SAFETY: only `on_fault` stores here, and only functions of this type.
     let handler = unsafe { core::mem::transmute::<usize, fn(&Fault) -> !>(handler) };
     handler(frame)
+}
+
+/// The vector of the interrupt that root took in the last window on this core, once.
+#[must_use]
+pub fn interrupt_taken() -> Option<u8> {
+    // No interrupt has a vector below 32.
+    u8::try_from(local().interrupt.swap(0, Relaxed)).ok().filter(|vector| *vector >= 32)
 }
 
 /// NMIs that root took in windows on this core so far.

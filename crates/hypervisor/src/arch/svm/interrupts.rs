@@ -1,0 +1,59 @@
+//! External interrupts while events wait for them: taken into root, then delivered to the guest as it would have taken them.
+//!
+//! The exit comes where the guest could take the interrupt (its own flag and shadow count), before the local APIC is asked for
+//! its vector. Root asks by taking it: a window of two instructions, in which its own stub notes the vector. From then on the
+//! APIC has it in service, so it must reach the guest, be ended, or come once more.
+//!
+//! **Holds always**
+//! - J1: an interrupt that was taken is injected before the guest executes anything: the next entry is free for it, since an
+//!   exit that interrupted a delivery takes none.
+//! - J2: a core that leaves with one in hand has it come once more.
+//!
+//! **Callers**: `core`. **Proof**: `tests/e2e/events_interrupt.rs`.
+#![expect(unsafe_code, reason = "opens root's interrupt window")]
+
+use super::core::Svm;
+use super::run;
+use super::vmcb::event;
+use crate::arch::x86::{apic, trap};
+
+impl Svm {
+    pub(super) fn acknowledge(&mut self) -> Option<u8> {
+        if self.interrupted != 0 {
+            return None;
+        }
+        let before = trap::nmis_taken();
+        // SAFETY: SVM is on (C2), root's IDT is loaded, and VMEXIT left both interrupt flags clear.
+        unsafe { run::interrupt_window() };
+        if trap::nmis_taken() != before {
+            // It goes where it came from, and exits at the next entry: whose it is is found out there.
+            apic::send_nmi(apic::id());
+        }
+        let vector = trap::interrupt_taken()?;
+        self.held = vector;
+        Some(vector)
+    }
+
+    pub(super) fn deliver_interrupt(&mut self, vector: u8) {
+        self.held = 0;
+        self.vmcb.event_injection = event::VALID | event::EXTERNAL | u64::from(vector);
+    }
+
+    pub(super) fn end_interrupt(&mut self, vector: u8) {
+        self.held = 0;
+        apic::end(vector);
+    }
+
+    /// J2.
+    pub(super) fn give_back_interrupts(&mut self) {
+        let due = |word: u64| word & event::VALID != 0 && word & event::TYPE == event::EXTERNAL;
+        for word in [self.vmcb.event_injection, self.interrupted] {
+            if due(word) {
+                apic::repeat(word.to_le_bytes()[0]);
+            }
+        }
+        if self.held != 0 {
+            apic::repeat(self.held);
+        }
+    }
+}
