@@ -39,6 +39,13 @@ impl Svm {
         self.vmcb.event_injection = event::VALID | event::EXTERNAL | u64::from(vector);
     }
 
+    /// Something else goes first: an interrupt that was to be injected comes once more behind it.
+    pub(super) fn put_off_interrupt(&mut self) {
+        if is_interrupt(self.vmcb.event_injection) {
+            apic::repeat(self.vmcb.event_injection.to_le_bytes()[0]);
+        }
+    }
+
     pub(super) fn end_interrupt(&mut self, vector: u8) {
         self.held = 0;
         apic::end(vector);
@@ -46,9 +53,8 @@ impl Svm {
 
     /// J2.
     pub(super) fn give_back_interrupts(&mut self) {
-        let due = |word: u64| word & event::VALID != 0 && word & event::TYPE == event::EXTERNAL;
         for word in [self.vmcb.event_injection, self.interrupted] {
-            if due(word) {
+            if is_interrupt(word) {
                 apic::repeat(word.to_le_bytes()[0]);
             }
         }
@@ -56,4 +62,8 @@ impl Svm {
             apic::repeat(self.held);
         }
     }
+}
+
+fn is_interrupt(word: u64) -> bool {
+    word & event::VALID != 0 && word & event::TYPE == event::EXTERNAL
 }
