@@ -54,6 +54,7 @@ fn options_arrive_in_any_order() {
         assert!(words > 0);
     }
     assert_eq!(asked("!exception e"), EventAsk { kind: event::EXCEPTION, flags: option, option: 0xe, ..plain });
+    assert_eq!(asked("!interrupt ff"), EventAsk { kind: event::INTERRUPT, flags: option, option: 0xff, ..plain });
     assert_eq!(asked("!syscall2 0n110"), EventAsk { kind: event::SYSCALL, flags: option, option: 0x6e, ..plain });
     assert_eq!(asked("!sysret sc off"), EventAsk { kind: event::SYSRET, flags: event::BREAK, ..plain });
     let control = |option| EventAsk { kind: event::CONTROL_WRITE, flags: event::OPTION | event::BREAK, option, ..plain };
@@ -74,6 +75,8 @@ fn every_try_line_works() {
         "!tsc sc on stage pree",
         "!tsc sc onn",
         "!exception 20",
+        "!interrupt 1f",
+        "!interrupt 100 script { x = 1; }",
         "!sysret sc on",
         "!syscall 100000000",
         "!cpuid 100000000",
@@ -203,6 +206,7 @@ fn what_root_refuses_is_said_with_numbers() {
         (code::EVENTS_FULL, "all 0x200 events are registered (c0001041)"),
         (code::EVENT_INVALID, "this machine has no such event, or not with these options (c0000003)"),
         (code::EXCEPTION_INVALID, "exceptions have vectors 0 to 1f (c0000007)"),
+        (code::INTERRUPT_INVALID, "external interrupts have vectors 20 to ff (c0000008)"),
         (code::PROGRAM_REJECTED, "(reason 0x7 at 0x3): use prompt and hypervisor from one build (c0001040)"),
         (code::NOT_HALTED, "the debuggee is running, and this needs it halted (c0000050)\n     try: pause"),
         (code::CORE_INVALID, "there is no such core (c0000006)"),

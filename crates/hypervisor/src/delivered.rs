@@ -1,7 +1,7 @@
 //! What comes to the guest, or takes it to its kernel and back: exceptions, interrupts and system calls, with the events around.
 //!
-//! What is suppressed has not happened: a system call is stepped over, an exception or interrupt is not delivered. What cannot be left out
-//! without losing the guest is done all the same: the way back of a system call.
+//! What is suppressed has not happened: a system call is stepped over, an exception or interrupt is not delivered. What cannot be
+//! left out without losing the guest is done all the same: the way back of a system call.
 //!
 //! **Callers**: `life`. **Proof**: `tests/e2e/events_syscall.rs`, `tests/e2e/events_exception.rs`,
 //! `tests/e2e/events_interrupt.rs`.

@@ -3,7 +3,7 @@
 //! **Holds always**
 //! - E1: every exit is counted before it is decided, and decided without waiting for anything but another core in root.
 //! - E2: before each run the core has joined a wanted halt, flushed what changed, and left if root is dying.
-//! - E3: an NMI is Linux' unless its cause is found: a kick, or bytes on the UART.
+//! - E3: an NMI is Linux' unless its cause is found: a kick, bytes on the UART, or the core itself.
 
 use crate::arch::x86::{self, cpuid_quad, uart};
 use crate::arch::{Core, Event, Exit, Machine, Watch};
@@ -187,6 +187,7 @@ fn read_tsc<C: Core>(cpu: &mut C, with_core: bool) {
 
 fn nmi<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
     let record = ROOT.core(core);
+    let own = cpu.is_own_nmi();
     let taken = cpu.take_nmi();
     let kicked = record.kicked() && record.take_kick();
     let mut rang = false;
@@ -202,11 +203,11 @@ fn nmi<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
             }
         }
     }
-    if kicked && rang && taken < 2 {
+    if kicked && (rang || own) && taken < 2 {
         // One NMI brought both; the other's may still come.
         record.late.store(true, SeqCst);
     }
-    let ours = kicked || rang || line::is_mine(core) && line::may_have_rung() || record.late.swap(false, SeqCst);
+    let ours = own || kicked || rang || line::is_mine(core) && line::may_have_rung() || record.late.swap(false, SeqCst);
     if rang {
         // What rang while the bytes were being read. A halt that ended meanwhile has armed the line, so the ring that is
         // swallowed here may be for bytes that still wait: the line must fall, to rise again for them below.
@@ -219,7 +220,7 @@ fn nmi<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
     }
     if !ours {
         delivered::nmi::<M>(cpu, core, bench);
-    } else if !kicked && !rang {
+    } else if !own && !kicked && !rang {
         ROOT.swallowed.fetch_add(1, SeqCst);
     }
 }

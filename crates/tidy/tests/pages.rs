@@ -69,7 +69,7 @@ const SOURCES: [(&str, &str, &[&str]); 20] = [
 
 /// What fails when a limit is broken: the limit by its file and name, a test likewise. The rest is asserted while compiling,
 /// or not tested.
-const PROOFS: [(&str, &str, &str, &str); 38] = [
+const PROOFS: [(&str, &str, &str, &str); 39] = [
     (OUTPUTS, "OF_AN_EVENT_MAX", OUTPUTS_TEST, "what_cannot_work_is_refused_with_its_reason"),
     (SINK, "QUEUE_BYTES_MAX", SINK, "a_slow_reader_gets_whole_messages_in_their_order_and_the_others_are_counted"),
     (OPEN, "CONNECT_LIMIT", OPEN, "who_does_not_answer_is_given_up"),
@@ -112,6 +112,7 @@ const PROOFS: [(&str, &str, &str, &str); 38] = [
     (EVENTS, "REGULAR_BUFFER_BYTES", REFUSALS, "what_does_not_fit_a_regular_unit_asks_for_a_big_one"),
     (EVENTS, "BIG_BUFFER_BYTES", REFUSALS, "what_is_too_large_is_refused_with_both_sizes"),
     (EVENTS, "EXCEPTION_VECTOR_MAX", REFUSALS, "what_no_event_can_be_is_refused"),
+    (EVENTS, "INTERRUPT_VECTORS", REFUSALS, "what_no_event_can_be_is_refused"),
     (SCRIPT, "SOURCE_BYTES_MAX", REFUSED, "a_script_beyond_a_limit_is_refused_in_words"),
     (SCRIPT, "HEIGHT_MAX", REFUSED, "a_script_beyond_a_limit_is_refused_in_words"),
     (SCRIPT, "VARIABLES_MAX", REFUSED, "a_script_beyond_a_limit_is_refused_in_words"),

@@ -1,6 +1,7 @@
 //! Registers an event: an external interrupt is about to be delivered.
 //!
-//!     !interrupt [VECTOR] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes] [script { … }]
+//!     !interrupt [VECTOR] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no] [output {A, B}] [script { … }]
+//!         [[asm] condition { … }] [[asm] code { … }]
 //! The options are those of `!cpuid`. VECTOR is 20 to ff; `$context` has it. Without it all of them fire. Linux' own are the
 //! highest, such as ec, the timer of each core; the others are in /sys/kernel/debug/irq. The process of `pid` is the one that is
 //! interrupted. `stage pre` and `stage post` both fire where it is, before the handler: post when nothing suppresses it any more.

@@ -372,6 +372,8 @@ pub trait Core {
     fn drop_interrupt(&mut self, vector: u8);
     /// Has the guest fetch again what [`Exit::Unread`] could not read, a few times; then it is undefined.
     fn fetch_again(&mut self);
+    /// Whether the NMI that exited is one that this core has sent itself, for an exit; once.
+    fn is_own_nmi(&mut self) -> bool;
     /// Takes an NMI that may be pending into root. How many were taken: 0 or 1.
     fn take_nmi(&mut self) -> u64;
     /// rax, rbx, rcx, rdx of the guest.

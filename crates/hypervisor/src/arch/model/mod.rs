@@ -221,6 +221,10 @@ impl Core for ModelCore {
 
     fn fetch_again(&mut self) {}
 
+    fn is_own_nmi(&mut self) -> bool {
+        false
+    }
+
     fn take_nmi(&mut self) -> u64 {
         u64::from(self.guest().nmi.swap(false, SeqCst))
     }

@@ -7,12 +7,13 @@
 #![expect(unsafe_code, reason = "the floor: control blocks, VMRUN, the way back")]
 
 use super::faults::{EXCEPTION_BP, EXCEPTION_DB, Faults, exception};
+use super::interrupts::is_interrupt;
 use super::run::{self, Gprs};
 use super::text::Text;
 use super::vmcb::{INTERCEPT_2_RDTSCP, TLB_FLUSH_ALL, Vmcb, attribute, event, exit_code, intercept_1};
 use super::{EFER_LMA, EFER_SVME, skip};
 use crate::arch::x86::decode::{INSTRUCTION_BYTES_MAX, segment};
-use crate::arch::x86::{self, apic, direct, msr, region, tables, vector};
+use crate::arch::x86::{self, direct, msr, region, tables, vector};
 use crate::arch::{self, DebugRegister, Event, Exit, Injection, Nested, Port, Watch};
 use crate::walk;
 use abi::boot::{self, Resume};
@@ -53,6 +54,10 @@ pub struct Svm {
     pub(super) parked: bool,
     /// Vector of an interrupt that root has taken and not passed on yet, or 0.
     pub(super) held: u8,
+    /// This core has sent itself an NMI, to exit right behind a delivery.
+    pub(super) follows: bool,
+    /// An NMI of others came between, and was sent on to the same exit.
+    pub(super) stray: bool,
 }
 
 impl Svm {
@@ -210,14 +215,14 @@ impl Svm {
             self.put_off_interrupt();
             self.vmcb.event_injection = core::mem::take(&mut self.interrupted);
         }
-        if core::mem::take(&mut self.nmi) {
-            if self.vmcb.event_injection & event::VALID == 0 {
+        if self.vmcb.event_injection & event::VALID == 0 {
+            if core::mem::take(&mut self.nmi) {
                 self.set_event(event::NMI, 2);
-            } else {
-                // Two events cannot be injected at once. The NMI goes where it came from: it will exit again right after
-                // the other's delivery, and being nobody's, will be passed on.
-                apic::send_nmi(apic::id());
             }
+        } else if self.nmi || is_interrupt(self.vmcb.event_injection) {
+            // Two events cannot be injected at once: the NMI comes behind the other's delivery.
+            self.due = self.nmi;
+            self.follow();
         }
     }
 
@@ -400,6 +405,10 @@ impl arch::Core for Svm {
         // SAFETY: SVM is on (C2), root's IDT is loaded, and VMEXIT left both interrupt flags clear.
         unsafe { run::window() };
         x86::trap::nmis_taken() - before
+    }
+
+    fn is_own_nmi(&mut self) -> bool {
+        core::mem::take(&mut self.follows) & !core::mem::take(&mut self.stray)
     }
 
     fn quad(&self) -> [u64; 4] {

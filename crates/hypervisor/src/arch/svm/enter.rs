@@ -213,6 +213,8 @@ unsafe fn enter(
         text: Text::default(),
         faults: Faults::default(),
         held: 0,
+        follows: false,
+        stray: false,
         debug_watched: false,
         parked: false,
     };

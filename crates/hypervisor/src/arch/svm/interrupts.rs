@@ -8,6 +8,9 @@
 //! - J1: an interrupt that was taken is injected before the guest executes anything: the next entry is free for it, since an
 //!   exit that interrupted a delivery takes none.
 //! - J2: a core that leaves with one in hand has it come once more.
+//! - J3: the guest exits right behind the delivery of an injected one. QEMU 7.2 needs that: `helper_vmrun` leaves the vector behind
+//!   as an exception to come, and delivers it once more, wherever the guest is, when another thread next asks the core to stop
+//!   for a moment; an exit clears it. An NMI from the core to itself makes that exit.
 //!
 //! **Callers**: `core`. **Proof**: `tests/e2e/events_interrupt.rs`.
 #![expect(unsafe_code, reason = "opens root's interrupt window")]
@@ -27,6 +30,7 @@ impl Svm {
         unsafe { run::interrupt_window() };
         if trap::nmis_taken() != before {
             // It goes where it came from, and exits at the next entry: whose it is is found out there.
+            self.stray = true;
             apic::send_nmi(apic::id());
         }
         let vector = trap::interrupt_taken()?;
@@ -37,6 +41,13 @@ impl Svm {
     pub(super) fn deliver_interrupt(&mut self, vector: u8) {
         self.held = 0;
         self.vmcb.event_injection = event::VALID | event::EXTERNAL | u64::from(vector);
+        self.due = true;
+    }
+
+    /// J3.
+    pub(super) fn follow(&mut self) {
+        self.follows = true;
+        apic::send_nmi(apic::id());
     }
 
     /// Something else goes first: an interrupt that was to be injected comes once more behind it.
@@ -64,6 +75,6 @@ impl Svm {
     }
 }
 
-fn is_interrupt(word: u64) -> bool {
+pub(super) fn is_interrupt(word: u64) -> bool {
     word & event::VALID != 0 && word & event::TYPE == event::EXTERNAL
 }
