@@ -21,7 +21,7 @@
 #endif
 
 /* Revision of everything below; module, image and programs refuse each other when it differs. */
-#define HYPERKD_PROTOCOL 0x5ull
+#define HYPERKD_PROTOCOL 0x6ull
 
 /* What one count of `prealloc TYPE` buys. */
 typedef enum _DEBUGGER_PREALLOC_COMMAND_TYPE {
@@ -263,10 +263,13 @@ struct hyperkd_boot {
 	uint32_t task_tid;
 	uint32_t task_pid;
 	uint32_t task_name;
-	uint32_t zero;
+	uint32_t space_tables;
 	uint64_t direct_map;
+	uint64_t first_task;
+	uint32_t task_next;
+	uint32_t task_space;
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 104);
+HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 120);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, protocol) == 0);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, cores) == 4);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, root_cr3) == 8);
@@ -282,8 +285,11 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_boot, current_task) == 72);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_tid) == 80);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_pid) == 84);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_name) == 88);
-HYPERKD_ASSERT(offsetof(struct hyperkd_boot, zero) == 92);
+HYPERKD_ASSERT(offsetof(struct hyperkd_boot, space_tables) == 92);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, direct_map) == 96);
+HYPERKD_ASSERT(offsetof(struct hyperkd_boot, first_task) == 104);
+HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_next) == 112);
+HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_space) == 116);
 
 /* Root asks the worker, and the worker tells the time, without an exit. */
 struct hyperkd_doorbell {

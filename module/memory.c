@@ -9,6 +9,7 @@
 #include <linux/nodemask.h>
 #include <linux/random.h>
 #include <linux/sched.h>
+#include <linux/sched/task.h>
 #include <linux/vmalloc.h>
 #include <asm/tsc.h>
 #include "internal.h"
@@ -212,7 +213,11 @@ static void fill_boot(struct hyperkd_boot *boot, u64 *root, bool link)
 	boot->task_tid = offsetof(struct task_struct, pid);
 	boot->task_pid = offsetof(struct task_struct, tgid);
 	boot->task_name = offsetof(struct task_struct, comm);
+	boot->space_tables = offsetof(struct mm_struct, pgd);
 	boot->direct_map = PAGE_OFFSET;
+	boot->first_task = (unsigned long)&init_task;
+	boot->task_next = offsetof(struct task_struct, tasks);
+	boot->task_space = offsetof(struct task_struct, mm);
 	boot->blocks = hyperkd.count;
 	/* Last: what was taken for this very table counts as used. */
 	table = take(DIV_ROUND_UP(hyperkd.count * sizeof(*hyperkd.blocks), PAGE_SIZE));

@@ -145,12 +145,18 @@ pub struct Boot {
     pub task_pid: u32,
     /// and of its name.
     pub task_name: u32,
-    /// Zero.
-    pub zero: u32,
+    /// Bytes into an address space (Linux: `mm_struct`) of the address of its highest page table.
+    pub space_tables: u32,
     /// Where, in the kernel's address space, all of RAM is mapped by physical address.
     pub direct_map: u64,
+    /// Address of the first task of Linux' list of processes.
+    pub first_task: u64,
+    /// Bytes into a task of the address at which the next one has these bytes,
+    pub task_next: u32,
+    /// and of the address of its address space.
+    pub task_space: u32,
 }
-const _: () = assert!(size_of::<Boot>() == 104 && offset_of!(Boot, blocks) == 48);
+const _: () = assert!(size_of::<Boot>() == 120 && offset_of!(Boot, blocks) == 48);
 
 /// [`Boot::flags`]: root owns COM2 and speaks the link on it.
 pub const BOOT_LINK: u32 = 1;

@@ -10,6 +10,12 @@ pub const SUCCESS: u32 = 0xffff_ffff;
 
 /// `prealloc`: the type is none of the documented ones.
 pub const PREALLOC_TYPE_UNKNOWN: u32 = 0xc000_0028;
+/// Nothing is mapped at this address.
+pub const ADDRESS_INVALID: u32 = 0xc000_0005;
+/// There is no such process.
+pub const PID_INVALID: u32 = 0xc000_001e;
+/// There is no RAM at this physical address.
+pub const PHYSICAL_INVALID: u32 = 0xc000_0052;
 /// There is no such core.
 pub const CORE_INVALID: u32 = 0xc000_0006;
 /// The `test` query is not known.
@@ -80,6 +86,8 @@ pub const PROGRAM_REJECTED: u32 = 0xc000_1040;
 pub const EVENTS_FULL: u32 = 0xc000_1041;
 /// Another prompt made globals that this one does not know, or another load is meant: it asks for their names again.
 pub const GLOBALS_CHANGED: u32 = 0xc000_1042;
+/// This memory is root's own.
+pub const MEMORY_OF_ROOT: u32 = 0xc000_1050;
 /// A test asked for this refusal.
 pub const INJECTED: u32 = 0xc000_1015;
 /// Root has left, and its ledger does not balance or a unit still has an owner: a fault of root's own.

@@ -190,7 +190,7 @@ fn boot_page(out: &mut impl Write) -> Result {
         "uint32_t" protocol "", "uint32_t" cores "", "uint64_t" root_cr3 "", "uint64_t" ram_end_pfn "", "uint64_t" ram_frames "",
         "uint64_t" doorbell_pa "", "uint64_t" blocks_pa "", "uint32_t" blocks "", "uint32_t" flags "", "uint64_t" boot_id "",
         "uint64_t" tsc_khz "", "uint64_t" current_task "", "uint32_t" task_tid "", "uint32_t" task_pid "", "uint32_t" task_name "",
-        "uint32_t" zero "", "uint64_t" direct_map "",
+        "uint32_t" space_tables "", "uint64_t" direct_map "", "uint64_t" first_task "", "uint32_t" task_next "", "uint32_t" task_space "",
     ]);
     c_struct!(out, "hyperkd_doorbell", boot::Doorbell, "Root asks the worker, and the worker tells the time, without an exit.", [
         "uint64_t" frames_wanted "", "uint64_t" run_wanted "", "uint64_t" hidden "", "uint64_t" unload_wanted "", "uint64_t" dead "", "uint64_t" left "",

@@ -71,6 +71,14 @@ pub mod op {
     pub const GLOBALS: u32 = 22;
     /// Makes one. \[[`super::global::Add`], nothing\]
     pub const GLOBAL_ADD: u32 = 23;
+    /// Reads memory. \[[`super::memory::Span`], [`super::memory::Read`] and its bytes\]
+    pub const MEMORY_READ: u32 = 32;
+    /// Writes memory. \[[`super::memory::Span`] and its bytes, [`super::memory::Written`] with every code\]
+    pub const MEMORY_WRITE: u32 = 33;
+    /// Searches memory. \[[`super::memory::Search`], [`super::memory::Found`]\]
+    pub const MEMORY_SEARCH: u32 = 34;
+    /// Translates an address. \[[`super::memory::Place`], [`super::memory::Translation`]\]
+    pub const TRANSLATE: u32 = 35;
 }
 
 /// What root tells unasked, on the link. The head's code is one of these.
@@ -340,6 +348,7 @@ const _: () = assert!(size_of::<Stage>() + 8 * STAGE_WORDS_MAX + size_of::<Head>
 
 pub mod event;
 pub mod global;
+pub mod memory;
 
 /// An event to register. Its program, condition and code were staged before, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]

@@ -9,9 +9,9 @@
 //! **Cost**: the steps of the program, at most [`crate::limits::SCRIPT_STEPS`].
 
 use crate::arch::{Core, x86};
-use crate::halt::HALT;
+use crate::halt::{self, HALT};
 use crate::limits::{HALT_WAIT_MS, SCRIPT_DATA_BYTES, SCRIPT_GLOBALS, SCRIPT_STEPS};
-use crate::root::ROOT;
+use crate::root::{HALTED, ROOT};
 use crate::scripts::{Bench, Here};
 use abi::request::{Evaluated, PROGRAM_WORDS_MAX, STAGE_WORDS_MAX, Stage};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -101,7 +101,7 @@ pub fn serve_other<C: Core>(cpu: &mut C, core: u32) {
 
 fn here<C: Core>(cpu: &mut C, core: u32, words: u64) -> Option<Evaluated> {
     let mut bench = BENCH.lock();
-    staged(words, |program| {
+    let evaluated = staged(words, |program| {
         let layout = script_vm::verify(program, &LIMITS).ok()?;
         let program = layout.open(program)?;
         let (mut scratch, text) = bench.parts();
@@ -113,7 +113,12 @@ fn here<C: Core>(cpu: &mut C, core: u32, words: u64) -> Option<Evaluated> {
                 Evaluated { value: 0, fault: number(&why), address }
             }
         })
-    })?
+    })?;
+    if ROOT.core(core).state.load(SeqCst) == HALTED {
+        // It may have set registers, which are looked at in the record.
+        halt::note(cpu, core);
+    }
+    evaluated
 }
 
 /// A fault as the prompt gets it: kind, from 1 on, and instruction.

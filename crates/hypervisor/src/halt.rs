@@ -176,7 +176,8 @@ impl Halt {
     }
 }
 
-fn note<C: Core>(cpu: &C, core: u32) {
+/// Puts down where a core is, for who looks while it is halted.
+pub fn note<C: Core>(cpu: &C, core: u32) {
     let mut code = [0; 16];
     let valid = cpu.code(&mut code);
     debug_assert_ne!(ROOT.core(core).state.load(SeqCst), OUT);

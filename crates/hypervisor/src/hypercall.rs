@@ -84,6 +84,33 @@ fn guest_page(core: u32, pa: u64) -> bool {
     pa.is_multiple_of(FRAME_BYTES) && !bank::owns(core, pa / FRAME_BYTES)
 }
 
+/// Stores bytes within one frame of the guest's; false, and nothing is stored, if it is none (Y1). Whole words are stored at
+/// once.
+pub fn store(core: u32, pa: u64, bytes: &[u8]) -> bool {
+    if pa % FRAME_BYTES + bytes.len() as u64 > FRAME_BYTES || bank::owns(core, pa / FRAME_BYTES) {
+        return false;
+    }
+    let (mut at, mut left) = (pa, bytes);
+    loop {
+        let word = left.split_first_chunk::<8>().filter(|_| at.is_multiple_of(8));
+        let (stored, rest) = if let Some((word, rest)) = word {
+            // SAFETY: a page of the guest's (Y1), which no Rust code refers into; it stays the guest's until this core has seen
+            // a flush, which it does not before it comes back from here.
+            (unsafe { direct::write(at, u64::from_le_bytes(*word)) }, rest)
+        } else if let Some((byte, rest)) = left.split_first() {
+            // SAFETY: as above.
+            (unsafe { direct::copy_in(at, &[*byte]) }, rest)
+        } else {
+            return true;
+        };
+        if !stored {
+            return false;
+        }
+        at += (left.len() - rest.len()) as u64;
+        left = rest;
+    }
+}
+
 fn call<M: Machine>(cpu: &mut M::Core, core: u32, pa: u64, bytes: u64, again: bool) -> (u64, u64, u64) {
     let mut request = [0; MESSAGE_BYTES_MAX];
     let request = usize::try_from(bytes).ok().and_then(|n| request.get_mut(..n));

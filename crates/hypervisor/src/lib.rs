@@ -22,6 +22,7 @@ mod halt;
 mod hypercall;
 mod life;
 mod line;
+mod memory;
 mod messages;
 mod ports;
 mod reach;
@@ -32,5 +33,6 @@ mod special;
 #[cfg(test)]
 mod storms;
 mod strings;
+mod tasks;
 mod walk;
 mod watch;

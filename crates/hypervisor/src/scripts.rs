@@ -48,6 +48,11 @@ pub fn learn(boot: &Boot) {
     TASKS.direct_map.store(boot.direct_map, Relaxed);
 }
 
+/// Where the kernel has all of RAM in its address space; 0 if that is not known.
+pub fn direct_map() -> u64 {
+    TASKS.direct_map.load(Relaxed)
+}
+
 /// Adds to a cell that scripts share.
 #[inline(always)]
 pub fn count(cell: u16, added: u64) {
@@ -219,7 +224,7 @@ impl<'h, C: Core> Here<'h, C> {
 
 /// With page-table isolation the tables of a program, in which it enters and leaves its kernel, have this bit, and the
 /// kernel's own lie a page below them (Linux: arch/x86/include/asm/pgtable.h, `PTI_PGTABLE_SWITCH_BIT`).
-const PROGRAM_TABLES: u64 = FRAME_BYTES;
+pub const PROGRAM_TABLES: u64 = FRAME_BYTES;
 
 /// Reads the kernel's own memory, by its tables if the program's do not have it. Without isolation that is never so.
 fn read<C: Core>(cpu: &C, address: u64, to: &mut [u8]) -> bool {

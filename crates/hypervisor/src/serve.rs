@@ -5,7 +5,7 @@ use crate::halt::{HALT, Silent};
 use crate::limits::HALT_TRIES;
 use crate::line::{self, Message};
 use crate::root::{HALTED, ROOT, WATCH_BREAKPOINTS, WATCH_DEBUG};
-use crate::{evaluate, globals, messages, pools, watch};
+use crate::{evaluate, globals, memory, messages, pools, watch};
 use abi::boot::Doorbell;
 use abi::code;
 use abi::request::{
@@ -62,10 +62,15 @@ impl Answer<'_> {
     }
 }
 
-/// Runs the staged program, of so many words, where commands refer to.
-type Evaluate<'e> = &'e mut dyn FnMut(u64) -> Option<Evaluated>;
+/// What commands refer to.
+struct Guest<'e> {
+    /// Its page tables.
+    tables: u64,
+    /// Runs the staged program, of so many words, there.
+    evaluate: &'e mut dyn FnMut(u64) -> Option<Evaluated>,
+}
 
-fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, evaluate: Evaluate, on_link: bool, again: bool) -> Then {
+fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, guest: Guest, on_link: bool, again: bool) -> Then {
     let Some((head, body)) = request::split(bytes) else { return answer.say(code::REQUEST_MALFORMED, &[]) };
     let halted = HALT.wanted();
     match head.code {
@@ -113,7 +118,7 @@ fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, evaluate: Ev
             let code = if evaluate::stage(body) { code::SUCCESS } else { code::REQUEST_MALFORMED };
             answer.say(code, &[])
         }
-        op::EVALUATE => match request::body::<Number>(body).map(|words| evaluate(words.value)) {
+        op::EVALUATE => match request::body::<Number>(body).map(|words| (guest.evaluate)(words.value)) {
             Some(Some(evaluated)) => answer.ok(&evaluated),
             Some(None) => answer.say(code::PROGRAM_REJECTED, &[]),
             None => answer.say(code::REQUEST_MALFORMED, &[]),
@@ -131,6 +136,11 @@ fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, evaluate: Ev
             let mut room = [0; MESSAGE_BYTES_MAX - size_of::<request::Head>()];
             let bytes = messages::take(&mut room);
             answer.say(code::SUCCESS, room.get(..bytes).unwrap_or_default())
+        }
+        op::MEMORY_READ..=op::TRANSLATE => {
+            let mut room = [0; memory::ANSWER_BYTES_MAX];
+            let (code, bytes) = memory::answer(core, guest.tables, head.code, body, &mut room);
+            answer.say(code, room.get(..bytes).unwrap_or_default())
         }
         op::TEST_RESERVE => match request::body::<ReserveTest>(body).map(pools::try_out) {
             Some(Some(outcome)) => answer.say(outcome.code, outcome.answer.as_bytes()),
@@ -191,7 +201,8 @@ pub fn from_device<M: Machine>(
     again: bool,
 ) -> (usize, u64, u64) {
     let mut out = Answer { room, len: 0 };
-    match answer::<M>(core, bytes, &mut out, &mut |words| evaluate::run(cpu, core, words), false, again) {
+    let guest = Guest { tables: cpu.cr3(), evaluate: &mut |words| evaluate::run(cpu, core, words) };
+    match answer::<M>(core, bytes, &mut out, guest, false, again) {
         Then::Short(frames, run) => (out.len, frames, run),
         Then::Fault(which) => fault(which),
         Then::Nothing | Then::Halt | Then::Go => (out.len, 0, 0),
@@ -202,7 +213,8 @@ pub fn from_device<M: Machine>(
 pub fn from_link<M: Machine>(cpu: &mut M::Core, core: u32, message: &Message) {
     let mut room = [0; MESSAGE_BYTES_MAX];
     let mut out = Answer { room: &mut room, len: 0 };
-    match answer::<M>(core, message.bytes(), &mut out, &mut |words| evaluate::run(cpu, core, words), true, false) {
+    let guest = Guest { tables: cpu.cr3(), evaluate: &mut |words| evaluate::run(cpu, core, words) };
+    match answer::<M>(core, message.bytes(), &mut out, guest, true, false) {
         Then::Halt => match HALT.stop(cpu, core) {
             Ok(()) => {
                 // Whoever pauses waits for no fetch any more; what Linux still hands over is welcome all the same.
@@ -311,7 +323,9 @@ fn while_halted<M: Machine>(cpu: &mut M::Core, core: u32) {
         };
         let mut room = [0; MESSAGE_BYTES_MAX];
         let mut out = Answer { room: &mut room, len: 0 };
-        let then = answer::<M>(core, message.bytes(), &mut out, &mut |words| evaluate::run(cpu, core, words), true, false);
+        let tables = ROOT.core(HALT.selected()).registers().crs[2];
+        let guest = Guest { tables, evaluate: &mut |words| evaluate::run(cpu, core, words) };
+        let then = answer::<M>(core, message.bytes(), &mut out, guest, true, false);
         if then == Then::Halt {
             // It is halted already, which is all that was asked.
             out.ok(&halted_at(REASON.load(SeqCst), ABOUT.load(SeqCst)));

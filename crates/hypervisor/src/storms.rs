@@ -48,6 +48,11 @@ fn machine() -> MutexGuard<'static, Prompt> {
     prompt
 }
 
+/// So that there are frames of root's.
+pub fn power_on_once() {
+    drop(machine());
+}
+
 impl Prompt {
     /// Boots the model as the module does: a block of memory, the cores, the link.
     fn power_on() -> Prompt {
@@ -85,8 +90,11 @@ impl Prompt {
             task_tid: 0,
             task_pid: 0,
             task_name: 0,
-            zero: 0,
+            space_tables: 0,
             direct_map: 0,
+            first_task: 0,
+            task_next: 0,
+            task_space: 0,
         };
         ROOT.learn(&boot, "model");
         bank::prepare::<Model>(&boot).unwrap();

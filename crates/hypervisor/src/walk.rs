@@ -1,8 +1,10 @@
 //! The guest's own page tables, walked from outside (APM2 5.3 "Long-Mode Page Translation").
 
 use abi::boot::FRAME_BYTES;
+use abi::request::memory::{Entry, LEVELS};
 
 const PRESENT: u64 = 1;
+const WRITABLE: u64 = 1 << 1;
 const LARGE: u64 = 1 << 7;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
@@ -29,6 +31,41 @@ pub fn translate_by(cr3: u64, linear: u64, mut read: impl FnMut(u64) -> Option<u
         table = entry & ADDRESS;
     }
     None
+}
+
+/// All that a walk saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Entries from the highest table down.
+    pub entries: [Entry; LEVELS],
+    /// How many of them there are.
+    pub levels: usize,
+    /// The physical address, if it is mapped.
+    pub found: Option<u64>,
+    /// Bytes of the page, or of the hole that the last entry leaves.
+    pub bytes: u64,
+}
+
+impl Look {
+    /// Whether the guest itself may write there.
+    pub fn writable(&self) -> bool {
+        self.found.is_some() && self.entries.iter().take(self.levels).all(|entry| entry.value & WRITABLE != 0)
+    }
+}
+
+/// As [`translate`], for who wants to see the way.
+#[must_use]
+pub fn look(cr3: u64, linear: u64, read: impl Fn(u64) -> Option<u64>) -> Look {
+    let mut look = Look::default();
+    let found = translate_by(cr3, linear, |at| {
+        let value = read(at)?;
+        if let Some(entry) = look.entries.get_mut(look.levels) {
+            *entry = Entry { at, value };
+            look.levels += 1;
+        }
+        Some(value)
+    });
+    Look { found, bytes: 1 << (12 + 9 * (LEVELS - look.levels.clamp(1, LEVELS))), ..look }
 }
 
 /// Reads bytes at a linear address, as many as are mapped; how many is the result.
@@ -77,6 +114,30 @@ mod tests {
         assert_eq!(translate(0x1fff, 0x1234, tables), Some(0x9234));
         assert_eq!(translate(0x1000, 0x5000, tables), None);
         assert_eq!(translate(0x1000, 1 << 39, tables), None);
+    }
+
+    /// Would catch an entry that is left out, or a hole or a page of another size than its entry's.
+    #[test]
+    fn a_look_shows_every_entry_and_how_far_it_reaches() {
+        let page = look(0x1000, 0x1234, tables);
+        assert_eq!((page.levels, page.found, page.bytes, page.writable()), (4, Some(0x9234), 0x1000, false));
+        assert_eq!(page.entries[3], Entry { at: 0x4008, value: 0x9000 | 1 | 1 << 63 });
+        let large = look(0x1000, 0x20_1234, tables);
+        assert_eq!((large.levels, large.found, large.bytes), (3, Some(0x20_1234), 0x20_0000));
+        assert_eq!(
+            look(0x1000, 0x5000, tables),
+            Look {
+                found: None,
+                entries: {
+                    let mut all = page.entries;
+                    all[3] = Entry { at: 0x4028, value: 0 };
+                    all
+                },
+                ..page
+            }
+        );
+        let nowhere = look(0x1000, 1 << 39, tables);
+        assert_eq!((nowhere.levels, nowhere.found, nowhere.bytes), (0, None, 1 << 39), "its table is not in RAM");
     }
 
     /// Would catch a read that stops at a page border that is mapped, or goes on over one that is not.
