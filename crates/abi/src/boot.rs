@@ -145,7 +145,7 @@ pub struct Boot {
     pub task_pid: u32,
     /// and of its name.
     pub task_name: u32,
-    /// Bytes into an address space (Linux: `mm_struct`) of the address of its highest page table.
+    /// Bytes into an address space of the address of its highest page table.
     pub space_tables: u32,
     /// Where, in the kernel's address space, all of RAM is mapped by physical address.
     pub direct_map: u64,

@@ -1,7 +1,7 @@
 //! Why a command was not done: fields, no sentences. [`crate::say`] makes the sentences.
 
 use crate::foreign::Foreign;
-use crate::{event, expr, outputs, program};
+use crate::{event, expr, memory, outputs, program};
 use abi::request::{EventAnswer, PreallocAnswer};
 use std::{io, ops::Range};
 
@@ -75,6 +75,8 @@ pub enum Error {
         /// The line with all of that put right, if that can be told.
         instead: Option<String>,
     },
+    /// Memory or a register that is not shown or changed.
+    Memory(memory::Wrong),
     /// It ran in root and ended early.
     Fault(program::Fault),
     /// Root refused.

@@ -53,6 +53,8 @@ const OURS: &[(&str, Ours)] = &[
     ("info", Whole(".status")),
     ("vertarget", Whole(".status")),
     ("version", Whole(".status")),
+    ("disas", Rest("u")),
+    ("disassemble", Rest("u")),
     ("source", Rest(".script")),
     ("man", Rest(".help")),
     ("target remote", Whole(".help .debug")),
@@ -65,16 +67,16 @@ const OURS: &[(&str, Ours)] = &[
 ];
 
 /// HyperDbg's commands that are still to come, and what gdb and WinDbg call the like of them.
-const NOT_YET: &str = "a asm assemble assembly bp bl bc bd be cpu db dc dd dq dl u u64 u2 u32 dt struct structure eb ed eq \
-     flush gu i ir k kd kq lm p pr preactivate rdmsr wrmsr sb sd sq setting settings .setting .settings t tr \
+const NOT_YET: &str = "a asm assemble assembly bp bl bc bd be cpu dl dt struct structure \
+     flush gu i ir k kd kq lm p pr preactivate rdmsr wrmsr setting settings .setting .settings t tr \
      cpuid ucpuid x .logopen .logclose pagein .pagein .pe process process2 .process .process2 thread thread2 .thread \
      .thread2 attach .attach detach .detach start .start restart .restart switch .switch kill .kill sym .sym sympath \
-     .sympath dump .dump !a !asm !assemble !db !dc !dd !dq !dl !u !u64 !u2 !u32 !eb !ed !eq !sb !sd !sq !dt !dump \
-     !apic !lapic !localapic !ioapic !idt !pte !va2pa !pa2va !pcitree !pcietree !pcicam !smi !lbr !lbrdump !pt \
+     .sympath dump .dump !a !asm !assemble !dl !dt !dump \
+     !apic !lapic !localapic !ioapic !idt !pcitree !pcietree !pcicam !smi !lbr !lbrdump !pt \
      !measure !hide !unhide track !track rev !rev !monitor !epthook !epthook2 !pmc !xsetbv \
      !mode !trace \
-     b break tbreak hbreak watch ba bm bt backtrace where kb kp kv s si step stepi n ni next nexti finish disas \
-     disassemble uf da du";
+     b break tbreak hbreak watch ba bm bt backtrace where kb kp kv s si step stepi n ni next nexti finish \
+     uf da du";
 
 /// The like of two words.
 const NOT_YET_OF_TWO: &[&str] = &["info breakpoints"];

@@ -41,6 +41,14 @@ pub fn is_register(name: &str) -> bool {
     read(&Registers::default(), name).is_some()
 }
 
+/// Bits of a register that can be set; `None` for one that can only be read, or is none.
+#[must_use]
+pub fn settable_bits(name: &str) -> Option<usize> {
+    let all = Registers { gprs: [u64::MAX; 16], rip: u64::MAX, rflags: u64::MAX, ..Registers::default() };
+    let value = read(&all, name).filter(|_| !name.eq_ignore_ascii_case("eip") && !name.eq_ignore_ascii_case("eflags"))?;
+    usize::try_from(value.count_ones()).ok().filter(|bits| *bits > 0)
+}
+
 /// A part of one of the 16.
 fn part(all: &Registers, name: &str) -> Option<u64> {
     let (index, shift, mask) = GPRS.iter().enumerate().find_map(|(index, whole)| {
@@ -61,6 +69,17 @@ fn part(all: &Registers, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Would catch a register that cannot be set and is said to be, or of another width.
+    #[test]
+    fn only_general_registers_their_parts_rip_and_rflags_can_be_set() {
+        for (name, bits) in [("RAX", 64), ("r15", 64), ("eax", 32), ("r8w", 16), ("ah", 8), ("rip", 64), ("rflags", 64)] {
+            assert_eq!(settable_bits(name), Some(bits), "{name}");
+        }
+        for name in ["cs", "cr3", "dr7", "fs_base", "efer", "eip", "eflags", "raxx", ""] {
+            assert_eq!(settable_bits(name), None, "{name}");
+        }
+    }
 
     /// Would catch a part taken from the wrong register: rsp is `sp`, not `spl`, and `ah` is the second byte.
     #[test]

@@ -5,6 +5,7 @@
 //! **Proof**: the tests of `tests/sentences.rs` run the `try:` lines.
 
 pub(crate) mod events;
+mod memory;
 pub(crate) mod outputs;
 mod units;
 
@@ -155,6 +156,7 @@ pub fn error(error: &Error, typed: &Line) -> Said {
         Error::Output { span, wrong } => outputs::wrong(span, wrong, typed),
         Error::Event { span, wrong } => events::wrong(span, wrong, typed),
         Error::Program { troubles, instead } => events::troubles(troubles, instead.as_ref()),
+        Error::Memory(wrong) => memory::wrong(wrong, typed),
         Error::Fault(fault) => events::fault(fault),
         Error::Refused(Refusal::Event { code, answer, debugger_mode }) => events::refused(*code, answer, *debugger_mode, typed),
         Error::Refused(Refusal::Load { code, detail, holders }) => load(*code, *detail, holders),

@@ -13,6 +13,10 @@ struct Limit {
 }
 
 const ABI_REQUEST: &str = "crates/abi/src/request.rs";
+const ABI_MEMORY: &str = "crates/abi/src/request/memory.rs";
+const ROOT_MEMORY: &str = "crates/hypervisor/src/memory/tests.rs";
+const MEMORY: &str = "crates/debugger/src/memory.rs";
+const MEMORY_TEST: &str = "crates/debugger/tests/memory.rs";
 const LINK: &str = "crates/link/src/limits.rs";
 const FRAME: &str = "crates/link/src/frame.rs";
 const CONVERSATION: &str = "crates/link/tests/conversation.rs";
@@ -36,13 +40,14 @@ const VERIFIER: &str = "crates/script/tests/verifier.rs";
 const REFUSED: &str = "crates/script/tests/refused.rs";
 
 /// Where limits stand: a heading, a file, and the names; none for all public ones.
-const SOURCES: [(&str, &str, &[&str]); 20] = [
+const SOURCES: [(&str, &str, &[&str]); 22] = [
     (
         "Module and image",
         "crates/abi/src/boot.rs",
         &["DIRECT_BYTES_MAX", "CORE_STRIDE", "CORES_MAX", "BLOCK_ORDER_MIN", "BLOCK_ORDER_MAX", "BLOCKS_MAX"],
     ),
     ("Requests", ABI_REQUEST, &["MESSAGE_BYTES_MAX", "CORES_SHOWN_MAX", "EXIT_ROWS_MAX"]),
+    ("Requests: memory", ABI_MEMORY, &["BYTES_MAX", "PATTERN_BYTES_MAX", "FOUND_MAX"]),
     ("Link", LINK, &[]),
     ("Reserve", RESERVE, &[]),
     ("Root", ROOT, &[]),
@@ -59,6 +64,7 @@ const SOURCES: [(&str, &str, &[&str]); 20] = [
     ("Module: the device", "module/device.c", &["TRIES_MAX"]),
     ("Module: time", "module/time.c", &["LOST_NS_MIN"]),
     ("Prompt", SESSION, &["FETCH_LIMIT"]),
+    ("Prompt: memory", MEMORY, &["LENGTH_MAX", "PLACES_MAX"]),
     ("Prompt: outputs", OUTPUTS, &["OF_AN_EVENT_MAX", "OUTPUTS_MAX", "CLOSE_LIMIT"]),
     ("Prompt: what waits for an output", SINK, &["QUEUE_BYTES_MAX"]),
     ("Prompt: opening an output", OPEN, &["CONNECT_LIMIT"]),
@@ -69,7 +75,14 @@ const SOURCES: [(&str, &str, &[&str]); 20] = [
 
 /// What fails when a limit is broken: the limit by its file and name, a test likewise. The rest is asserted while compiling,
 /// or not tested.
-const PROOFS: [(&str, &str, &str, &str); 39] = [
+const PROOFS: [(&str, &str, &str, &str); 46] = [
+    (ABI_MEMORY, "BYTES_MAX", ROOT_MEMORY, "requests_that_are_none_are_refused"),
+    (ABI_MEMORY, "PATTERN_BYTES_MAX", ROOT_MEMORY, "requests_that_are_none_are_refused"),
+    (ABI_MEMORY, "FOUND_MAX", ROOT_MEMORY, "every_place_is_found_once_and_holes_are_passed"),
+    (ROOT, "SEARCH_LOOKS_MAX", ROOT_MEMORY, "every_place_is_found_once_and_holes_are_passed"),
+    (ROOT, "TASKS_MAX", "crates/hypervisor/src/tasks.rs", "a_process_is_found_and_a_list_has_an_end"),
+    (MEMORY, "LENGTH_MAX", MEMORY_TEST, "what_is_too_much_is_refused_and_what_is_offered_works"),
+    (MEMORY, "PLACES_MAX", MEMORY_TEST, "every_place_is_found_over_many_requests"),
     (OUTPUTS, "OF_AN_EVENT_MAX", OUTPUTS_TEST, "what_cannot_work_is_refused_with_its_reason"),
     (SINK, "QUEUE_BYTES_MAX", SINK, "a_slow_reader_gets_whole_messages_in_their_order_and_the_others_are_counted"),
     (OPEN, "CONNECT_LIMIT", OPEN, "who_does_not_answer_is_given_up"),

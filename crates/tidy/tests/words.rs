@@ -11,7 +11,7 @@ const VENDOR: [&str; 36] = [
 ];
 
 /// Files that may use some of them.
-const VENDOR_ALLOWED: [(&str, &[&str], &str); 11] = [
+const VENDOR_ALLOWED: [(&str, &[&str], &str); 12] = [
     ("crates/abi/src/boot.rs", &["vmmcall", "vmcall"], "the calling convention of the hypercalls"),
     ("crates/abi/src/code.rs", &["amd", "svm", "svmdis", "svme"], "a code says which feature a processor lacks"),
     ("crates/abi/src/request.rs", &["amd", "svm"], "the back end's name, as an example"),
@@ -26,6 +26,7 @@ const VENDOR_ALLOWED: [(&str, &[&str], &str); 11] = [
     ("crates/image/src/main.rs", &["amd", "svm"], "the one place that chooses a back end"),
     ("module/cores.c", &["vmcall", "vmmcall"], "the instruction of the hypercalls, by the kernel's own feature bit"),
     ("crates/debugger/src/assemble.rs", &["intel"], "the assembler's syntax is called so, whoever made the processor"),
+    ("crates/debugger/src/disassembly.rs", &["intel"], "likewise, of the disassembler"),
     ("crates/debugger/src/commands/cpuid.rs", &["intel"], "a person must know which syntax is meant"),
 ];
 

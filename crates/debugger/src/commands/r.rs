@@ -1,10 +1,20 @@
-//! Shows the registers of the selected core of a halted debuggee.
+//! Shows the registers of the selected core of a halted debuggee, or sets one.
 //!
 //!     r [REGISTER]
-//! REGISTER may be a part, such as eax, or have the @ of an expression.
+//!     r REGISTER = VALUE
+//! REGISTER may be a part, such as eax, or have the @ of an expression. rax to r15, their parts, rip and rflags can be set;
+//! VALUE is an expression. A write of a part leaves the rest of the register, of eax as of al. It counts from the next
+//! instruction on, when the debuggee goes on.
 //! ```kd
 //! 0: kHyperDbg> r rip
 //! rip={hex}
+//! 0: kHyperDbg> r rcx = @rax + 1
+//! rcx=0000000000000011
+//! 0: kHyperDbg> r cr3=0
+//! err, this register can only be looked at
+//!      r cr3=0
+//!        ^~~
+//!      rax to r15, their parts, rip and rflags can be set
 //! 0: kHyperDbg> r
 //! rax={hex} rcx={hex} rdx={hex} rbx={hex}
 //! {any}
@@ -18,28 +28,26 @@
 use crate::answer::{Answer, Report, hex};
 use crate::commands::{self, Command};
 use crate::error::Error;
-use crate::expr;
+use crate::expr::{self, Arithmetic};
 use crate::line::Line;
+use crate::memory::Wrong;
+use crate::program::{self, How, Text};
 use crate::registers::{self, BASES, CRS, DRS, GPRS, SELECTORS};
 use crate::session::Session;
 use abi::request::{Registers, op};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::ops::Range;
 
 /// The command.
 pub const COMMAND: Command = Command { names: &["r"], takes: &[crate::commands::Takes::Words(&GPRS)], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
-    let name = match line.words() {
-        [_] => None,
-        [_, name] => {
-            let short = name.text.trim_start_matches('@').to_ascii_lowercase();
-            if !registers::is_register(&short) {
-                let error = expr::Error { span: name.span.clone(), kind: expr::Kind::NoRegister(short) };
-                return Err(Error::Expression { error, count: false, whole: name.span.clone() });
-            }
-            Some(short)
-        }
+    let (rest, start) = line.rest();
+    let name = match (line.words(), rest.find('=')) {
+        ([_], _) => None,
+        (_, Some(at)) => Some(set(session, line, start, at)?),
+        ([_, name], None) => Some(register(&name.text, &name.span)?),
         _ => return Err(commands::usage(line)),
     };
     let all: Registers = session.ask(op::REGISTERS, &[])?;
@@ -51,6 +59,42 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         None => rows(&all),
     };
     Ok(Answer::of(&Shown { core: all.core, registers: rows }))
+}
+
+/// The name of a register there is.
+fn register(text: &str, span: &Range<usize>) -> Result<String, Error> {
+    let short = text.trim_start_matches('@').to_ascii_lowercase();
+    if registers::is_register(&short) {
+        return Ok(short);
+    }
+    let error = expr::Error { span: span.clone(), kind: expr::Kind::NoRegister(short) };
+    Err(Error::Expression { error, count: false, whole: span.clone() })
+}
+
+/// Sets a register: what stands behind the name begins at `start`, and its `=` is the byte `at` of that. Root does it by a
+/// script, on the core that commands refer to.
+fn set(session: &mut Session, line: &Line, start: usize, at: usize) -> Result<String, Error> {
+    let left = &line.text()[start..start + at];
+    let span = start..start + left.trim_end().len();
+    let name = register(left.trim_end(), &span)?;
+    let Some(bits) = registers::settable_bits(&name) else { return Err(Error::Memory(Wrong::ReadOnly { span })) };
+    let right = &line.text()[start + at + 1..];
+    let begin = start + at + 1 + (right.len() - right.trim_start().len());
+    let span = begin..begin + right.trim().len();
+    let value = commands::evaluate(session, right.trim(), &span, Arithmetic::Wrapping)?;
+    if bits < 64 && value >> bits != 0 {
+        return Err(Error::Memory(Wrong::TooWide { span, bytes: bits / 8 }));
+    }
+    if name == "rip" && (value.cast_signed() << 16 >> 16).cast_unsigned() != value {
+        return Err(Error::Memory(Wrong::NotCanonical { span }));
+    }
+    // Refuses while it runs.
+    let _: Registers = session.ask(op::REGISTERS, &[])?;
+    let script = Line::new(&format!("@{name} = {value:x};"));
+    let text = Text::in_line(&script, &(0..script.text().len()));
+    let program = text.compile(session.book(), &script, How::Script)?;
+    program::evaluate(session, &text, program)?;
+    Ok(name)
 }
 
 /// Name and value, as the rows of the screen.

@@ -5,6 +5,7 @@
 
 pub mod events;
 mod globals;
+pub mod memory;
 mod reserve;
 
 use super::{Cancel, Mode, Target};
@@ -68,6 +69,8 @@ pub struct Root {
     pub fail_in: [u64; Kind::COUNT],
     /// Registers of the core 0; others have their number in `rax`.
     pub registers: Registers,
+    /// The page of code.
+    pub code: Vec<u8>,
     /// Notices not sent yet, as messages.
     pub notices: VecDeque<Vec<u8>>,
     /// Events, and what they said.
@@ -111,6 +114,7 @@ impl Default for Root {
             owners_other: 0,
             fail_in: [0; Kind::COUNT],
             registers,
+            code: memory::code_page(),
             notices: VecDeque::new(),
             events: events::Table::at_start(),
             globals: Vec::new(),
@@ -192,6 +196,10 @@ impl Root {
             op::GLOBAL_ADD => self.global_add(body),
             op::MESSAGES => Ok(self.messages()),
             op::EVALUATE => self.evaluate(number()?),
+            op::MEMORY_READ => self.memory_read(body),
+            op::MEMORY_WRITE => self.memory_write(body),
+            op::MEMORY_SEARCH => self.memory_search(body),
+            op::TRANSLATE => self.translate(body),
             op::LEDGER => Ok(self.ledger().as_bytes().to_vec()),
             op::OWNERS => Ok(self.owners().as_bytes().to_vec()),
             op::PAUSE | op::GO | op::FETCH | op::UNLOAD if !self.link => no(code::LINK_ONLY),

@@ -14,6 +14,19 @@ pub struct Page {
     columns: usize,
 }
 
+impl Default for Page {
+    fn default() -> Self {
+        Page { lines: Arc::default(), columns: 1000 }
+    }
+}
+
+impl Page {
+    /// What was printed since the last time.
+    pub fn taken(&self) -> Vec<String> {
+        std::mem::take(&mut *self.lines.lock().unwrap())
+    }
+}
+
 impl Console for Page {
     fn print(&mut self, text: &str) {
         self.lines.lock().unwrap().extend(text.lines().map(str::to_owned));

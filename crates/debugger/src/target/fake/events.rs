@@ -48,6 +48,13 @@ impl Table {
     }
 }
 
+impl Table {
+    /// The page that scripts see.
+    pub(super) fn ram(&mut self) -> &mut Vec<u8> {
+        &mut self.model.ram
+    }
+}
+
 /// Words of program, condition and code.
 fn words_of(ask: &EventAsk) -> u32 {
     let code = event::code_words(ask.condition_bytes).saturating_add(event::code_words(ask.code_bytes));
@@ -196,6 +203,7 @@ impl Root {
             return Err((code::PROGRAM_REJECTED, Vec::new()));
         }
         model.gprs = registers.gprs;
+        (model.specials[0], model.specials[1]) = (registers.rip, registers.rflags);
         let mut answer = Evaluated::default();
         match oracle::run_words(staged, model, script_vm::limits::STEPS_DEFAULT) {
             Ok(value) => answer.value = value,
@@ -213,6 +221,11 @@ impl Root {
                 };
                 answer.fault = number | u64::from(fault.at) << 32;
             }
+        }
+        // The other cores have nothing but their number.
+        if self.core == 0 {
+            let set = &mut self.registers;
+            (set.gprs, set.rip, set.rflags) = (model.gprs, model.specials[0], model.specials[1]);
         }
         let text = String::from_utf8_lossy(&std::mem::take(&mut model.said)).into_owned();
         let core = u16::try_from(self.core).unwrap_or(0);
