@@ -75,7 +75,7 @@ pub mod op {
     pub const MEMORY_READ: u32 = 32;
     /// Writes memory. \[[`super::memory::Span`] and its bytes, [`super::memory::Written`] with every code\]
     pub const MEMORY_WRITE: u32 = 33;
-    /// Searches memory. \[[`super::memory::Search`], [`super::memory::Found`]\]
+    /// Searches memory. \[[`super::memory::Search`], [`super::memory::Found`] and its places\]
     pub const MEMORY_SEARCH: u32 = 34;
     /// Translates an address. \[[`super::memory::Place`], [`super::memory::Translation`]\]
     pub const TRANSLATE: u32 = 35;

@@ -8,7 +8,7 @@
 //! - M2: no answer of root's is trusted: one that does not fit its request is an error, and what goes on ends.
 //! - M3: CTRL+C ends everything that takes more than one request.
 //!
-//! **Cost**: a request for each 1024 bytes that are read, for each 64 KiB that are searched. **Proof**: `tests/memory.rs`.
+//! **Cost**: a request for each 1024 bytes that are read, for each 256 KiB that are searched. **Proof**: `tests/memory.rs`.
 
 use crate::answer::hex;
 use crate::commands;
@@ -302,16 +302,17 @@ pub(crate) fn search(session: &mut Session, place: Place, length: u64, pattern: 
             return Err(refusal(session, code, place, 0));
         }
         let malformed = || Error::Reach(Reach::Malformed { op: op::MEMORY_SEARCH });
-        let found: Found = request::body(&body).ok_or_else(malformed)?;
-        let count = usize::try_from(found.count).ok().filter(|count| *count <= FOUND_MAX).ok_or_else(malformed)?;
-        for at in &found.places[..count] {
+        let (found, body) = Found::read_from_prefix(&body).map_err(|_| malformed())?;
+        let (these, rest) = body.as_chunks::<8>();
+        let count = usize::try_from(found.count).unwrap_or(usize::MAX);
+        if these.len() != count || count > FOUND_MAX || !rest.is_empty() || found.done == 0 {
+            return Err(malformed());
+        }
+        for at in these.iter().map(|at| u64::from_le_bytes(*at)) {
             if places.found.len() == PLACES_MAX {
                 return Ok(Places { done: at.wrapping_sub(place.address), end: End::Full, ..places });
             }
-            places.found.push(*at);
-        }
-        if found.done == 0 {
-            return Err(malformed());
+            places.found.push(at);
         }
         places.done = places.done.saturating_add(found.done).min(length);
         places.unreadable = places.unreadable.saturating_add(found.unreadable);

@@ -13,7 +13,7 @@ use debugger::target::fake::Root;
 use debugger::target::{Cancel, Mode, Target};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::IntoBytes;
 
 /// The model's page, which scripts see, too.
 const RAM: &str = "ffff888000000000";
@@ -230,7 +230,9 @@ fn strange(line: &str, answers: Vec<(u32, Vec<u8>)>) -> (Verdict, Vec<String>) {
 #[test]
 fn answers_that_cannot_be_are_errors_and_ctrl_c_ends_a_search() {
     let read = |bytes: u32, why: u32, body: usize| [Read { bytes, why }.as_bytes(), &vec![0; body]].concat();
-    let mut found = Found::new_zeroed();
+    let found = |done: u64, count: u32, places: &[u64]| -> Vec<u8> {
+        [Found { done, count, ..Found::default() }.as_bytes(), places.as_bytes()].concat()
+    };
     let malformed = |(verdict, printed): (Verdict, Vec<String>)| {
         assert_eq!(verdict, Verdict::Failed);
         assert!(printed[0].contains("has a wrong size"), "{printed:#?}");
@@ -240,13 +242,12 @@ fn answers_that_cannot_be_are_errors_and_ctrl_c_ends_a_search() {
     {
         malformed(strange("db 0 l 4", vec![(code::SUCCESS, body)]));
     }
-    malformed(strange("sb 0 l 4 1", vec![(code::SUCCESS, found.as_bytes().to_vec())]));
-    (found.count, found.done) = (65, 4);
-    malformed(strange("sb 0 l 4 1", vec![(code::SUCCESS, found.as_bytes().to_vec())]));
+    for answer in [found(0, 0, &[]), found(4, 1, &[]), found(4, 1, &[1, 2]), found(4, 65, &[0; 65]), vec![0; 23]] {
+        malformed(strange("sb 0 l 4 1", vec![(code::SUCCESS, answer)]));
+    }
     malformed(strange("!pte 0", vec![(code::SUCCESS, vec![0; size_of::<Translation>() - 1])]));
     malformed(strange("eb 0 1", vec![(code::SUCCESS, vec![0; size_of::<Written>() + 1])]));
-    (found.count, found.done, found.places[0]) = (1, 0x1_0000, 0x1234);
-    let (verdict, printed) = strange("sb 0 l ffffffffffffffff 1", vec![(code::SUCCESS, found.as_bytes().to_vec())]);
+    let (verdict, printed) = strange("sb 0 l ffffffffffffffff 1", vec![(code::SUCCESS, found(0x1_0000, 1, &[0x1234]))]);
     assert_eq!(verdict, Verdict::Done);
     assert_eq!(printed, ["0000000000001234", "0x1 found in 0x10000 bytes; it was ended: go on at 10000"]);
     let root = Root { loaded: false, link: false, ..Root::default() };

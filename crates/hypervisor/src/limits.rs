@@ -38,9 +38,9 @@ pub const SCRIPT_STEPS: u64 = 1_000_000;
 /// Events at once.
 pub const EVENTS_MAX: usize = 256;
 /// Looks of one search at memory before it is continued by another request, each at [`SEARCH_BYTES_AT_ONCE`] or at one hole:
-/// 64 KiB, a millisecond or two.
+/// 256 KiB, a millisecond or so.
 pub const SEARCH_LOOKS_MAX: usize = 128;
 /// Bytes that a search looks at in one go.
-pub const SEARCH_BYTES_AT_ONCE: usize = 512;
+pub const SEARCH_BYTES_AT_ONCE: usize = 2048;
 /// Processes of Linux' list that are looked at to find one: as many as it has by default.
 pub const TASKS_MAX: usize = 32_768;

@@ -28,7 +28,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 /// Bytes of an answer at most.
 pub const ANSWER_BYTES_MAX: usize = size_of::<Read>() + BYTES_MAX;
-const _: () = assert!(size_of::<Found>() <= ANSWER_BYTES_MAX && size_of::<Translation>() <= ANSWER_BYTES_MAX);
+const _: () = assert!(size_of::<Found>() + 8 * FOUND_MAX <= ANSWER_BYTES_MAX && size_of::<Translation>() <= ANSWER_BYTES_MAX);
 
 /// Pages that the bytes of one request touch.
 const PIECES: usize = 2;
@@ -76,7 +76,15 @@ pub fn answer(core: u32, tables: u64, what: u32, body: &[u8], room: &mut [u8; AN
                 return malformed();
             }
             match Memory::of(core, tables, ask.place) {
-                Ok(memory) => (code::SUCCESS, put(room, &memory.search(ask.place.address, ask.bytes, pattern, ask.step))),
+                Ok(memory) => {
+                    let (found, places) = memory.search(ask.place.address, ask.bytes, pattern, ask.step);
+                    let places = places.get(..usize::try_from(found.count).unwrap_or(0)).unwrap_or_default();
+                    let head = put(room, &found);
+                    for (to, place) in room.iter_mut().skip(head).zip(places.as_bytes()) {
+                        *to = *place;
+                    }
+                    (code::SUCCESS, head + size_of_val(places))
+                }
                 Err(code) => (code, 0),
             }
         }
@@ -196,9 +204,11 @@ impl Memory {
         } else {
             return none(code::ADDRESS_INVALID, UPPER_HALF - address);
         };
-        if bank::owns(self.core, pa / FRAME_BYTES) {
+        if pa >= direct::end() {
+            none(code::PHYSICAL_INVALID, if self.physical { u64::MAX - address } else { in_page }.max(1))
+        } else if bank::owns(self.core, pa / FRAME_BYTES) {
             none(code::MEMORY_OF_ROOT, in_page)
-        } else if direct::read(pa & !7).is_none() || self.is_device(pa) {
+        } else if self.is_device(pa) {
             none(code::PHYSICAL_INVALID, in_page)
         } else {
             Piece { at: Ok(pa), bytes: in_page, writable }
@@ -258,15 +268,15 @@ impl Memory {
     }
 
     /// Places of a pattern that is not empty, in so many bytes; `step` is not 0.
-    fn search(&self, address: u64, bytes: u64, pattern: &[u8], step: u32) -> Found {
-        let mut found = Found { done: 0, unreadable: 0, count: 0, zero: 0, places: [0; FOUND_MAX] };
+    fn search(&self, address: u64, bytes: u64, pattern: &[u8], step: u32) -> (Found, [u64; FOUND_MAX]) {
+        let (mut found, mut places) = (Found::default(), [0; FOUND_MAX]);
         let mut room = [0; SEARCH_BYTES_AT_ONCE + PATTERN_BYTES_MAX];
         let step = u64::from(step);
         for _ in 0..SEARCH_LOOKS_MAX {
             let left = bytes.saturating_sub(found.done);
             let Some(at) = address.checked_add(found.done).filter(|_| left >= pattern.len() as u64) else {
                 found.done = bytes;
-                return found;
+                break;
             };
             let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(room.len());
             let read = room.get_mut(..wanted).map_or(0, |to| self.read(at, to).0);
@@ -274,7 +284,7 @@ impl Memory {
             if read < pattern.len() {
                 let Some(hole) = at.checked_add(read as u64) else {
                     found.done = bytes;
-                    return found;
+                    break;
                 };
                 let hole = self.piece(hole).bytes.min(left - read as u64);
                 found.unreadable += hole;
@@ -283,21 +293,20 @@ impl Memory {
             }
             let mut offset = 0;
             while let Some(there) = usize::try_from(offset).ok().and_then(|from| whole.get(from..from + pattern.len())) {
-                if there == pattern {
-                    if let Some(place) = usize::try_from(found.count).ok().and_then(|nth| found.places.get_mut(nth)) {
-                        *place = at + offset;
-                        found.count += 1;
-                    } else {
+                if there.first() == pattern.first() && there == pattern {
+                    let Some(place) = usize::try_from(found.count).ok().and_then(|nth| places.get_mut(nth)) else {
                         // No room: it is found again by who goes on here.
                         found.done += offset;
-                        return found;
-                    }
+                        return (found, places);
+                    };
+                    *place = at + offset;
+                    found.count += 1;
                 }
                 offset += step;
             }
             found.done += offset;
         }
-        found
+        (found, places)
     }
 
     fn translation(&self, address: u64) -> Result<Translation, u32> {

@@ -81,20 +81,18 @@ pub struct Search {
     pub pattern: [u8; PATTERN_BYTES_MAX],
 }
 
-/// Places of a pattern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+/// Places of a pattern; `count` addresses of 8 bytes follow, in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Found {
     /// Bytes from the first one on that are done. Who has not been told of all goes on behind them.
     pub done: u64,
     /// Those of them that could not be read.
     pub unreadable: u64,
-    /// How many of `places` are valid.
+    /// How many places, at most [`FOUND_MAX`].
     pub count: u32,
     /// Zero.
     pub zero: u32,
-    /// Addresses, in their order.
-    pub places: [u64; FOUND_MAX],
 }
 
 /// An entry of a page table.
@@ -130,4 +128,4 @@ pub struct Translation {
 const _: () = assert!(size_of::<Place>() == 16 && size_of::<Span>() == 24 && size_of::<Read>() == 8);
 const _: () = assert!(size_of::<Written>() == 16 && size_of::<Search>() == 96 && size_of::<Translation>() == 104);
 const _: () = assert!(size_of::<Head>() + size_of::<Span>() + BYTES_MAX <= MESSAGE_BYTES_MAX);
-const _: () = assert!(size_of::<Head>() + size_of::<Found>() <= MESSAGE_BYTES_MAX);
+const _: () = assert!(size_of::<Found>() == 24 && size_of::<Head>() + size_of::<Found>() + 8 * FOUND_MAX <= MESSAGE_BYTES_MAX);

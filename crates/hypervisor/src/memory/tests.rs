@@ -144,20 +144,20 @@ fn every_place_is_found_once_and_holes_are_passed() {
         space.page(page, WRITABLE);
     }
     let memory = space.memory();
-    let wanted: Vec<u64> = std::vec![0x1000, 0x11fe, 0x11ff, 0x1ffe, 0x2a00, 0x3ffb, 0x8000, 0x8ffd];
+    let wanted: Vec<u64> = std::vec![0x1000, 0x17fe, 0x17ff, 0x1ffe, 0x2a00, 0x3ffb, 0x8000, 0x8ffd];
     for at in &wanted {
         memory.write(*at, b"abc");
     }
     // The last two bytes before a hole are no place.
     memory.write(0x3fff, b"a");
-    // 0x11fe was overwritten by the one that begins a byte later.
-    let wanted: Vec<u64> = wanted.into_iter().filter(|at| *at != 0x11fe).collect();
+    // 0x17fe was overwritten by the one that begins a byte later.
+    let wanted: Vec<u64> = wanted.into_iter().filter(|at| *at != 0x17fe).collect();
     let search = |start: u64, bytes: u64, pattern: &[u8], step| {
         let (mut all, mut done, mut unreadable, mut asked) = (Vec::new(), 0, 0, 0);
         while done < bytes {
-            let found = memory.search(start + done, bytes - done, pattern, step);
+            let (found, places) = memory.search(start + done, bytes - done, pattern, step);
             assert!(found.done > 0, "it gets on");
-            all.extend_from_slice(&found.places[..found.count as usize]);
+            all.extend_from_slice(&places[..found.count as usize]);
             (done, unreadable, asked) = (done + found.done, unreadable + found.unreadable, asked + 1);
         }
         (all, unreadable, asked)
@@ -167,9 +167,11 @@ fn every_place_is_found_once_and_holes_are_passed() {
     assert_eq!(search(0x1000, 0x8000, b"abc", 4).0, [0x1000, 0x2a00, 0x8000]);
     assert_eq!(search(0x1000, 3, b"abc", 1).0, [0x1000]);
     assert_eq!(search(0x1000, 2, b"abc", 1).0, [0; 0]);
-    assert_eq!(search(0x11ff, 0x2dfe, b"abc", 1).0, [0x11ff, 0x1ffe, 0x2a00], "the last byte is beyond the end");
+    assert_eq!(search(0x17ff, 0x27fe, b"abc", 1).0, [0x17ff, 0x1ffe, 0x2a00], "the last byte is beyond the end");
     // 512 holes at each of three levels, not one for each page.
     assert_eq!(search(0, 1 << 39, b"abc", 1).2, 13);
+    let (beyond, _) = space.physical().search(arena::FRAMES * FRAME_BYTES, 1 << 50, b"abc", 1);
+    assert_eq!((beyond.done, beyond.unreadable), (1 << 50, 1 << 50), "what is beyond RAM is one hole");
     let zeros = search(0x2000, 0x1000, &[0; 8], 8).0;
     assert_eq!(zeros.len(), 510, "more than one answer can name, each once");
     assert!(zeros.is_sorted() && zeros.windows(2).all(|two| two[0] < two[1]));

@@ -9,10 +9,12 @@
 
 use super::{Answered, Root};
 use abi::code;
-use abi::request::memory::{BYTES_MAX, Entry, Found, NO_PID, PHYSICAL, Place, Read, Search, Span, Translation, Written};
+use abi::request::memory::{
+    BYTES_MAX, Entry, FOUND_MAX, Found, NO_PID, PHYSICAL, Place, Read, Search, Span, Translation, Written,
+};
 use abi::request::{self};
 use script::oracle::{RAM, RAM_BYTES};
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::{FromBytes, IntoBytes};
 
 /// Where code is, virtually.
 const CODE: u64 = 0xffff_ffff_8100_0000;
@@ -118,15 +120,17 @@ impl Root {
     pub(super) fn memory_search(&mut self, body: &[u8]) -> Answered {
         let ask: Search = request::body(body).ok_or(MALFORMED)?;
         let pattern = ask.pattern.get(..ask.pattern_bytes as usize).filter(|pattern| !pattern.is_empty()).ok_or(MALFORMED)?;
-        let mut found = Found::new_zeroed();
+        let (mut found, mut places) = (Found::default(), Vec::new());
         Self::known(ask.place)?;
         let length = pattern.len() as u64;
         while found.done < ask.bytes.min(SEARCHED_AT_ONCE) {
             let whole = found.done.checked_add(length).is_some_and(|end| end <= ask.bytes);
             let read: Option<Vec<u8>> = (0..length).map(|at| self.read_byte(ask.place, found.done + at).ok()).collect();
             if whole && read.as_deref() == Some(pattern) {
-                let Some(to) = found.places.get_mut(found.count as usize) else { break };
-                *to = ask.place.address + found.done;
+                if places.len() == FOUND_MAX {
+                    break;
+                }
+                places.push(ask.place.address + found.done);
                 found.count += 1;
             }
             for at in 0..u64::from(ask.step).min(ask.bytes - found.done) {
@@ -134,7 +138,7 @@ impl Root {
             }
             found.done += u64::from(ask.step);
         }
-        Ok(found.as_bytes().to_vec())
+        Ok([found.as_bytes(), places.as_slice().as_bytes()].concat())
     }
 
     pub(super) fn translate(&self, body: &[u8]) -> Answered {

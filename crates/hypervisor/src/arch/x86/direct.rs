@@ -38,6 +38,12 @@ fn pointer(pa: u64, bytes: u64) -> Option<*mut u8> {
     (end <= END.load(Relaxed)).then(|| (base() + pa) as *mut u8)
 }
 
+/// The first physical address beyond RAM.
+#[must_use]
+pub fn end() -> u64 {
+    END.load(Relaxed)
+}
+
 /// Where bytes of RAM stand in root's address space, for what is not Rust; `None` for none, or beyond RAM.
 #[must_use]
 pub fn address(pa: u64, bytes: u64) -> Option<u64> {
