@@ -5,6 +5,7 @@
 
 use abi::code;
 use abi::ioctl::Load;
+use abi::request::memory::{Found, Read, Translation, Written};
 use abi::request::{
     Cores, Evaluated, EventAnswer, Events, Exits, Halted, Hello, Ledger, MESSAGE_BYTES_MAX, Messages, Number, Owners, PreallocAnswer, Registers, op,
 };
@@ -20,7 +21,7 @@ use std::time::Duration;
 use zerocopy::FromBytes;
 
 /// What asks root for something, in every form that reads another answer.
-const LINES: [&str; 25] = [
+const LINES: [&str; 31] = [
     "!cpuid 1",
     "!tsc buffer 10 script { eq($buffer, 1); }",
     "events",
@@ -46,6 +47,12 @@ const LINES: [&str; 25] = [
     "? rip",
     "g",
     "unload",
+    "dq 0 l 40",
+    "!eb 0 1",
+    "sb 0 l 40 1",
+    "u 0 l 40",
+    "!pte 0",
+    "!pa2va 0",
 ];
 
 /// Bytes that are used up one after the other; then zeros.
@@ -77,6 +84,10 @@ fn body_bytes(op: u32) -> usize {
         op::EVENT_CHANGE => size_of::<Number>(),
         op::MESSAGES => size_of::<Messages>() + 64,
         op::EVALUATE => size_of::<Evaluated>(),
+        op::MEMORY_READ => size_of::<Read>() + 0x40,
+        op::MEMORY_WRITE => size_of::<Written>(),
+        op::MEMORY_SEARCH => size_of::<Found>(),
+        op::TRANSLATE => size_of::<Translation>(),
         _ => 0,
     }
 }

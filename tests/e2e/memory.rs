@@ -307,8 +307,15 @@ fn a_register_that_is_set_is_the_programs_and_a_search_can_be_ended() -> Result 
     let row = kd.enter(line)?;
     // Before the line is begun it would be forgotten, so it is pressed until it counts.
     kd.set_limit(Duration::from_secs(1));
-    let mut pressed = (0..60).map_while(|_| kd.ctrl_c().ok()).filter_map(|()| kd.answer_after(row, line).ok());
-    let answer = pressed.next().ok_or("the search goes on")?.text();
+    let mut answer = None;
+    for _ in 0..60 {
+        kd.ctrl_c()?;
+        answer = kd.answer_after(row, line).ok();
+        if answer.is_some() {
+            break;
+        }
+    }
+    let answer = answer.ok_or("the search goes on")?.text();
     kd.set_limit(LIMIT);
     assert!(answer.contains("it was ended: go on at "), "{answer}");
     go(&mut kd)?;

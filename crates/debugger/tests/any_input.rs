@@ -3,6 +3,7 @@
 use abi::code;
 use abi::ioctl::Load;
 use abi::kind::Kind;
+use abi::request::memory::{Translation, Written};
 use abi::request::{Evaluated, EventAnswer, Events, Ledger, Number, Owners, PreallocAnswer, op};
 use debugger::error::Reach;
 use debugger::expr::{self, Arithmetic};
@@ -123,6 +124,18 @@ fn line() -> impl Strategy<Value = String> {
         "printf(\"\\n\")",
         ".x",
         "=",
+        "db",
+        "!dq",
+        "u2",
+        "!eb",
+        "sq",
+        "!sb",
+        "!pte",
+        "!pa2va",
+        "l",
+        "pid",
+        "1000",
+        "ffff888000000000",
     ]);
     prop::collection::vec(words, 0..8).prop_map(|words| words.join(" "))
 }
@@ -152,6 +165,9 @@ impl Target for Anyone {
             op::STAGE => (code::SUCCESS, 0),
             op::EVENT_ADD => (self.code, size_of::<EventAnswer>()),
             op::EVENT_CHANGE => (self.code, size_of::<Number>()),
+            op::MEMORY_READ | op::MEMORY_SEARCH => (code::SUCCESS, self.bytes.len()),
+            op::TRANSLATE => (code::SUCCESS, size_of::<Translation>()),
+            op::MEMORY_WRITE => (self.code, size_of::<Written>()),
             _ => (self.code, size_of::<PreallocAnswer>()),
         };
         self.bytes.rotate_left(7);
@@ -190,7 +206,7 @@ proptest! {
         let target = Box::new(Anyone { code, bytes });
         let mut session = Session::over(target, Box::new(Nowhere), look, inbox, Cancel::default());
         let plan = concat!("prealloc plan ", env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/plan.kd");
-        for line in ["!tsc buffer 1 script { eq($buffer, 1); }", "events", "events d 0", "? poi(1)", "events c all", "prealloc", plan, "test hold monitor ffffffffffffffff", "test let monitor", "prealloc monitor 3"] {
+        for line in ["!tsc buffer 1 script { eq($buffer, 1); }", "events", "events d 0", "? poi(1)", "db 0 l 40", "sb 0 l 40 1", "u 0", "!pte 0", "!va2pa 0", "!pa2va 0", "eb 0 1", "events c all", "prealloc", plan, "test hold monitor ffffffffffffffff", "test let monitor", "prealloc monitor 3"] {
             session.run(line);
         }
     }

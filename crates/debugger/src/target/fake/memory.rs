@@ -26,7 +26,7 @@ const ROOTS: u64 = 0x9000;
 const PAGE: u64 = 0x1000;
 /// The one process whose tables are known; they are those of all.
 pub const PID: u32 = 0x1c8;
-/// Bytes of one search before it is asked for again.
+/// Places that one search looks at before it is asked for again.
 const SEARCHED_AT_ONCE: u64 = 0x800;
 
 const MALFORMED: (u32, Vec<u8>) = (code::REQUEST_MALFORMED, Vec::new());
@@ -66,6 +66,14 @@ impl Root {
     fn read_byte(&mut self, place: Place, offset: u64) -> Result<u8, u32> {
         let physical = self.physical(place, offset)?;
         self.byte(physical).map(|byte| *byte).ok_or(code::PHYSICAL_INVALID)
+    }
+
+    /// Bytes until the next page, if nothing is here.
+    fn hole(&self, place: Place, offset: u64) -> Option<u64> {
+        let Some(address) = place.address.checked_add(offset) else { return Some(u64::MAX) };
+        self.physical(place, offset).err()?;
+        let pages = if place.space == PHYSICAL { [RAM_PHYSICAL, CODE_PHYSICAL] } else { [RAM, CODE] };
+        Some(pages.iter().filter_map(|page| page.checked_sub(address)).filter(|hole| *hole > 0).min().unwrap_or(u64::MAX))
     }
 
     fn known(place: Place) -> Result<(), (u32, Vec<u8>)> {
@@ -123,7 +131,13 @@ impl Root {
         let (mut found, mut places) = (Found::default(), Vec::new());
         Self::known(ask.place)?;
         let length = pattern.len() as u64;
-        while found.done < ask.bytes.min(SEARCHED_AT_ONCE) {
+        if !matches!(ask.step, 1 | 4 | 8) {
+            return Err(MALFORMED);
+        }
+        for _ in 0..SEARCHED_AT_ONCE {
+            if found.done >= ask.bytes {
+                break;
+            }
             let whole = found.done.checked_add(length).is_some_and(|end| end <= ask.bytes);
             let read: Option<Vec<u8>> = (0..length).map(|at| self.read_byte(ask.place, found.done + at).ok()).collect();
             if whole && read.as_deref() == Some(pattern) {
@@ -133,10 +147,15 @@ impl Root {
                 places.push(ask.place.address + found.done);
                 found.count += 1;
             }
+            if let Some(hole) = self.hole(ask.place, found.done).map(|hole| hole.min(ask.bytes - found.done)) {
+                found.unreadable += hole;
+                found.done = found.done.saturating_add(hole.checked_next_multiple_of(ask.step.into()).unwrap_or(hole));
+                continue;
+            }
             for at in 0..u64::from(ask.step).min(ask.bytes - found.done) {
                 found.unreadable += u64::from(self.read_byte(ask.place, found.done + at).is_err());
             }
-            found.done += u64::from(ask.step);
+            found.done = found.done.saturating_add(ask.step.into());
         }
         Ok([found.as_bytes(), places.as_slice().as_bytes()].concat())
     }
