@@ -200,7 +200,7 @@ fn last_words_are_shown_in_full() {
 fn another_protocol_is_refused_with_both_numbers() {
     let debuggee = Debuggee::new(Root { protocol: 99, ..Root::default() });
     let output = run_over(&debuggee.path, &["r"]);
-    let ours = "err, the debuggee speaks protocol 99, this prompt 5; use both from one build";
+    let ours = "err, the debuggee speaks protocol 99, this prompt 6; use both from one build";
     assert_eq!((output.status.code(), printed(&output)), (Some(1), vec![ours.to_owned()]));
 }
 
