@@ -131,6 +131,14 @@ fn other_answers_are_in_the_schema_too() {
         "? printf(\"a\\nb\")",
         "events c all",
         "prealloc",
+        "dq ffff888000000ff8 l 1001",
+        "!db 9000",
+        "!sb 0 l ffffffffffffffff cc",
+        "sd ffff888000000000 l 100 1",
+        "!eb 2000 1",
+        "u ffffffff81000ff8 l 10",
+        "!pte 1000",
+        "r rax = 5",
         "test fault ud",
     ] {
         checked(&prompt.typed(line).1);
