@@ -32,7 +32,7 @@ pub fn run(session: &mut Session, inbox: &Arc<Inbox>, cancel: &Cancel, look: Loo
             return Verdict::Failed;
         }
     };
-    let helper = Helper::new(look.colour);
+    let helper = Helper::new(look.colour, session.names());
     let typed = helper.typed();
     editor.set_helper(Some(helper));
     let history = history::path();

@@ -55,7 +55,7 @@ pub(crate) fn assemble(line: &Line, part: &Place) -> Result<Vec<u8>, Error> {
         },
         None => errors(&said).map(|(row, message)| trouble(statements.get(row).unwrap_or(part), message)).collect(),
     };
-    Err(Error::Program { troubles, instead: None })
+    Err(Error::Program { troubles, instead: None, nameless: None })
 }
 
 /// The statements of a part of the line, without comments: what `;` and ends of rows part.

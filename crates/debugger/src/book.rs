@@ -4,6 +4,7 @@
 //! - B1: all of it is of one load of the hypervisor; with another it begins anew.
 //! - B2: a global keeps its cell from the first program that root got with it.
 
+use crate::names::Names;
 use crate::outputs::Outputs;
 use abi::request::event;
 use script::{Global, Program};
@@ -18,6 +19,8 @@ pub(crate) struct Book {
     pub(crate) events: BTreeMap<u32, Option<Registered>>,
     /// Where some of them speak.
     outputs: Outputs,
+    /// Names that scripts can mention.
+    names: Names,
 }
 
 /// What was typed for an event.
@@ -31,15 +34,16 @@ pub(crate) struct Registered {
 
 impl Book {
     /// Empty; no event speaks to an output.
-    pub(crate) fn new(outputs: Outputs) -> Self {
+    pub(crate) fn new(outputs: Outputs, names: Names) -> Self {
         outputs.keep(|_| false);
-        Self { boot_id: None, globals: Vec::new(), events: BTreeMap::new(), outputs }
+        Self { boot_id: None, globals: Vec::new(), events: BTreeMap::new(), outputs, names }
     }
 
     /// Begins anew if this is another load.
     pub(crate) fn of_load(&mut self, boot_id: u64) {
         if self.boot_id.is_some_and(|known| known != boot_id) {
-            *self = Self::new(self.outputs.clone());
+            *self = Self::new(self.outputs.clone(), self.names.clone());
+            self.names.of_another_load();
         }
         self.boot_id = Some(boot_id);
     }
@@ -47,6 +51,11 @@ impl Book {
     /// The load, or 0 if none is known.
     pub(crate) fn boot_id(&self) -> u64 {
         self.boot_id.unwrap_or(0)
+    }
+
+    /// Names of the kernel.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
     }
 
     /// An event or all of them are cleared.

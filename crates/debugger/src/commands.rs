@@ -3,9 +3,10 @@
 use crate::answer::{self, Answer, Report};
 use crate::cost::Cost;
 use crate::error::{Error, Reach, Refusal, Wanted};
-use crate::expr::{self, Arithmetic};
+use crate::expr::{self, Arithmetic, World};
 use crate::line::{Line, Word};
 use crate::manual;
+use crate::names::{self, Named};
 use crate::program::{self, Text, Told};
 use crate::session::Session;
 use crate::target::Mode;
@@ -54,6 +55,8 @@ pub enum Takes {
     FileAfter(&'static str),
     /// A command's name.
     Command,
+    /// From here on addresses and expressions, so names of the kernel's.
+    Address,
 }
 
 struct Entry {
@@ -134,18 +137,39 @@ pub(crate) fn count(session: &mut Session, word: &Word) -> Result<u64, Error> {
 
 /// A word as a count that does not depend on the machine: for who foretells.
 pub(crate) fn fixed_count(word: &Word) -> Result<u64, Error> {
-    value(&word.text, &word.span, Arithmetic::Count, &mut || Err(Error::Foretold))
+    value(&word.text, &word.span, Arithmetic::Count, &mut Unseen)
 }
 
 /// A part of the line as a value. Registers are those of the selected core.
 pub(crate) fn evaluate(session: &mut Session, text: &str, whole: &Range<usize>, how: Arithmetic) -> Result<u64, Error> {
-    value(text, whole, how, &mut || session.ask::<Registers>(op::REGISTERS, &[]))
+    value(text, whole, how, session)
 }
 
-type Fetch<'a> = dyn FnMut() -> Result<Registers, Error> + 'a;
+/// The machine before a line is run.
+struct Unseen;
 
-fn value(text: &str, whole: &Range<usize>, how: Arithmetic, fetch: &mut Fetch) -> Result<u64, Error> {
-    expr::evaluate(text, how, fetch).map_err(|mut error| {
+impl World for Unseen {
+    fn registers(&mut self) -> Result<Registers, Error> {
+        Err(Error::Foretold)
+    }
+
+    fn named(&mut self, _: &str) -> Named {
+        Named::Nothing { near: None, nameless: None }
+    }
+}
+
+impl World for Session {
+    fn registers(&mut self) -> Result<Registers, Error> {
+        self.ask::<Registers>(op::REGISTERS, &[])
+    }
+
+    fn named(&mut self, word: &str) -> Named {
+        names::find(self.names_fetched(), word)
+    }
+}
+
+fn value(text: &str, whole: &Range<usize>, how: Arithmetic, world: &mut dyn World) -> Result<u64, Error> {
+    expr::evaluate(text, how, world).map_err(|mut error| {
         // A quoted word is longer in the line than in itself; its spans are then those of the whole word.
         let exact = whole.len() == text.len();
         error.span = if exact { whole.start + error.span.start..whole.start + error.span.end } else { whole.clone() };

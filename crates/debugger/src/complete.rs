@@ -1,8 +1,12 @@
 //! Completion: which words may stand where the cursor is. Of a command's names the usual one is offered; the others only
 //! to whoever has begun to type one of them and nothing else, or `pre` would be stuck before three spellings of one.
+//!
+//! Names of the kernel are completed where an address may stand, and in scripts. There are hundreds of thousands: found by a binary
+//! search, and where too many fit, what they have in common is offered.
 
 use crate::commands::{self, Takes};
 use crate::line;
+use crate::names::Names;
 use abi::kind::Kind;
 
 /// What can be completed.
@@ -15,13 +19,23 @@ pub enum Completion {
         /// Whole words.
         candidates: Vec<&'static str>,
     },
+    /// One of these names of the kernel's, or the beginning of all that fit, in place of everything from the byte `start` on.
+    Names {
+        /// Where the name begins.
+        start: usize,
+        /// Names.
+        candidates: Vec<String>,
+    },
     /// A path.
     File,
 }
 
+/// Names that are offered at most.
+const NAMES_MAX: usize = 200;
+
 /// Completes the end of `before`, the part of a line before the cursor.
 #[must_use]
-pub fn complete(before: &str) -> Completion {
+pub fn complete(before: &str, names: Option<&Names>) -> Completion {
     let start = before.rfind(char::is_whitespace).map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
     let typed = before[start..].to_lowercase();
     let words: Vec<&str> = before[..start].split_whitespace().collect();
@@ -38,7 +52,7 @@ pub fn complete(before: &str) -> Completion {
     };
     let Some((name, rest)) = words.split_first() else { return command() };
     let takes = commands::find(name).and_then(|command| match command.takes.get(rest.len()) {
-        None => command.takes.last().filter(|last| matches!(last, Takes::Options(_))),
+        None => command.takes.last().filter(|last| matches!(last, Takes::Options(_) | Takes::Address)),
         takes => takes,
     });
     let Some(takes) = takes else { return none };
@@ -62,8 +76,8 @@ pub fn complete(before: &str) -> Completion {
             Some((_, choices)) => among(&mut choices.iter().copied()),
             None => none,
         },
-        // Inside of a script nothing is known.
-        Takes::Options(_) if line::is_open(before) => none,
+        Takes::Options(_) if line::is_open(before) => named(before, names).unwrap_or(none),
+        Takes::Address => named(before, names).unwrap_or(none),
         Takes::Options(table) => match table.iter().find(|(word, _)| after(word)) {
             Some((_, choices)) => among(&mut choices.iter().copied()),
             None => {
@@ -78,13 +92,34 @@ pub fn complete(before: &str) -> Completion {
     }
 }
 
+/// Completes a name of the kernel's at the end of a text.
+fn named(before: &str, names: Option<&Names>) -> Option<Completion> {
+    let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '!');
+    let start = before.rfind(|c| !part(c)).map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
+    let word = &before[start..];
+    // Registers, variables of scripts and numbers are none of the kernel's.
+    let foreign = before[..start].ends_with(['@', '$', '"']) || word.starts_with(|c: char| c == '.' || c.is_ascii_digit());
+    if word.is_empty() || foreign {
+        return None;
+    }
+    let table = names?.at_hand().ok()?.table;
+    let (module, typed) = word.split_once('!').map_or((None, word), |(module, name)| (Some(module), name));
+    let with_module = |name: &str| module.map_or_else(|| name.to_owned(), |module| format!("{module}!{name}"));
+    let candidates = match table.beginning(module, typed, NAMES_MAX) {
+        (_, true) if table.common(typed).len() > typed.len() => vec![with_module(table.common(typed))],
+        (found, _) => found.into_iter().map(with_module).collect(),
+    };
+    Some(Completion::Names { start, candidates })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn words(before: &str) -> Vec<&'static str> {
-        match complete(before) {
+        match complete(before, None) {
             Completion::Words { candidates, .. } => candidates,
+            Completion::Names { .. } => vec!["(names)"],
             Completion::File => vec!["(file)"],
         }
     }
@@ -108,7 +143,7 @@ mod tests {
         assert_eq!(words("!msrread c0000080 st"), ["stage"]);
         assert_eq!(words("!cpuid 1 stage p"), ["post", "pre"]);
         assert_eq!(words("!tsc core 1 sc on s"), ["script", "stage"], "each once");
-        assert!(words("!tsc script { s").is_empty(), "a script has words of its own");
+        assert!(words("!tsc script { s").is_empty(), "nobody knows names here");
         assert_eq!(words("events d"), ["d", "disable"]);
         assert_eq!(words(".script "), ["(file)"]);
         assert_eq!(words(".help .sc"), [".script"]);
@@ -127,6 +162,6 @@ mod tests {
     /// Would catch a start in the middle of a character.
     #[test]
     fn the_replaced_part_begins_after_any_blank() {
-        assert_eq!(complete("prealloc\u{3000}mon"), Completion::Words { start: 11, candidates: vec!["monitor"] });
+        assert_eq!(complete("prealloc\u{3000}mon", None), Completion::Words { start: 11, candidates: vec!["monitor"] });
     }
 }

@@ -1,6 +1,7 @@
 //! Why a command was not done: fields, no sentences. [`crate::say`] makes the sentences.
 
 use crate::foreign::Foreign;
+use crate::names::Nameless;
 use crate::{event, expr, memory, outputs, program};
 use abi::request::{EventAnswer, PreallocAnswer};
 use std::{io, ops::Range};
@@ -74,6 +75,31 @@ pub enum Error {
         troubles: Vec<program::Trouble>,
         /// The line with all of that put right, if that can be told.
         instead: Option<String>,
+        /// It mentions what could be a name, and none are known for this reason.
+        nameless: Option<Box<Nameless>>,
+    },
+    /// Names of the kernel are needed, and not known.
+    Names {
+        /// Why.
+        nameless: Nameless,
+        /// What was typed that asks for them, if that is to be shown.
+        span: Option<Range<usize>>,
+    },
+    /// Nothing has this name.
+    NoSuchName {
+        /// Where it was typed.
+        span: Range<usize>,
+        /// A name that is spelt much the same, as it is typed.
+        near: Option<String>,
+        /// Whether it was a pattern.
+        pattern: bool,
+    },
+    /// No module has this name.
+    NoModule {
+        /// Where it was typed.
+        span: Range<usize>,
+        /// Whether it was a pattern.
+        pattern: bool,
     },
     /// Memory or a register that is not shown or changed.
     Memory(memory::Wrong),

@@ -1,7 +1,7 @@
 //! Numeric expressions: hexadecimal by default, with the place of every error.
 //!
 //! ```text
-//! lowest   |   ^   &   << >>   + -   * / %   - ~ +   highest       ( … )   @register
+//! lowest   |   ^   &   << >>   + -   * / %   - ~ +   highest       ( … )   @register   name   module!name
 //! 10 0x10 \x10 x10 hex    0n16 \n16 n16 decimal    0t20 0o20 octal    0y1_0000 binary    ffff`0000
 //! ```
 //! **Holds always**
@@ -9,10 +9,12 @@
 //! - X2: [`Arithmetic::Wrapping`] is that of the script language, modulo 2^64; [`Arithmetic::Count`] refuses any step
 //!   whose true result is not a number of units.
 //! - X3: no input panics, and nesting is bounded by [`DEPTH_MAX`].
+//! - X4: what can be read as a number is one; a name that looks like one is reached by its module, as in `vmlinux!add`.
 //!
 //! **Cost**: one pass, no allocation but for errors. **Proof**: tests below, `tests/any_input.rs`.
 
 use crate::error::Error as Trouble;
+use crate::names::{Named, Nameless};
 use crate::registers;
 use abi::request::Registers;
 use std::ops::Range;
@@ -45,6 +47,22 @@ pub enum Kind {
     Empty,
     /// A word that is no number in any radix.
     NotANumber(String),
+    /// A word that is no number and no name.
+    NoName {
+        /// The word.
+        word: String,
+        /// A name that is spelt much the same.
+        near: Option<String>,
+        /// No names are known, for this reason.
+        nameless: Option<Box<Nameless>>,
+    },
+    /// A name that stands for several addresses.
+    Ambiguous {
+        /// The name.
+        word: String,
+        /// Each address, with the name as it is typed where it is told apart by that.
+        places: Vec<(u64, String)>,
+    },
     /// A number with a character that its radix does not have.
     NotADigit {
         /// The character.
@@ -83,16 +101,24 @@ pub enum Expected {
     Operator,
 }
 
-/// Evaluates a text. `fetch` is asked for the registers once, and only if a register is named.
+/// What an expression may mention.
+pub trait World {
+    /// The registers; asked for once, and only if one is named.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    fn registers(&mut self) -> Result<Registers, Trouble>;
+
+    /// What a name stands for.
+    fn named(&mut self, word: &str) -> Named;
+}
+
+/// Evaluates a text.
 ///
 /// # Errors
 /// See [`Kind`]; the span lies within `text`.
-pub fn evaluate(
-    text: &str,
-    arithmetic: Arithmetic,
-    fetch: &mut dyn FnMut() -> Result<Registers, Trouble>,
-) -> Result<u64, Error> {
-    let mut parser = Parser { text, at: 0, arithmetic, depth: 0, fetch, registers: None };
+pub fn evaluate(text: &str, arithmetic: Arithmetic, world: &mut dyn World) -> Result<u64, Error> {
+    let mut parser = Parser { text, at: 0, arithmetic, depth: 0, world, registers: None };
     parser.blanks();
     if parser.at == text.len() {
         return Err(Error { span: text.len()..text.len(), kind: Kind::Empty });
@@ -109,7 +135,7 @@ struct Parser<'a> {
     at: usize,
     arithmetic: Arithmetic,
     depth: usize,
-    fetch: &'a mut dyn FnMut() -> Result<Registers, Trouble>,
+    world: &'a mut dyn World,
     registers: Option<Registers>,
 }
 
@@ -227,11 +253,32 @@ impl Parser<'_> {
             }
             '@' => self.register(),
             c if part_of_word(c) => {
-                let word = self.word();
-                number(word).map_err(|(span, kind)| Error { span: start + span.start..start + span.end, kind })
+                let word = self.word().to_owned();
+                let (span, kind) = match number(&word) {
+                    Ok(value) => return Ok(value),
+                    Err(wrong) => wrong,
+                };
+                // A count is a number, and so is what begins like one.
+                let is_name = self.arithmetic == Arithmetic::Wrapping
+                    && !c.is_ascii_digit()
+                    && !registers::is_register(&word)
+                    && matches!(kind, Kind::NotANumber(_) | Kind::NotADigit { .. });
+                if is_name {
+                    return self.named(word, start);
+                }
+                Err(Error { span: start + span.start..start + span.end, kind })
             }
             c => Err(self.here(c.len_utf8(), Kind::Expected(Expected::Value))),
         }
+    }
+
+    fn named(&mut self, word: String, start: usize) -> Result<u64, Error> {
+        let kind = match self.world.named(&word) {
+            Named::Address(address) => return Ok(address),
+            Named::Several(places) => Kind::Ambiguous { word, places },
+            Named::Nothing { near, nameless } => Kind::NoName { word, near, nameless },
+        };
+        Err(Error { span: start..self.at, kind })
     }
 
     fn register(&mut self) -> Result<u64, Error> {
@@ -243,7 +290,7 @@ impl Parser<'_> {
             return Err(Error { span, kind: Kind::NoRegister(name) });
         }
         if self.registers.is_none() {
-            let fetched = (self.fetch)();
+            let fetched = self.world.registers();
             self.registers = Some(fetched.map_err(|e| Error { span: span.clone(), kind: Kind::Registers(Box::new(e)) })?);
         }
         let value = self.registers.as_ref().and_then(|all| registers::read(all, &name));
@@ -318,16 +365,29 @@ fn prefix(word: &str) -> (u32, usize) {
 mod tests {
     use super::*;
 
-    fn no_registers() -> Result<Registers, Trouble> {
-        panic!("no register was named")
+    /// No registers, and a few names.
+    struct Little;
+
+    impl World for Little {
+        fn registers(&mut self) -> Result<Registers, Trouble> {
+            panic!("no register was named")
+        }
+
+        fn named(&mut self, word: &str) -> Named {
+            match word {
+                "sys_call_table" | "x86_init" | "vmlinux!add" => Named::Address(0x1000),
+                "read_one" => Named::Several(vec![(1, "read_one".to_owned()), (2, "read_one".to_owned())]),
+                _ => Named::Nothing { near: None, nameless: None },
+            }
+        }
     }
 
     fn value(text: &str) -> Option<u64> {
-        evaluate(text, Arithmetic::Wrapping, &mut no_registers).ok()
+        evaluate(text, Arithmetic::Wrapping, &mut Little).ok()
     }
 
     fn count(text: &str) -> Result<u64, Error> {
-        evaluate(text, Arithmetic::Count, &mut no_registers)
+        evaluate(text, Arithmetic::Count, &mut Little)
     }
 
     /// Would catch a prefix that is read in the wrong radix, or not at all (facts A.1, G.2).
@@ -383,7 +443,7 @@ mod tests {
     /// Would catch a caret under the wrong place.
     #[test]
     fn errors_point_at_what_is_wrong() {
-        let span = |text| evaluate(text, Arithmetic::Wrapping, &mut no_registers).unwrap_err().span;
+        let span = |text| evaluate(text, Arithmetic::Wrapping, &mut Little).unwrap_err().span;
         assert_eq!(span("10 / (2-2)"), 5..10);
         assert_eq!(span("10 + zz"), 5..7);
         assert_eq!(span("0n1f"), 3..4);
@@ -391,6 +451,19 @@ mod tests {
         assert_eq!(span("10 20"), 3..4);
         assert_eq!(span("10 +"), 4..4);
         assert_eq!(span("@rbz+1"), 0..4);
+    }
+
+    /// Would catch a number that is taken for a name, a name that is taken for a number with a slip, and one of several addresses.
+    #[test]
+    fn a_name_is_what_is_no_number() {
+        assert_eq!(value("sys_call_table + 8*2"), Some(0x1010));
+        assert_eq!(value("x86_init"), Some(0x1000), "no hex number with a prefix");
+        assert_eq!((value("add"), value("vmlinux!add")), (Some(0xadd), Some(0x1000)));
+        let error = |text| evaluate(text, Arithmetic::Wrapping, &mut Little).unwrap_err();
+        assert!(matches!(error("1 + read_one"), Error { span, kind: Kind::Ambiguous { .. } } if span == (4..12)));
+        assert!(matches!(error("nobody+1"), Error { span, kind: Kind::NoName { .. } } if span == (0..6)));
+        assert!(matches!(error("0n1f").kind, Kind::NotADigit { .. }), "what begins like a number is one");
+        assert!(matches!(count("sys_call_table").unwrap_err().kind, Kind::NotADigit { .. }), "a count is a number");
     }
 
     /// Would catch a stack that overflows on nested input.

@@ -7,7 +7,6 @@ use crate::news::Inbox;
 use crate::session::{Console, Look, Session};
 use crate::target::Cancel;
 use crate::target::fake::{Fake, Root};
-use abi::request::Registers;
 use std::sync::{Arc, Mutex};
 
 struct Nowhere;
@@ -37,19 +36,19 @@ pub fn fuzz_command_line(data: &[u8]) {
     let mut session = Session::over(Box::new(fake), Box::new(Nowhere), look, inbox, Cancel::default());
     for text in String::from_utf8_lossy(text).lines() {
         for how in [Arithmetic::Wrapping, Arithmetic::Count] {
-            if let Err(error) = expr::evaluate(text, how, &mut || Ok(Registers::default())) {
+            if let Err(error) = expr::evaluate(text, how, &mut session) {
                 assert!(text.get(error.span).is_some(), "a span within the text");
             }
         }
         let line = Line::new(text);
         assert!(line.words().iter().all(|word| line.text().get(word.span.clone()).is_some()));
-        let _ = complete::complete(text);
+        let _ = complete::complete(text, Some(&session.names()));
         // These reach beyond the model: to files, to lines, to the clock, and to whoever would press CTRL+C.
         let name = line.name().to_ascii_lowercase();
         let second = line.words().get(1).map(|word| word.text.to_ascii_lowercase()).unwrap_or_default();
         let files = text.contains("file:") || text.contains("include");
         let beyond = files || matches!(name.as_str(), ".script" | "script" | ".debug" | "sleep");
-        if !beyond && !matches!(second.as_str(), "watch" | "--watch" | "plan" | "open") {
+        if !beyond && !matches!(second.as_str(), "watch" | "--watch" | "plan" | "open" | "load") {
             session.run(text);
             assert!(session.prompt().ends_with("HyperDbg> "));
         }

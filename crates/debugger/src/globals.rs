@@ -8,6 +8,7 @@
 use crate::book::Book;
 use crate::error::{Error, Reach};
 use crate::line::Line;
+use crate::names::Nameless;
 use crate::program::{How, Text};
 use crate::session::Session;
 use abi::code;
@@ -19,8 +20,17 @@ use zerocopy::IntoBytes;
 /// How often a program is compiled anew because another prompt made globals meanwhile.
 const TRIES: usize = 16;
 
-/// Compiles what is to run in root.
+/// Compiles what is to run in root. Names of the kernel are fetched first if it needs them and nobody did.
 pub(crate) fn compile(session: &mut Session, text: &Text, line: &Line, how: How) -> Result<Program, Error> {
+    match compile_with_names(session, text, line, how) {
+        Err(Error::Program { nameless: Some(why), .. }) if *why == Nameless::NotFetched && session.names_fetched().is_ok() => {
+            compile_with_names(session, text, line, how)
+        }
+        done => done,
+    }
+}
+
+fn compile_with_names(session: &mut Session, text: &Text, line: &Line, how: How) -> Result<Program, Error> {
     if !text.may_have_globals() {
         return text.compile(session.book(), line, how);
     }

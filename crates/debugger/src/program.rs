@@ -7,9 +7,12 @@
 use crate::book::Book;
 use crate::error::Error;
 use crate::line::Line;
+use crate::names::{self, Named, Nameless, Names};
+use crate::say;
 use crate::session::Session;
 use abi::request::{Evaluated, Number, PROGRAM_WORDS_MAX, STAGE_WORDS_MAX, Stage, op};
 use script::{Diagnostic, Options, Program, Resolver};
+use std::cell::RefCell;
 use std::fs;
 use std::ops::Range;
 use zerocopy::IntoBytes;
@@ -77,16 +80,48 @@ pub struct Fault {
     pub span: Option<Range<usize>>,
 }
 
-/// What can be included: files of this machine. Symbols are not known yet.
-struct Files;
+/// What a script can mention: names of the kernel, and files of this machine.
+struct Around<'n> {
+    names: &'n Names,
+    /// A name was asked for, and none are known.
+    nameless: RefCell<Option<Box<Nameless>>>,
+}
 
-impl Resolver for Files {
-    fn symbol(&self, _module: Option<&str>, _name: &str) -> Option<u64> {
-        None
+impl Around<'_> {
+    fn find(&self, module: Option<&str>, name: &str) -> Named {
+        let word = module.map_or_else(|| name.to_owned(), |module| format!("{module}!{name}"));
+        let found = names::find(self.names.at_hand(), &word);
+        if let Named::Nothing { nameless: Some(why), .. } = &found {
+            *self.nameless.borrow_mut() = Some(why.clone());
+        }
+        found
+    }
+}
+
+impl Resolver for Around<'_> {
+    fn symbol(&self, module: Option<&str>, name: &str) -> Option<u64> {
+        match self.find(module, name) {
+            Named::Address(address) => Some(address),
+            _ => None,
+        }
+    }
+
+    fn unfit(&self, module: Option<&str>, name: &str) -> Option<String> {
+        match self.find(module, name) {
+            Named::Several(places) => Some(say::names::several_in_words(name, &places)),
+            _ => None,
+        }
+    }
+
+    fn suggest(&self, name: &str) -> Option<String> {
+        match self.find(None, name) {
+            Named::Nothing { near, .. } => near,
+            _ => None,
+        }
     }
 
     fn include(&self, path: &str) -> Result<String, String> {
-        fs::read_to_string(path).map_err(|why| crate::say::io(why.kind()))
+        fs::read_to_string(path).map_err(|why| say::io(why.kind()))
     }
 }
 
@@ -104,9 +139,11 @@ impl Text {
 
     /// Compiles it with the globals there are.
     pub(crate) fn compile(&self, book: &Book, line: &Line, how: How) -> Result<Program, Error> {
-        compile(&self.text, book, how).map_err(|all| {
+        let around = Around { names: book.names(), nameless: RefCell::default() };
+        compile(&self.text, &around, book, how).map_err(|all| {
+            let nameless = around.nameless.take();
             let troubles = all.iter().map(|one| self.trouble(one)).collect();
-            Error::Program { troubles, instead: self.instead(&all, book, line, how) }
+            Error::Program { troubles, instead: self.instead(&all, &around, book, line, how), nameless }
         })
     }
 
@@ -148,7 +185,7 @@ impl Text {
     }
 
     /// The typed line with everything put right, if that is enough to make it compile.
-    fn instead(&self, all: &[Diagnostic], book: &Book, line: &Line, how: How) -> Option<String> {
+    fn instead(&self, all: &[Diagnostic], around: &Around<'_>, book: &Book, line: &Line, how: How) -> Option<String> {
         let Origin::Line(part) = &self.origin else { return None };
         let mut text = self.text.clone();
         let mut untouched = text.len();
@@ -159,16 +196,16 @@ impl Text {
             untouched = range.start;
             text.replace_range(range, help);
         }
-        compile(&text, book, how).ok()?;
+        compile(&text, around, book, how).ok()?;
         Some(line.with(part, &text))
     }
 }
 
-fn compile(text: &str, book: &Book, how: How) -> Result<Program, Vec<Diagnostic>> {
+fn compile(text: &str, around: &Around<'_>, book: &Book, how: How) -> Result<Program, Vec<Diagnostic>> {
     let options = Options { globals: book.globals.clone(), words_max: PROGRAM_WORDS_MAX };
     match how {
-        How::Script => script::compile(text, &Files, &options),
-        How::Expression => script::compile_expression(text, &Files, &options),
+        How::Script => script::compile(text, around, &options),
+        How::Expression => script::compile_expression(text, around, &options),
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod events;
 mod memory;
+pub(crate) mod names;
 pub(crate) mod outputs;
 mod units;
 
@@ -155,7 +156,16 @@ pub fn error(error: &Error, typed: &Line) -> Said {
         }
         Error::Output { span, wrong } => outputs::wrong(span, wrong, typed),
         Error::Event { span, wrong } => events::wrong(span, wrong, typed),
-        Error::Program { troubles, instead } => events::troubles(troubles, instead.as_ref()),
+        Error::Program { troubles, instead, nameless } => {
+            let said = events::troubles(troubles, instead.as_ref());
+            match nameless {
+                Some(nameless) => Said { help: [said.help, vec![names::in_script(nameless)]].concat(), ..said },
+                None => said,
+            }
+        }
+        Error::Names { nameless, span } => names::refused(nameless, span.as_ref()),
+        Error::NoSuchName { span, near, pattern } => names::none(span, near.as_deref(), *pattern, typed),
+        Error::NoModule { span, pattern } => names::none(span, None, *pattern, typed).try_line("lm"),
         Error::Memory(wrong) => memory::wrong(wrong, typed),
         Error::Fault(fault) => events::fault(fault),
         Error::Refused(Refusal::Event { code, answer, debugger_mode }) => events::refused(*code, answer, *debugger_mode, typed),
@@ -209,6 +219,17 @@ fn expression(error: &expr::Error, count: bool, whole: &Range<usize>, typed: &Li
             make(format!("'{word}' is not a number")).try_line(instead(&error.span, &format!("@{word}")))
         }
         Wrong::NotANumber(word) => make(format!("'{word}' is not a number")).help(RADIX).try_line(instead(whole, "10")),
+        Wrong::NoName { word, near, nameless } => {
+            let said = make(names::unknown(word, nameless.is_none())).help(RADIX);
+            match (near, nameless) {
+                (Some(near), _) => said.try_line(instead(&error.span, near)),
+                (None, Some(nameless)) => names::because(said, nameless),
+                (None, None) => said.try_line(instead(whole, "10")),
+            }
+        }
+        Wrong::Ambiguous { word, places } => {
+            names::ambiguous(make(names::several(word, places.len())), places, &|by| instead(&error.span, by))
+        }
         Wrong::NotADigit { digit, radix, hex } => {
             let said = make(format!("'{digit}' is not a digit of a number to base {radix}"));
             said.help(RADIX).try_line(instead(whole, hex.as_deref().unwrap_or("10")))

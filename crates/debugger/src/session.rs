@@ -17,6 +17,7 @@ pub use crate::console::{COLUMNS, Console, Look, Picture};
 use crate::error::{Error, Reach, Refusal};
 use crate::foreign;
 use crate::line::Line;
+use crate::names::{Known, Nameless, Names};
 use crate::news::{Inbox, News};
 use crate::outputs::Outputs;
 use crate::say;
@@ -50,6 +51,7 @@ pub struct Session {
     hello: Option<Hello>,
     notes: Vec<String>,
     book: Book,
+    names: Names,
     outputs: Outputs,
     ear: Ear,
     /// Messages could not be fetched, and nothing was answered since.
@@ -70,8 +72,9 @@ impl Session {
     #[must_use]
     pub fn over(target: Box<dyn Target>, console: Box<dyn Console>, look: Look, inbox: Arc<Inbox>, cancel: Cancel) -> Self {
         let outputs = Outputs::new(look.json);
-        let (state, hello, notes, book) = (State::Unknown, None, Vec::new(), Book::new(outputs.clone()));
         let target = Arc::new(Mutex::new(target));
+        let names = Names::new(&target);
+        let (state, hello, notes, book) = (State::Unknown, None, Vec::new(), Book::new(outputs.clone(), names.clone()));
         let ear = Ear::new(&target, Arc::clone(&inbox), outputs.clone());
         let (script_depth, fetch_limit, watch_pace) = (0, FETCH_LIMIT, WATCH_PACE);
         Self {
@@ -84,6 +87,7 @@ impl Session {
             hello,
             notes,
             book,
+            names,
             outputs,
             ear,
             deaf: false,
@@ -389,6 +393,22 @@ impl Session {
     /// What is known of scripts and events.
     pub(crate) fn book(&mut self) -> &mut Book {
         &mut self.book
+    }
+
+    /// Names of the debugged kernel: a handle for who completes what is typed.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        self.names.clone()
+    }
+
+    /// The same, fetched if need be.
+    pub(crate) fn names_fetched(&mut self) -> Result<Known, Nameless> {
+        self.names.fetch()
+    }
+
+    /// The same for a command that can do nothing without them.
+    pub(crate) fn names_needed(&mut self) -> Result<Known, Error> {
+        self.names_fetched().map_err(|nameless| Error::Names { nameless, span: None })
     }
 
     /// Where events can speak.

@@ -4,15 +4,29 @@ use abi::code;
 use abi::ioctl::Load;
 use abi::kind::Kind;
 use abi::request::memory::{Translation, Written};
-use abi::request::{Evaluated, EventAnswer, Events, Ledger, Number, Owners, PreallocAnswer, op};
-use debugger::error::Reach;
-use debugger::expr::{self, Arithmetic};
+use abi::request::{Evaluated, EventAnswer, Events, Ledger, Number, Owners, PreallocAnswer, Registers, op};
+use debugger::error::{Error, Reach};
+use debugger::expr::{self, Arithmetic, World};
 use debugger::fuzz::fuzz_command_line;
+use debugger::names::Named;
 use debugger::news::Inbox;
 use debugger::session::{Console, Look, Session};
 use debugger::target::{Cancel, Mode, Target};
 use proptest::prelude::*;
 use std::sync::Arc;
+
+/// A world of numbers alone.
+struct Numbers;
+
+impl World for Numbers {
+    fn registers(&mut self) -> Result<Registers, Error> {
+        panic!("no register is named")
+    }
+
+    fn named(&mut self, word: &str) -> Named {
+        panic!("{word} is a number")
+    }
+}
 
 /// Expressions that are sound, beside what they are worth modulo 2^64.
 fn sound() -> impl Strategy<Value = (String, u64)> {
@@ -228,7 +242,7 @@ proptest! {
     /// Would catch an operator, a radix or a precedence that computes something else.
     #[test]
     fn a_sound_expression_has_its_value((text, value) in sound()) {
-        let got = expr::evaluate(&text, Arithmetic::Wrapping, &mut || panic!("no register")).map_err(|error| format!("{error:?}"));
+        let got = expr::evaluate(&text, Arithmetic::Wrapping, &mut Numbers).map_err(|error| format!("{error:?}"));
         prop_assert_eq!(got, Ok(value), "{}", text);
     }
 
@@ -242,7 +256,7 @@ proptest! {
             _ => wide_a.checked_mul(wide_b),
         };
         let exact = exact.and_then(|exact| u64::try_from(exact).ok());
-        let got = expr::evaluate(&format!("{a:x}{operator}{b:x}"), Arithmetic::Count, &mut || panic!("no register")).ok();
+        let got = expr::evaluate(&format!("{a:x}{operator}{b:x}"), Arithmetic::Count, &mut Numbers).ok();
         prop_assert_eq!(got, exact);
     }
 }

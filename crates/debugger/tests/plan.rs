@@ -75,7 +75,7 @@ fn the_lowest_point_counts_in_the_order_of_the_lines() {
 #[test]
 fn lines_that_would_be_refused_are_located_and_the_plan_is_incomplete() {
     let script = Script::new(
-        "test hold monitr 3\nprealloc monitor 0\ntest hold monitor @rax\n.script /nowhere.kd\nlm\ntest hold big-event 2\nexit\ntest hold big-event 99\n",
+        "test hold monitr 3\nprealloc monitor 0\ntest hold monitor @rax\n.script /nowhere.kd\nuf\ntest hold big-event 2\nexit\ntest hold big-event 99\n",
     );
     let path = script.path();
     let mut prompt = Prompt::halted();
@@ -87,7 +87,7 @@ fn lines_that_would_be_refused_are_located_and_the_plan_is_incomplete() {
         format!("{path}:2: nothing to reserve: 0x0 monitor asked (c0001010)"),
         format!("{path}:3: no registers to read: what they hold is known only when the line is run"),
         format!("{path}:4: '/nowhere.kd' cannot be read: it does not exist"),
-        format!("{path}:5: 'lm' is not there yet"),
+        format!("{path}:5: 'uf' is not there yet"),
         "     instead: test hold monitor 3".to_owned(),
         "the plan is incomplete: 5 lines of it are not counted".to_owned(),
     ];

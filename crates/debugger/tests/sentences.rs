@@ -387,7 +387,7 @@ fn what_people_bring_along_is_answered_with_what_does_it_here() {
         "     try: .help",
     ];
     assert_eq!(printed, expected);
-    assert_eq!(prompt.err("lm")[0], "err, 'lm' is not there yet");
+    assert_eq!(prompt.err("uf")[0], "err, 'uf' is not there yet");
 }
 
 /// Would catch words that are cut at the edge of a screen of 80 columns, or a ledger that does not fit it.

@@ -47,7 +47,12 @@ pub trait Resolver {
     /// The address of a symbol; `module` is what stood before the `!`.
     fn symbol(&self, module: Option<&str>, name: &str) -> Option<u64>;
 
-    /// A symbol that is spelt much the same.
+    /// Why a name that is known has no address here, such as that it has several: in words of a message.
+    fn unfit(&self, _module: Option<&str>, _name: &str) -> Option<String> {
+        None
+    }
+
+    /// A symbol that is spelt much the same; `name` may have a module before a `!`.
     fn suggest(&self, _name: &str) -> Option<String> {
         None
     }

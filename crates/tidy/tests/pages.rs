@@ -40,7 +40,7 @@ const VERIFIER: &str = "crates/script/tests/verifier.rs";
 const REFUSED: &str = "crates/script/tests/refused.rs";
 
 /// Where limits stand: a heading, a file, and the names; none for all public ones.
-const SOURCES: [(&str, &str, &[&str]); 22] = [
+const SOURCES: [(&str, &str, &[&str]); 23] = [
     (
         "Module and image",
         "crates/abi/src/boot.rs",
@@ -68,6 +68,7 @@ const SOURCES: [(&str, &str, &[&str]); 22] = [
     ("Prompt: outputs", OUTPUTS, &["OF_AN_EVENT_MAX", "OUTPUTS_MAX", "CLOSE_LIMIT"]),
     ("Prompt: what waits for an output", SINK, &["QUEUE_BYTES_MAX"]),
     ("Prompt: opening an output", OPEN, &["CONNECT_LIMIT"]),
+    ("Prompt: names and types", "crates/symbols/src/limits.rs", &[]),
     ("Scripts: the language", SCRIPT, &[]),
     ("Scripts: in root", SCRIPT_VM, &[]),
     ("Events", EVENTS, &[]),

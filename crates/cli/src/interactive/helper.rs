@@ -2,6 +2,7 @@
 
 use debugger::complete::{Completion, complete};
 use debugger::line::is_open;
+use debugger::names::Names;
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::highlight::Highlighter;
 use rustyline::hint::{Hinter, HistoryHinter};
@@ -32,12 +33,13 @@ pub struct Helper {
     files: FilenameCompleter,
     history: HistoryHinter,
     typed: Typed,
+    names: Names,
 }
 
 impl Helper {
     /// Without `colour` nothing is coloured, and no hint is shown: it could not be told from what was typed.
-    pub fn new(colour: bool) -> Self {
-        Self { colour, files: FilenameCompleter::new(), history: HistoryHinter::new(), typed: Typed::default() }
+    pub fn new(colour: bool, names: Names) -> Self {
+        Self { colour, files: FilenameCompleter::new(), history: HistoryHinter::new(), typed: Typed::default(), names }
     }
 
     /// What is being typed; follows the line as long as it is read.
@@ -50,7 +52,11 @@ impl Completer for Helper {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, at: usize, context: &Context<'_>) -> Result<(usize, Vec<Pair>)> {
-        match complete(line.get(..at).unwrap_or(line)) {
+        match complete(line.get(..at).unwrap_or(line), Some(&self.names)) {
+            Completion::Names { start, candidates } => {
+                let pair = |name: String| Pair { display: name.clone(), replacement: name };
+                Ok((start, candidates.into_iter().map(pair).collect()))
+            }
             Completion::File => self.files.complete(line, at, context),
             Completion::Words { start, candidates } => {
                 let pair = |word: &str| Pair { display: word.to_owned(), replacement: format!("{word} ") };

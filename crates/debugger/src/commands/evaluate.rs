@@ -25,7 +25,7 @@
 //! ```
 
 use crate::answer::Answer;
-use crate::commands::{self, Command};
+use crate::commands::{self, Command, Takes};
 use crate::error::Error;
 use crate::expr::Arithmetic;
 use crate::globals;
@@ -34,7 +34,7 @@ use crate::program::{How, Text};
 use crate::session::Session;
 
 /// The command.
-pub const COMMAND: Command = Command { names: &["?", "eval", "evaluate"], takes: &[], run, cost: None };
+pub const COMMAND: Command = Command { names: &["?", "eval", "evaluate"], takes: &[Takes::Address], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     if line.words().len() < 2 {

@@ -13,7 +13,7 @@
 //! ```
 
 use crate::answer::Answer;
-use crate::commands::{self, Command};
+use crate::commands::{self, Command, Takes};
 use crate::error::Error;
 use crate::globals;
 use crate::line::Line;
@@ -21,7 +21,7 @@ use crate::program::{How, Text};
 use crate::session::Session;
 
 /// The command.
-pub const COMMAND: Command = Command { names: &["print"], takes: &[], run, cost: None };
+pub const COMMAND: Command = Command { names: &["print"], takes: &[Takes::Address], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     if line.words().len() < 2 {

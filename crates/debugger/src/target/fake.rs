@@ -5,6 +5,7 @@
 
 pub mod events;
 mod globals;
+pub mod linux;
 pub mod memory;
 mod reserve;
 
@@ -19,7 +20,8 @@ use abi::request::{
     PreallocAsk, Registers, ReserveTest,
 };
 use abi::{PROTOCOL, code};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -83,6 +85,8 @@ pub struct Root {
     pub load: (u32, u32),
     /// Every request so far, by its number.
     pub asked: Vec<u32>,
+    /// Files of the system's, by their paths.
+    pub files: BTreeMap<String, Vec<u8>>,
 }
 
 impl Default for Root {
@@ -121,6 +125,7 @@ impl Default for Root {
             global_meanwhile: None,
             load: (code::SUCCESS, 0),
             asked: Vec::new(),
+            files: linux::files(),
         }
     }
 }
@@ -389,6 +394,10 @@ impl Target for Fake {
             let cores = if status == code::SUCCESS { root.cores } else { 0 };
             Ok(Load { bank_frames, status, detail, cores, flags })
         })
+    }
+
+    fn file(&self, path: &str) -> io::Result<Vec<u8>> {
+        self.with(|root| root.files.get(path).cloned()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn unload(&mut self) -> Result<Load, Reach> {

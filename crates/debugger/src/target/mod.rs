@@ -9,6 +9,7 @@ mod wire;
 
 use crate::error::Reach;
 use abi::ioctl::Load;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -83,6 +84,14 @@ pub trait Target: Send {
     /// # Errors
     /// When the module cannot be asked; what it refuses is [`Load::status`].
     fn load(&mut self, bank_frames: u64, flags: u32) -> Result<Load, Reach>;
+
+    /// A file of the machine that is debugged, if it is this one: what the system tells of itself.
+    ///
+    /// # Errors
+    /// Why not.
+    fn file(&self, path: &str) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
 
     /// Leaves root on every core of this machine.
     ///

@@ -155,6 +155,9 @@ impl<'s> Checker<'s, '_> {
             let help = format!("@{name}");
             return self.tell(Trouble::new(span, format!("the flag {name} needs its @")).help(help));
         }
+        if let Some(why) = self.resolver.unfit(None, name) {
+            return self.tell(Trouble::new(span, why));
+        }
         let variables = self.scope.iter().chain(&self.implicit).map(|known| known.name);
         let near = nearest(
             name,
@@ -169,6 +172,9 @@ impl<'s> Checker<'s, '_> {
         match self.resolver.symbol(Some(module), symbol) {
             Some(address) => Ok(Value::untyped(hir::Expr::Const(address))),
             None => {
+                if let Some(why) = self.resolver.unfit(Some(module), symbol) {
+                    return self.tell(Trouble::new(span, why));
+                }
                 let near = self.resolver.suggest(name);
                 self.tell(Trouble::new(span, format!("there is no symbol {name}")).maybe(near))
             }

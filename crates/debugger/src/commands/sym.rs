@@ -1,0 +1,119 @@
+//! Tells which names of the kernel are known and where they are from, and fetches them.
+//!
+//!     .sym [reload|unload|load FILE]
+//! Names are fetched when the first one is typed, so this is seldom needed. On the machine itself they are those of
+//! /proc/kallsyms; `reload` reads it again. A FILE is a copy of another time or a System.map: it is compared with the machine, moved
+//! if the same kernel lies elsewhere after a boot, and refused if it is of another one; names of modules that are not where the
+//! file has them are left out. `unload` forgets all names.
+//!
+//! If the system hides addresses (kernel.kptr_restrict), it says so, and what to type.
+//! ```kd
+//! HyperDbg> .sym
+//! no names of the kernel are known: they were not fetched
+//! HyperDbg> .sym reload
+//! 0xf names of the kernel and 1 module, from /proc/kallsyms
+//! HyperDbg> .sym unload
+//! no names of the kernel are known: they were not fetched
+//! HyperDbg> .sym load /nowhere/names
+//! err, '/nowhere/names' cannot be read: it does not exist
+//! ```
+
+use crate::answer::{Answer, Report};
+use crate::commands::{self, Command, Takes};
+use crate::error::Error;
+use crate::line::Line;
+use crate::names::{Known, LIST, Nameless, Origin};
+use crate::say;
+use crate::session::Session;
+use serde::Serialize;
+
+/// The command.
+pub const COMMAND: Command = Command {
+    names: &[".sym", "sym"],
+    takes: &[Takes::Words(&["reload", "load", "unload"]), Takes::FileAfter("load")],
+    run,
+    cost: None,
+};
+
+fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
+    let names = session.names();
+    let is = |word: &crate::line::Word, text: &str| word.text.eq_ignore_ascii_case(text);
+    let known = match line.words() {
+        [_] => names.known(),
+        [_, word] if is(word, "reload") => {
+            names.forget();
+            return Ok(Answer::of(&Shown::new(&Ok(session.names_needed()?))));
+        }
+        [_, word] if is(word, "unload") => {
+            names.forget();
+            names.known()
+        }
+        [_, word, file] if is(word, "load") => {
+            let known = names.load(&file.text);
+            return known
+                .map(|known| Answer::of(&Shown::new(&Ok(known))))
+                .map_err(|nameless| Error::Names { nameless, span: None });
+        }
+        [_, word] | [_, word, _] if !is(word, "load") => {
+            return Err(commands::unknown_word(word, "words", &["reload", "load", "unload"]));
+        }
+        _ => return Err(commands::usage(line)),
+    };
+    Ok(Answer::of(&Shown::new(&known)))
+}
+
+#[derive(Serialize)]
+struct Shown {
+    names: usize,
+    modules: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    /// Bytes that the kernel lies further up than in the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<String>,
+    /// Why none are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+impl Shown {
+    fn new(known: &Result<Known, Nameless>) -> Self {
+        let nothing = Self { names: 0, modules: 0, from: None, moved: None, left_out: Vec::new(), why: None };
+        let known = match known {
+            Ok(known) => known,
+            Err(nameless) => return Self { why: Some(say::names::reason(nameless)), ..nothing },
+        };
+        let modules = known.table.modules().iter().filter(|module| module.base != 0).count();
+        let shown = Self { names: known.table.len(), modules, ..nothing };
+        match &known.origin {
+            Origin::System => Self { from: Some(LIST.to_owned()), ..shown },
+            Origin::File { path, moved, left_out } => Self {
+                from: Some(path.clone()),
+                moved: (*moved != 0).then(|| say::names::distance(*moved)),
+                left_out: left_out.clone(),
+                ..shown
+            },
+        }
+    }
+}
+
+impl Report for Shown {
+    fn text(&self) -> String {
+        let Self { names, modules, from, moved, left_out, why } = self;
+        if let Some(why) = why {
+            return format!("no names of the kernel are known: {why}");
+        }
+        let from = from.as_deref().unwrap_or("");
+        let modules = if *modules == 1 { "1 module".to_owned() } else { format!("{modules} modules") };
+        let mut text = format!("0x{names:x} names of the kernel and {modules}, from {from}");
+        if let Some(moved) = moved {
+            text += &format!("\nthe kernel lies elsewhere than in the file: its names were moved by {moved}");
+        }
+        if !left_out.is_empty() {
+            text += &format!("\nleft out, as they are not where the file has them: {}", left_out.join(", "));
+        }
+        text
+    }
+}

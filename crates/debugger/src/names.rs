@@ -1,0 +1,242 @@
+//! Names of the debugged kernel at the prompt: fetched when the first one is needed, kept while they hold.
+//!
+//! On the machine itself they come from the system's own list, again whenever its modules have changed. A file of names is
+//! taken for the machine that is debugged only after names that are known of both were compared ([`check`]).
+//!
+//! **Holds always**
+//! - M1: no name is told that was not compared with the machine that runs: a file of another boot is refused or moved, and said so.
+//! - M2: names of one load of the hypervisor over a link are forgotten with it; the machine may have been started anew.
+//!
+//! **Callers**: the session, and completion while a line is typed, which is another handle to the same names.
+//! **Cost**: the list of a whole kernel is read and sorted in a fraction of a second. **Proof**: `tests/names.rs`.
+
+mod check;
+
+use crate::target::{Mode, Target};
+use check::Verdict;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use symbols::{Table, Wrong, text};
+
+/// Where the system lists its names.
+pub(crate) const LIST: &str = "/proc/kallsyms";
+/// Where it lists its modules.
+const MODULES: &str = "/proc/modules";
+
+/// Why no names are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nameless {
+    /// Nobody asked for them.
+    NotFetched,
+    /// This file could not be read.
+    File {
+        /// Its path.
+        path: String,
+        /// Why.
+        why: io::ErrorKind,
+    },
+    /// What this file holds is not taken.
+    Wrong {
+        /// Its path.
+        path: String,
+        /// Why.
+        wrong: Wrong,
+    },
+    /// A file is of another kernel: these names are not where they would have to be.
+    Other {
+        /// Its path.
+        path: String,
+        /// A name.
+        name: String,
+        /// Where it is in the machine.
+        here: u64,
+        /// Where it is in the file.
+        there: u64,
+    },
+    /// A file has no name by which it could be compared with the machine.
+    NoAnchor {
+        /// Its path.
+        path: String,
+    },
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// This address.
+    Address(u64),
+    /// Several: each with the name as it is typed.
+    Several(Vec<(u64, String)>),
+    /// None.
+    Nothing {
+        /// A name that is spelt much the same.
+        near: Option<String>,
+        /// No names are known, for this reason.
+        nameless: Option<Box<Nameless>>,
+    },
+}
+
+/// What a word stands for: a name, or a module and a name with `!` between them.
+pub(crate) fn find(known: Result<Known, Nameless>, word: &str) -> Named {
+    let table = match known {
+        Ok(known) => known.table,
+        Err(nameless) => return Named::Nothing { near: None, nameless: Some(Box::new(nameless)) },
+    };
+    let (module, name) = word.split_once('!').map_or((None, word), |(module, name)| (Some(module), name));
+    match &table.named(module, name)[..] {
+        [] => Named::Nothing { near: near(&table, module, name), nameless: None },
+        [one] => Named::Address(one.address),
+        several => Named::Several(several.iter().map(|symbol| (symbol.address, symbol.to_string())).collect()),
+    }
+}
+
+/// What a word may have been meant to be, as it is typed.
+pub(crate) fn near(table: &Table, module: Option<&str>, name: &str) -> Option<String> {
+    // The name is right and the module is not.
+    if module.is_some()
+        && let [one] = table.named(None, name)[..]
+    {
+        return Some(one.to_string());
+    }
+    let near = table.suggest(name)?;
+    // As it must be typed to mean one.
+    Some(table.named(None, near).first()?.to_string())
+}
+
+/// Where names are from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The system's own list.
+    System,
+    /// A file; how far it was moved, and modules that were left out.
+    File {
+        /// Its path as given.
+        path: String,
+        /// Bytes up, modulo 2^64.
+        moved: u64,
+        /// Their names.
+        left_out: Vec<String>,
+    },
+}
+
+/// Names that are known.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    /// Them.
+    pub(crate) table: Arc<Table>,
+    /// Where they are from.
+    pub(crate) origin: Origin,
+    /// The system's list of modules at that time.
+    modules: Vec<u8>,
+}
+
+/// See the header. A clone is another handle.
+#[derive(Clone)]
+pub struct Names {
+    target: Arc<Mutex<Box<dyn Target>>>,
+    known: Arc<Mutex<Result<Known, Nameless>>>,
+}
+
+impl Names {
+    /// None are known.
+    pub(crate) fn new(target: &Arc<Mutex<Box<dyn Target>>>) -> Self {
+        Self { target: Arc::clone(target), known: Arc::new(Mutex::new(Err(Nameless::NotFetched))) }
+    }
+
+    /// What is known, without asking anybody.
+    pub(crate) fn known(&self) -> Result<Known, Nameless> {
+        self.lock().clone()
+    }
+
+    /// The names, if they are known without asking anybody.
+    #[must_use]
+    pub fn table(&self) -> Option<Arc<Table>> {
+        self.lock().as_ref().ok().map(|known| Arc::clone(&known.table))
+    }
+
+    /// The names, fetched if they can be had without a link.
+    pub(crate) fn at_hand(&self) -> Result<Known, Nameless> {
+        match self.mode() {
+            Mode::Vmi => self.fetch(),
+            Mode::Debugger => self.known(),
+        }
+    }
+
+    /// The hypervisor was loaded anew: over a link that may be another machine (M2).
+    pub(crate) fn of_another_load(&self) {
+        if self.mode() == Mode::Debugger {
+            self.forget();
+        }
+    }
+
+    /// The names, fetched if they are not known or modules came or went.
+    pub(crate) fn fetch(&self) -> Result<Known, Nameless> {
+        let known = self.known();
+        if self.mode() == Mode::Debugger {
+            return known;
+        }
+        let modules = self.file(MODULES).unwrap_or_default();
+        match known {
+            Ok(known) if places(&known.modules) == places(&modules) => Ok(known),
+            // What was loaded from a file stays, but for modules that are not there any more.
+            Ok(Known { origin: Origin::File { path, .. }, .. }) => self.load(&path),
+            _ => self.keep(self.read(modules)),
+        }
+    }
+
+    /// Forgets them.
+    pub fn forget(&self) {
+        *self.lock() = Err(Nameless::NotFetched);
+    }
+
+    /// Takes those of a file, if it is of the machine that is debugged. If it is not, what was known before stays.
+    pub(crate) fn load(&self, path: &str) -> Result<Known, Nameless> {
+        let unread = |why: io::Error| Nameless::File { path: path.to_owned(), why: why.kind() };
+        let bytes = std::fs::read(path).map_err(unread)?;
+        let wrong = |wrong| Nameless::Wrong { path: path.to_owned(), wrong };
+        let modules = self.file(MODULES).unwrap_or_default();
+        let table = text::table(&bytes, &modules).map_err(wrong)?;
+        let machine = self.read(modules.clone())?;
+        let (table, moved) = match check::compare(&table, &machine.table) {
+            Verdict::Same => (table, 0),
+            Verdict::Moved(by) => (table.moved(by).map_err(wrong)?, by),
+            Verdict::Other { name, here, there } => return Err(Nameless::Other { path: path.to_owned(), name, here, there }),
+            Verdict::Unknown => return Err(Nameless::NoAnchor { path: path.to_owned() }),
+        };
+        let left_out = check::elsewhere(&table, machine.table.modules());
+        let names: Vec<&str> = left_out.iter().map(|name| &**name).collect();
+        let table = Arc::new(if names.is_empty() { table } else { table.without(&names).map_err(wrong)? });
+        let known = Known { table, origin: Origin::File { path: path.to_owned(), moved, left_out }, modules };
+        self.keep(Ok(known))
+    }
+
+    /// Reads the system's list.
+    fn read(&self, modules: Vec<u8>) -> Result<Known, Nameless> {
+        let path = || LIST.to_owned();
+        let bytes = self.file(LIST).map_err(|why| Nameless::File { path: path(), why: why.kind() })?;
+        let table = text::table(&bytes, &modules).map_err(|wrong| Nameless::Wrong { path: path(), wrong })?;
+        Ok(Known { table: Arc::new(table), origin: Origin::System, modules })
+    }
+
+    fn keep(&self, known: Result<Known, Nameless>) -> Result<Known, Nameless> {
+        *self.lock() = known.clone();
+        known
+    }
+
+    fn file(&self, path: &str) -> io::Result<Vec<u8>> {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner).file(path)
+    }
+
+    fn mode(&self) -> Mode {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner).mode()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Result<Known, Nameless>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Names and places of modules; who uses them changes all the time.
+fn places(modules: &[u8]) -> Vec<(String, u64)> {
+    text::modules(modules).into_iter().map(|module| (module.name, module.base)).collect()
+}

@@ -1,0 +1,141 @@
+//! Names of the kernel at the prompt: found, told apart, and never those of another boot.
+
+mod common;
+
+use common::{Prompt, try_line};
+use debugger::complete::{Completion, complete};
+use debugger::target::fake::linux::{MODULES, NAMES};
+use std::fs;
+use std::path::PathBuf;
+
+/// A file of names in the build folder.
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, text).unwrap();
+    path
+}
+
+/// The list as of a boot in which the kernel lies elsewhere.
+fn elsewhere() -> String {
+    NAMES.replace("ffffffff81", "ffffffff99").replace("ffffffff82", "ffffffff9a").replace("ffffffffc03", "ffffffffc07")
+}
+
+/// Would catch an expression or a script that takes another address than the list has, or one of several.
+#[test]
+fn names_stand_where_addresses_do() {
+    let mut prompt = Prompt::vmi();
+    assert_eq!(prompt.ok("? sys_call_table + 8 * 2"), ["ffffffff81a00110"]);
+    assert_eq!(prompt.ok("? msr!msr_open - msr!msr_read + 100"), ["10"]);
+    assert_eq!(prompt.ok("? vmlinux!do_syscall_64"), ["ffffffff81000200"]);
+    assert_eq!(prompt.ok("print sys_call_table + 1"), ["ffffffff81a00101"]);
+    assert_eq!(prompt.ok("? { x = msr!msr_open; print(x); }"), ["ffffffffc0300010"]);
+    let refused = prompt.err("? 1 + read_one");
+    assert_eq!(refused[0], "err, 'read_one' stands for 2 addresses");
+    assert!(refused.iter().any(|line| line.trim() == "ffffffff81000600 read_one"), "{refused:#?}");
+    assert_eq!(try_line(&refused), Some("? 1 + ffffffff81000400"));
+    assert_eq!(
+        prompt.err("print read_one")[0],
+        "err, 'read_one' stands for 2 addresses: read_one at ffffffff81000400, read_one at ffffffff81000600"
+    );
+}
+
+/// Would catch an offer that does not work, or a module that is wrong and is not put right.
+#[test]
+fn a_slip_is_answered_by_a_line_that_works() {
+    for (typed, offered) in [
+        ("? do_sycsall_64 + 1", "? do_syscall_64 + 1"),
+        ("? sys_getppid", "? __x64_sys_getppid"),
+        ("? kvm!msr_open", "? msr!msr_open"),
+        ("print do_sycsall_64", "print do_syscall_64"),
+        ("x sys_getppid", "x __x64_sys_getppid"),
+    ] {
+        let mut prompt = Prompt::vmi();
+        let refused = prompt.err(typed);
+        assert_eq!(try_line(&refused), Some(offered), "{refused:#?}");
+        prompt.ok(offered);
+    }
+}
+
+/// Would catch a file of another boot whose names are believed, one of the same kernel that is not moved, and names of modules
+/// that stay where they were before.
+#[test]
+fn a_file_of_another_boot_is_moved_and_one_of_another_kernel_refused() {
+    let mut prompt = Prompt::vmi();
+    let moved = file("moved", &elsewhere());
+    let said = prompt.ok(&format!(".sym load {}", moved.display()));
+    assert_eq!(said[0], format!("0xd names of the kernel and 0 modules, from {}", moved.display()));
+    assert_eq!(said[1], "the kernel lies elsewhere than in the file: its names were moved by -0x18000000");
+    assert_eq!(prompt.ok("? do_syscall_64"), ["ffffffff81000200"]);
+    assert_eq!(try_line(&prompt.err("? msr_open")), Some("? 10"), "modules do not move with the kernel");
+
+    // The same place by chance, and a module that is elsewhere.
+    let module = file("module", &NAMES.replace("ffffffffc03", "ffffffffc07"));
+    let said = prompt.ok(&format!(".sym load {}", module.display()));
+    assert_eq!(said[1..], ["left out, as they are not where the file has them: msr"]);
+    prompt.err("? msr!msr_open");
+
+    let other = file("other", &elsewhere().replace("ffffffff99000700", "ffffffff99000740"));
+    let refused = prompt.err(&format!(".sym load {}", other.display()));
+    assert!(refused[0].contains("is of another kernel: it has entry_SYSCALL_64 at ffffffff99000740"), "{refused:#?}");
+    assert_eq!(prompt.ok("? do_syscall_64"), ["ffffffff81000200"], "what was known before stays");
+    let stub = file("stub", "ffffffffffffffff B The real System.map is in the linux-image-<version>-dbg package\n");
+    let refused = prompt.err(&format!(".sym load {}", stub.display()));
+    assert!(refused[0].contains("line 1 of"), "{refused:#?}");
+    let few = file("few", "ffffffff81000000 T _stext\n");
+    assert!(prompt.err(&format!(".sym load {}", few.display()))[0].contains("none of the names"));
+}
+
+/// Would catch zeros that are taken for addresses, or a user who is not told what helps.
+#[test]
+fn hidden_addresses_are_told_with_what_shows_them() {
+    let mut prompt = Prompt::vmi();
+    let hidden: String = NAMES.lines().map(|line| format!("{:016}{}\n", 0, &line[16..])).collect();
+    prompt.root.lock().unwrap().files.insert("/proc/kallsyms".to_owned(), hidden.into_bytes());
+    for line in ["x *", "lm", ".sym reload", "? do_syscall_64", "print do_syscall_64"] {
+        let refused = prompt.err(line).join("\n");
+        assert!(refused.contains("the system hides addresses"), "{line}: {refused}");
+    }
+    assert!(prompt.err("x *").join("\n").contains("sysctl kernel.kptr_restrict=1"));
+    prompt.root.lock().unwrap().files.insert("/proc/kallsyms".to_owned(), NAMES.as_bytes().to_vec());
+    assert_eq!(prompt.ok("? do_syscall_64"), ["ffffffff81000200"]);
+}
+
+/// Would catch a module that came and is not found, or one that went and still is.
+#[test]
+fn modules_that_come_and_go_are_noticed() {
+    let mut prompt = Prompt::vmi();
+    assert_eq!(prompt.ok("lm").len(), 3);
+    {
+        let mut root = prompt.root.lock().unwrap();
+        root.files.insert("/proc/modules".to_owned(), format!("new 8192 0 - Live 0xffffffffc0500000\n{MODULES}").into_bytes());
+        root.files.insert("/proc/kallsyms".to_owned(), format!("{NAMES}ffffffffc0500000 t new_one [new]\n").into_bytes());
+    }
+    assert_eq!(prompt.ok("? new_one"), ["ffffffffc0500000"]);
+    assert!(prompt.ok("lm").contains(&"ffffffffc0500000     2000  new".to_owned()));
+    prompt.root.lock().unwrap().files = Prompt::vmi().root.lock().unwrap().files.clone();
+    prompt.err("? new_one");
+}
+
+/// Would catch a name that is not completed, one that is offered where no address may stand, or too many at once.
+#[test]
+fn names_are_completed_where_addresses_stand() {
+    let prompt = Prompt::vmi();
+    let names = prompt.session.names();
+    let offered = |before: &str| match complete(before, Some(&names)) {
+        Completion::Names { start, candidates } => (start, candidates),
+        other => (usize::MAX, vec![format!("{other:?}")]),
+    };
+    assert_eq!(offered("x do_"), (2, vec!["do_one_initcall".to_owned(), "do_syscall_64".to_owned()]));
+    assert_eq!(offered("? 1+msr!msr_o"), (4, vec!["msr!msr_open".to_owned()]));
+    assert_eq!(offered("!tsc script { print(sys_c"), (20, vec!["sys_call_table".to_owned()]));
+    for nothing in ["prealloc monitor do_", "? @do_", "? 0", "!tsc pid do_", "? "] {
+        assert!(!matches!(complete(nothing, Some(&names)), Completion::Names { .. }), "{nothing}");
+    }
+    prompt.root.lock().unwrap().files.insert(
+        "/proc/kallsyms".to_owned(),
+        (0..1000).map(|n| format!("ffffffff810{n:05x} t many_{n:03}\n")).collect::<String>().into_bytes(),
+    );
+    names.forget();
+    assert_eq!(offered("x ma"), (2, vec!["many_".to_owned()]), "what all have in common");
+    assert_eq!(offered("x many_00").1.len(), 10);
+}

@@ -1,0 +1,14 @@
+//! Maxima of what is kept, each with its reason.
+
+/// Names of one table at most: Linux with everything built in has a tenth of it.
+pub const NAMES_MAX: usize = 4_000_000;
+/// Bytes of one name at most; the kernel's own limit is 512.
+pub const NAME_BYTES_MAX: usize = 512;
+/// Modules at most, the kernel being one: their number is kept in 16 bits.
+pub const MODULES_MAX: usize = 60_000;
+/// Bytes behind the last name of a piece whose end is not known, in which addresses are still told by that name.
+pub const BEHIND_MAX: u64 = 0x1_0000;
+/// Types of one description at most: today's kernels have some 200 000.
+pub const TYPES_MAX: usize = 4_000_000;
+/// How deep types may refer to types before it is taken for a loop.
+pub const TYPE_DEPTH_MAX: usize = 32;
