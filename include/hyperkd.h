@@ -183,6 +183,18 @@ HYPERKD_ASSERT(HYPERKD_IOCTL_LEDGER == 0x84184843);
 #define HYPERKD_GOODBYE_REBOOT 0x0ull
 #define HYPERKD_GOODBYE_SLEEP 0x1ull
 #define HYPERKD_GOODBYE_UNLOAD 0x2ull
+#define HYPERKD_NOTE_CRASH_NOTE 0x0ull
+#define HYPERKD_NOTE_CRASH_NOTE_BYTES 0x1ull
+#define HYPERKD_NOTE_MODULE 0x2ull
+#define HYPERKD_NOTE_MODULE_NEXT 0x3ull
+#define HYPERKD_NOTE_MODULE_NAME 0x4ull
+#define HYPERKD_NOTE_MODULE_BASE 0x5ull
+#define HYPERKD_NOTE_MODULE_SIZE 0x6ull
+#define HYPERKD_NOTE_MODULE_NAMES 0x7ull
+#define HYPERKD_NOTE_NAMES_TABLE 0x8ull
+#define HYPERKD_NOTE_NAMES_COUNT 0x9ull
+#define HYPERKD_NOTE_NAMES_TEXTS 0xaull
+#define HYPERKD_NOTE_NAMES_KINDS 0xbull
 
 /* Frames of a block of 2^order that root may need to keep it. */
 #define HYPERKD_BLOCK_OVERHEAD(order) (3 + ((1u << (order)) >> 6))
@@ -268,8 +280,9 @@ struct hyperkd_boot {
 	uint64_t first_task;
 	uint32_t task_next;
 	uint32_t task_space;
+	uint64_t notes[16];
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 120);
+HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 248);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, protocol) == 0);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, cores) == 4);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, root_cr3) == 8);
@@ -290,6 +303,7 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_boot, direct_map) == 96);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, first_task) == 104);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_next) == 112);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_space) == 116);
+HYPERKD_ASSERT(offsetof(struct hyperkd_boot, notes) == 120);
 
 /* Root asks the worker, and the worker tells the time, without an exit. */
 struct hyperkd_doorbell {

@@ -196,6 +196,23 @@ static u64 root_frames(const struct hyperkd_image_header *header)
 	       num_possible_cpus() * (header->core_bytes / PAGE_SIZE + 2) + direct + 64;
 }
 
+/* Where the prompt finds the kernel's names and modules in its memory. */
+static void fill_notes(u64 *notes)
+{
+	notes[HYPERKD_NOTE_CRASH_NOTE] = hyperkd_compat_crash_note();
+	notes[HYPERKD_NOTE_CRASH_NOTE_BYTES] = VMCOREINFO_NOTE_SIZE;
+	notes[HYPERKD_NOTE_MODULE] = (unsigned long)THIS_MODULE;
+	notes[HYPERKD_NOTE_MODULE_NEXT] = offsetof(struct module, list);
+	notes[HYPERKD_NOTE_MODULE_NAME] = offsetof(struct module, name);
+	notes[HYPERKD_NOTE_MODULE_BASE] = HYPERKD_COMPAT_MODULE_BASE;
+	notes[HYPERKD_NOTE_MODULE_SIZE] = HYPERKD_COMPAT_MODULE_SIZE;
+	notes[HYPERKD_NOTE_MODULE_NAMES] = offsetof(struct module, kallsyms);
+	notes[HYPERKD_NOTE_NAMES_TABLE] = offsetof(struct mod_kallsyms, symtab);
+	notes[HYPERKD_NOTE_NAMES_COUNT] = offsetof(struct mod_kallsyms, num_symtab);
+	notes[HYPERKD_NOTE_NAMES_TEXTS] = offsetof(struct mod_kallsyms, strtab);
+	notes[HYPERKD_NOTE_NAMES_KINDS] = offsetof(struct mod_kallsyms, typetab);
+}
+
 static void fill_boot(struct hyperkd_boot *boot, u64 *root, bool link)
 {
 	void *table = hyperkd.blocks;
@@ -218,6 +235,7 @@ static void fill_boot(struct hyperkd_boot *boot, u64 *root, bool link)
 	boot->first_task = (unsigned long)&init_task;
 	boot->task_next = offsetof(struct task_struct, tasks);
 	boot->task_space = offsetof(struct task_struct, mm);
+	fill_notes(boot->notes);
 	boot->blocks = hyperkd.count;
 	/* Last: what was taken for this very table counts as used. */
 	table = take(DIV_ROUND_UP(hyperkd.count * sizeof(*hyperkd.blocks), PAGE_SIZE));

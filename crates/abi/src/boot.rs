@@ -3,6 +3,7 @@
 //! The module maps the image at [`IMAGE_VA`], RAM at [`DIRECT_VA`] and for each core a region at [`CORES_VA`], all in page
 //! tables of root's own; it fills a [`Boot`] and calls the image's entry on every core. It knows no vendor and no kind.
 
+use crate::request::note::NOTES;
 use core::mem::{offset_of, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -155,8 +156,10 @@ pub struct Boot {
     pub task_next: u32,
     /// and of the address of its address space.
     pub task_space: u32,
+    /// Numbers of [`crate::request::note`], for the prompt.
+    pub notes: [u64; NOTES],
 }
-const _: () = assert!(size_of::<Boot>() == 120 && offset_of!(Boot, blocks) == 48);
+const _: () = assert!(size_of::<Boot>() == 248 && offset_of!(Boot, blocks) == 48);
 
 /// [`Boot::flags`]: root owns COM2 and speaks the link on it.
 pub const BOOT_LINK: u32 = 1;

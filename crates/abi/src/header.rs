@@ -165,6 +165,18 @@ fn boot_page(out: &mut impl Write) -> Result {
             "HYPERKD_GOODBYE_REBOOT" = request::goodbye::REBOOT,
             "HYPERKD_GOODBYE_SLEEP" = request::goodbye::SLEEP,
             "HYPERKD_GOODBYE_UNLOAD" = request::goodbye::UNLOAD,
+            "HYPERKD_NOTE_CRASH_NOTE" = request::note::CRASH_NOTE as u64,
+            "HYPERKD_NOTE_CRASH_NOTE_BYTES" = request::note::CRASH_NOTE_BYTES as u64,
+            "HYPERKD_NOTE_MODULE" = request::note::MODULE as u64,
+            "HYPERKD_NOTE_MODULE_NEXT" = request::note::MODULE_NEXT as u64,
+            "HYPERKD_NOTE_MODULE_NAME" = request::note::MODULE_NAME as u64,
+            "HYPERKD_NOTE_MODULE_BASE" = request::note::MODULE_BASE as u64,
+            "HYPERKD_NOTE_MODULE_SIZE" = request::note::MODULE_SIZE as u64,
+            "HYPERKD_NOTE_MODULE_NAMES" = request::note::MODULE_NAMES as u64,
+            "HYPERKD_NOTE_NAMES_TABLE" = request::note::NAMES_TABLE as u64,
+            "HYPERKD_NOTE_NAMES_COUNT" = request::note::NAMES_COUNT as u64,
+            "HYPERKD_NOTE_NAMES_TEXTS" = request::note::NAMES_TEXTS as u64,
+            "HYPERKD_NOTE_NAMES_KINDS" = request::note::NAMES_KINDS as u64,
         ]
     );
     out.write_str("/* Frames of a block of 2^order that root may need to keep it. */\n")?;
@@ -191,6 +203,7 @@ fn boot_page(out: &mut impl Write) -> Result {
         "uint64_t" doorbell_pa "", "uint64_t" blocks_pa "", "uint32_t" blocks "", "uint32_t" flags "", "uint64_t" boot_id "",
         "uint64_t" tsc_khz "", "uint64_t" current_task "", "uint32_t" task_tid "", "uint32_t" task_pid "", "uint32_t" task_name "",
         "uint32_t" space_tables "", "uint64_t" direct_map "", "uint64_t" first_task "", "uint32_t" task_next "", "uint32_t" task_space "",
+        "uint64_t" notes "[16]",
     ]);
     c_struct!(out, "hyperkd_doorbell", boot::Doorbell, "Root asks the worker, and the worker tells the time, without an exit.", [
         "uint64_t" frames_wanted "", "uint64_t" run_wanted "", "uint64_t" hidden "", "uint64_t" unload_wanted "", "uint64_t" dead "", "uint64_t" left "",

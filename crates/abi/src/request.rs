@@ -79,6 +79,8 @@ pub mod op {
     pub const MEMORY_SEARCH: u32 = 34;
     /// Translates an address. \[[`super::memory::Place`], [`super::memory::Translation`]\]
     pub const TRANSLATE: u32 = 35;
+    /// What Linux said of itself. \[nothing, [`super::note::Notes`]\]
+    pub const NOTES: u32 = 40;
 }
 
 /// What root tells unasked, on the link. The head's code is one of these.
@@ -349,6 +351,7 @@ const _: () = assert!(size_of::<Stage>() + 8 * STAGE_WORDS_MAX + size_of::<Head>
 pub mod event;
 pub mod global;
 pub mod memory;
+pub mod note;
 
 /// An event to register. Its program, condition and code were staged before, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]

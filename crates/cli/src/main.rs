@@ -5,6 +5,7 @@
 
 mod arguments;
 mod batch;
+mod folders;
 mod interactive;
 mod signals;
 mod terminal;
@@ -29,6 +30,9 @@ fn main() -> ExitCode {
         Ending::default()
     });
     let mut session = Session::new(Box::new(terminal::Terminal), look, Arc::clone(&inbox), cancel.clone());
+    if let Some(folder) = folders::cache() {
+        session.keep_in(folder);
+    }
     let connected = match arguments.remote {
         Some(address) => {
             if interactive {

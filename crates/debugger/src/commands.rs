@@ -164,7 +164,11 @@ impl World for Session {
     }
 
     fn named(&mut self, word: &str) -> Named {
-        names::find(self.names_fetched(), word)
+        match names::find(self.names_fetched(), word) {
+            // It may be of a module that came since.
+            Named::Nothing { nameless: None, .. } => names::find(self.names_now(), word),
+            found => found,
+        }
     }
 }
 

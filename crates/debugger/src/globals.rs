@@ -11,6 +11,7 @@ use crate::line::Line;
 use crate::names::Nameless;
 use crate::program::{How, Text};
 use crate::session::Session;
+use crate::target::Mode;
 use abi::code;
 use abi::request::global::{Add, Ask, Globals, NAME_BYTES, ROWS_MAX, Row};
 use abi::request::{self, op};
@@ -25,6 +26,14 @@ pub(crate) fn compile(session: &mut Session, text: &Text, line: &Line, how: How)
     match compile_with_names(session, text, line, how) {
         Err(Error::Program { nameless: Some(why), .. }) if *why == Nameless::NotFetched && session.names_fetched().is_ok() => {
             compile_with_names(session, text, line, how)
+        }
+        // What is missing may be of a module that came since.
+        Err(error) if session.mode() == Mode::Debugger && session.names().table().is_some() => {
+            let before = session.names().table().map(|table| table.len());
+            match session.names_now() {
+                Ok(known) if Some(known.table.len()) != before => compile_with_names(session, text, line, how),
+                _ => Err(error),
+            }
         }
         done => done,
     }

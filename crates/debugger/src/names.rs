@@ -1,22 +1,26 @@
 //! Names of the debugged kernel at the prompt: fetched when the first one is needed, kept while they hold.
 //!
-//! On the machine itself they come from the system's own list, again whenever its modules have changed. A file of names is
-//! taken for the machine that is debugged only after names that are known of both were compared ([`check`]).
+//! On the machine itself they come from the system's own list, again whenever its modules have changed. Over a link they are read
+//! out of the kernel's memory ([`memory`]). A file of names is taken for the machine that is debugged only after names that are
+//! known of both were compared ([`check`]).
 //!
 //! **Holds always**
 //! - M1: no name is told that was not compared with the machine that runs: a file of another boot is refused or moved, and said so.
 //! - M2: names of one load of the hypervisor over a link are forgotten with it; the machine may have been started anew.
 //!
 //! **Callers**: the session, and completion while a line is typed, which is another handle to the same names.
-//! **Cost**: the list of a whole kernel is read and sorted in a fraction of a second. **Proof**: `tests/names.rs`.
+//! **Cost**: the list of a whole kernel is read and sorted in a fraction of a second. **Proof**: `tests/names.rs`,
+//! `tests/e2e/symbols.rs`.
 
 mod check;
+mod memory;
 
+use crate::error::Reach;
 use crate::target::{Mode, Target};
 use check::Verdict;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use symbols::{Table, Wrong, text};
+use symbols::{Module, Table, Wrong, text};
 
 /// Where the system lists its names.
 pub(crate) const LIST: &str = "/proc/kallsyms";
@@ -58,6 +62,16 @@ pub enum Nameless {
         /// Its path.
         path: String,
     },
+    /// The kernel did not say where its names lie in its memory.
+    NoNote,
+    /// What lies there is not what it should be: this part of it.
+    Memory(&'static str, Wrong),
+    /// This address could not be read; root's code.
+    Unreadable(u64, u32),
+    /// Root refused to tell.
+    Refused(u32),
+    /// The debuggee cannot be asked.
+    Reach(Reach),
 }
 
 /// What a name stands for.
@@ -108,6 +122,8 @@ pub(crate) fn near(table: &Table, module: Option<&str>, name: &str) -> Option<St
 pub(crate) enum Origin {
     /// The system's own list.
     System,
+    /// The memory of the machine at the other end of the link: its release.
+    Memory(String),
     /// A file; how far it was moved, and modules that were left out.
     File {
         /// Its path as given.
@@ -126,8 +142,16 @@ pub(crate) struct Known {
     pub(crate) table: Arc<Table>,
     /// Where they are from.
     pub(crate) origin: Origin,
-    /// The system's list of modules at that time.
-    modules: Vec<u8>,
+    /// The machine's modules at that time.
+    modules: Vec<Module>,
+}
+
+/// What a machine tells of itself, to compare a file with.
+pub(crate) struct Machine {
+    /// A few names and where they lie.
+    pub(crate) anchors: Vec<(String, u64)>,
+    /// Its modules.
+    pub(crate) modules: Vec<Module>,
 }
 
 /// See the header. A clone is another handle.
@@ -157,7 +181,7 @@ impl Names {
     /// The names, fetched if they can be had without a link.
     pub(crate) fn at_hand(&self) -> Result<Known, Nameless> {
         match self.mode() {
-            Mode::Vmi => self.fetch(),
+            Mode::Vmi => self.of_this_machine(),
             Mode::Debugger => self.known(),
         }
     }
@@ -169,41 +193,48 @@ impl Names {
         }
     }
 
-    /// The names, fetched if they are not known or modules came or went.
-    pub(crate) fn fetch(&self) -> Result<Known, Nameless> {
-        let known = self.known();
-        if self.mode() == Mode::Debugger {
-            return known;
-        }
-        let modules = self.file(MODULES).unwrap_or_default();
-        match known {
-            Ok(known) if places(&known.modules) == places(&modules) => Ok(known),
-            // What was loaded from a file stays, but for modules that are not there any more.
-            Ok(Known { origin: Origin::File { path, .. }, .. }) => self.load(&path),
-            _ => self.keep(self.read(modules)),
-        }
-    }
-
     /// Forgets them.
     pub fn forget(&self) {
         *self.lock() = Err(Nameless::NotFetched);
     }
 
-    /// Takes those of a file, if it is of the machine that is debugged. If it is not, what was known before stays.
-    pub(crate) fn load(&self, path: &str) -> Result<Known, Nameless> {
+    /// The names of this machine, read if they are not known or modules came or went.
+    fn of_this_machine(&self) -> Result<Known, Nameless> {
+        let modules = text::modules(&self.file(MODULES).unwrap_or_default());
+        match self.known() {
+            Ok(known) if known.modules == modules => Ok(known),
+            // What was loaded from a file stays, but for modules that are not there any more.
+            Ok(Known { origin: Origin::File { path, .. }, .. }) => self.load(&path, self.this_machine(modules)?),
+            _ => self.keep(self.list(modules)),
+        }
+    }
+
+    /// What this machine tells of itself.
+    fn this_machine(&self, modules: Vec<Module>) -> Result<Machine, Nameless> {
+        let list = self.list(modules)?;
+        let anchors = check::ANCHORS.iter().filter_map(|name| Some(((*name).to_owned(), check::only(&list.table, name)?)));
+        Ok(Machine { anchors: anchors.collect(), modules: list.modules })
+    }
+
+    /// Takes names of a file, if it is of the machine that is debugged. If it is not, what was known before stays.
+    fn load(&self, path: &str, machine: Machine) -> Result<Known, Nameless> {
         let unread = |why: io::Error| Nameless::File { path: path.to_owned(), why: why.kind() };
         let bytes = std::fs::read(path).map_err(unread)?;
         let wrong = |wrong| Nameless::Wrong { path: path.to_owned(), wrong };
-        let modules = self.file(MODULES).unwrap_or_default();
-        let table = text::table(&bytes, &modules).map_err(wrong)?;
-        let machine = self.read(modules.clone())?;
-        let (table, moved) = match check::compare(&table, &machine.table) {
+        let Machine { anchors, modules } = machine;
+        let mut builder = symbols::Builder::default();
+        for module in &modules {
+            builder.module(module.clone()).map_err(wrong)?;
+        }
+        text::add(&bytes, &mut builder).map_err(wrong)?;
+        let table = builder.build().map_err(wrong)?;
+        let (table, moved) = match check::compare(&table, &anchors) {
             Verdict::Same => (table, 0),
             Verdict::Moved(by) => (table.moved(by).map_err(wrong)?, by),
             Verdict::Other { name, here, there } => return Err(Nameless::Other { path: path.to_owned(), name, here, there }),
             Verdict::Unknown => return Err(Nameless::NoAnchor { path: path.to_owned() }),
         };
-        let left_out = check::elsewhere(&table, machine.table.modules());
+        let left_out = check::elsewhere(&table, &modules);
         let names: Vec<&str> = left_out.iter().map(|name| &**name).collect();
         let table = Arc::new(if names.is_empty() { table } else { table.without(&names).map_err(wrong)? });
         let known = Known { table, origin: Origin::File { path: path.to_owned(), moved, left_out }, modules };
@@ -211,11 +242,16 @@ impl Names {
     }
 
     /// Reads the system's list.
-    fn read(&self, modules: Vec<u8>) -> Result<Known, Nameless> {
+    fn list(&self, modules: Vec<Module>) -> Result<Known, Nameless> {
         let path = || LIST.to_owned();
+        let wrong = |wrong| Nameless::Wrong { path: path(), wrong };
         let bytes = self.file(LIST).map_err(|why| Nameless::File { path: path(), why: why.kind() })?;
-        let table = text::table(&bytes, &modules).map_err(|wrong| Nameless::Wrong { path: path(), wrong })?;
-        Ok(Known { table: Arc::new(table), origin: Origin::System, modules })
+        let mut builder = symbols::Builder::default();
+        for module in &modules {
+            builder.module(module.clone()).map_err(wrong)?;
+        }
+        text::add(&bytes, &mut builder).map_err(wrong)?;
+        Ok(Known { table: Arc::new(builder.build().map_err(wrong)?), origin: Origin::System, modules })
     }
 
     fn keep(&self, known: Result<Known, Nameless>) -> Result<Known, Nameless> {
@@ -234,9 +270,4 @@ impl Names {
     fn lock(&self) -> MutexGuard<'_, Result<Known, Nameless>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Names and places of modules; who uses them changes all the time.
-fn places(modules: &[u8]) -> Vec<(String, u64)> {
-    text::modules(modules).into_iter().map(|module| (module.name, module.base)).collect()
 }

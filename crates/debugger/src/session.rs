@@ -17,7 +17,7 @@ pub use crate::console::{COLUMNS, Console, Look, Picture};
 use crate::error::{Error, Reach, Refusal};
 use crate::foreign;
 use crate::line::Line;
-use crate::names::{Known, Nameless, Names};
+use crate::names::{Known, Names};
 use crate::news::{Inbox, News};
 use crate::outputs::Outputs;
 use crate::say;
@@ -27,6 +27,7 @@ use crate::wrap;
 use abi::request::{self, Halted, Hello, op, reason};
 use abi::{PROTOCOL, code};
 pub use said::Ear;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use zerocopy::FromBytes;
@@ -52,6 +53,7 @@ pub struct Session {
     notes: Vec<String>,
     book: Book,
     names: Names,
+    cache: Option<PathBuf>,
     outputs: Outputs,
     ear: Ear,
     /// Messages could not be fetched, and nothing was answered since.
@@ -88,6 +90,7 @@ impl Session {
             notes,
             book,
             names,
+            cache: None,
             outputs,
             ear,
             deaf: false,
@@ -401,14 +404,19 @@ impl Session {
         self.names.clone()
     }
 
-    /// The same, fetched if need be.
-    pub(crate) fn names_fetched(&mut self) -> Result<Known, Nameless> {
-        self.names.fetch()
+    /// Says where a user's files may be kept that can be made again.
+    pub fn keep_in(&mut self, folder: PathBuf) {
+        self.cache = Some(folder);
     }
 
-    /// The same for a command that can do nothing without them.
+    /// That place.
+    pub(crate) fn cache(&self) -> Option<PathBuf> {
+        self.cache.clone()
+    }
+
+    /// The same for a command that can do nothing without them: as they are now.
     pub(crate) fn names_needed(&mut self) -> Result<Known, Error> {
-        self.names_fetched().map_err(|nameless| Error::Names { nameless, span: None })
+        self.names_now().map_err(|nameless| Error::Names { nameless, span: None })
     }
 
     /// Where events can speak.

@@ -24,6 +24,7 @@ mod life;
 mod line;
 mod memory;
 mod messages;
+mod notes;
 mod ports;
 mod reach;
 mod root;

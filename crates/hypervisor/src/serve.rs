@@ -5,7 +5,7 @@ use crate::halt::{HALT, Silent};
 use crate::limits::HALT_TRIES;
 use crate::line::{self, Message};
 use crate::root::{HALTED, ROOT, WATCH_BREAKPOINTS, WATCH_DEBUG};
-use crate::{evaluate, globals, memory, messages, pools, watch};
+use crate::{evaluate, globals, memory, messages, notes, pools, watch};
 use abi::boot::Doorbell;
 use abi::code;
 use abi::request::{
@@ -142,6 +142,7 @@ fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, guest: Guest
             let (code, bytes) = memory::answer(core, guest.tables, head.code, body, &mut room);
             answer.say(code, room.get(..bytes).unwrap_or_default())
         }
+        op::NOTES => answer.ok(&notes::all()),
         op::TEST_RESERVE => match request::body::<ReserveTest>(body).map(pools::try_out) {
             Some(Some(outcome)) => answer.say(outcome.code, outcome.answer.as_bytes()),
             Some(None) => answer.say(code::TEST_UNKNOWN, &[]),

@@ -95,6 +95,7 @@ impl Prompt {
             first_task: 0,
             task_next: 0,
             task_space: 0,
+            notes: [0; abi::request::note::NOTES],
         };
         ROOT.learn(&boot, "model");
         bank::prepare::<Model>(&boot).unwrap();

@@ -17,6 +17,8 @@
 #![forbid(unsafe_code)]
 
 pub mod limits;
+pub mod note;
+pub mod packed;
 mod pattern;
 mod table;
 pub mod text;

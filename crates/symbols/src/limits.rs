@@ -8,6 +8,12 @@ pub const NAME_BYTES_MAX: usize = 512;
 pub const MODULES_MAX: usize = 60_000;
 /// Bytes behind the last name of a piece whose end is not known, in which addresses are still told by that name.
 pub const BEHIND_MAX: u64 = 0x1_0000;
+/// Bytes of the kernel's own table of names at most: today's are 3 MiB.
+pub const PACKED_BYTES_MAX: usize = 64 << 20;
+/// Modules that are followed in the kernel's ring of them.
+pub const RING_MAX: usize = 4096;
+/// Names of one module at most that are read out of memory.
+pub const MODULE_NAMES_MAX: u32 = 100_000;
 /// Types of one description at most: today's kernels have some 200 000.
 pub const TYPES_MAX: usize = 4_000_000;
 /// How deep types may refer to types before it is taken for a loop.

@@ -345,6 +345,20 @@ impl Table {
         near.map(|(_, name)| name).or(holding)
     }
 
+    /// The kernel's own names, to be added to.
+    ///
+    /// # Errors
+    /// [`Wrong::TooMany`]; never, since they were built before.
+    pub fn kernels(&self) -> Result<Builder, Wrong> {
+        let mut builder = Builder::default();
+        for Symbol { address, kind, name, module } in self.all() {
+            if module.is_none() {
+                builder.add(address, kind as u8, name, None)?;
+            }
+        }
+        Ok(builder)
+    }
+
     /// The kernel's own names as they are when it lies `by` bytes further up (modulo 2^64), without those of modules: where
     /// they lie has nothing to do with it.
     ///

@@ -49,8 +49,8 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
             names.known()
         }
         [_, word, file] if is(word, "load") => {
-            let known = names.load(&file.text);
-            return known
+            return session
+                .names_of_file(&file.text)
                 .map(|known| Answer::of(&Shown::new(&Ok(known))))
                 .map_err(|nameless| Error::Names { nameless, span: None });
         }
@@ -88,6 +88,7 @@ impl Shown {
         let modules = known.table.modules().iter().filter(|module| module.base != 0).count();
         let shown = Self { names: known.table.len(), modules, ..nothing };
         match &known.origin {
+            Origin::Memory(release) => Self { from: Some(format!("the memory of linux {release}")), ..shown },
             Origin::System => Self { from: Some(LIST.to_owned()), ..shown },
             Origin::File { path, moved, left_out } => Self {
                 from: Some(path.clone()),

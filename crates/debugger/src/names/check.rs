@@ -6,7 +6,7 @@
 use symbols::{HIGH_HALF, Module, Table};
 
 /// Names that every kernel has, from its beginning to its end.
-const ANCHORS: [&str; 12] = [
+pub(super) const ANCHORS: [&str; 12] = [
     "_stext",
     "entry_SYSCALL_64",
     "do_syscall_64",
@@ -35,12 +35,9 @@ pub(super) enum Verdict {
 }
 
 /// Compares a file with the machine.
-pub(super) fn compare(file: &Table, machine: &Table) -> Verdict {
-    let only = |table: &Table, name: &str| match table.named(Some("vmlinux"), name)[..] {
-        [symbol] => Some(symbol.address),
-        _ => None,
-    };
-    let both = ANCHORS.iter().filter_map(|name| Some((*name, only(machine, name)?, only(file, name)?)));
+pub(super) fn compare(file: &Table, machine: &[(String, u64)]) -> Verdict {
+    let here = machine.iter().filter(|(name, _)| ANCHORS.contains(&&**name));
+    let both = here.filter_map(|(name, here)| Some((&**name, *here, only(file, name)?)));
     let both: Vec<(&str, u64, u64)> = both.collect();
     let [(_, here, there), _, ..] = both[..] else { return Verdict::Unknown };
     let by = here.wrapping_sub(there);
@@ -48,6 +45,14 @@ pub(super) fn compare(file: &Table, machine: &Table) -> Verdict {
         Some((name, here, there)) => Verdict::Other { name: (*name).to_owned(), here: *here, there: *there },
         None if by == 0 => Verdict::Same,
         None => Verdict::Moved(by),
+    }
+}
+
+/// Where a name of the kernel's own lies, if it is the only one.
+pub(super) fn only(table: &Table, name: &str) -> Option<u64> {
+    match table.named(Some("vmlinux"), name)[..] {
+        [symbol] => Some(symbol.address),
+        _ => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Said, io};
 use crate::line::Line;
+
 use crate::names::{LIST, Nameless};
 use std::ops::Range;
 use symbols::Wrong;
@@ -84,6 +85,19 @@ pub(crate) fn reason(nameless: &Nameless) -> String {
             format!("'{path}' is of another kernel: it has {name} at {there:x}, and here it is at {here:x}")
         }
         Nameless::NoAnchor { path } => format!("'{path}' has none of the names by which a file is compared with the machine"),
+        Nameless::NoNote => "the debuggee's kernel did not say where they lie in its memory".to_owned(),
+        Nameless::Memory(what, wrong) => {
+            let wrong = match wrong {
+                Wrong::Empty => "is not there".to_owned(),
+                Wrong::TooMany(most) => format!("is larger than {most}"),
+                Wrong::Cut(part) => format!("is not whole ({part})"),
+                Wrong::Hidden | Wrong::Line(_) | Wrong::Unknown => "is not what it should be".to_owned(),
+            };
+            format!("in the debuggee's memory, {what} {wrong}")
+        }
+        Nameless::Unreadable(address, code) => format!("nothing can be read at {address:x} of the debuggee ({code:x})"),
+        Nameless::Refused(code) => super::plain(*code, true).message,
+        Nameless::Reach(reach) => super::reach(reach).message,
     }
 }
 
