@@ -77,7 +77,7 @@ pub fn complete(before: &str, names: Option<&Names>) -> Completion {
             None => none,
         },
         Takes::Options(_) if line::is_open(before) => named(before, names).unwrap_or(none),
-        Takes::Address => named(before, names).unwrap_or(none),
+        Takes::Address | Takes::OneAddress => named(before, names).unwrap_or(none),
         Takes::Options(table) => match table.iter().find(|(word, _)| after(word)) {
             Some((_, choices)) => among(&mut choices.iter().copied()),
             None => {

@@ -16,6 +16,7 @@ use abi::code;
 use abi::request::global::{Add, Ask, Globals, NAME_BYTES, ROWS_MAX, Row};
 use abi::request::{self, op};
 use script::{Global, Program};
+use std::sync::Arc;
 use zerocopy::IntoBytes;
 
 /// How often a program is compiled anew because another prompt made globals meanwhile.
@@ -29,9 +30,11 @@ pub(crate) fn compile(session: &mut Session, text: &Text, line: &Line, how: How)
         }
         // What is missing may be of a module that came since.
         Err(error) if session.mode() == Mode::Debugger && session.names().table().is_some() => {
-            let before = session.names().table().map(|table| table.len());
+            let before = session.names().table();
             match session.names_now() {
-                Ok(known) if Some(known.table.len()) != before => compile_with_names(session, text, line, how),
+                Ok(known) if before.is_some_and(|before| !Arc::ptr_eq(&before, &known.table)) => {
+                    compile_with_names(session, text, line, how)
+                }
                 _ => Err(error),
             }
         }

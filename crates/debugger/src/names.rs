@@ -15,6 +15,7 @@
 mod check;
 mod memory;
 
+use crate::disassembly;
 use crate::error::Reach;
 use crate::target::{Mode, Target};
 use check::Verdict;
@@ -144,6 +145,13 @@ pub(crate) struct Known {
     pub(crate) origin: Origin,
     /// The machine's modules at that time.
     modules: Vec<Module>,
+}
+
+impl disassembly::Names for Known {
+    fn before(&self, address: u64) -> Option<(String, u64)> {
+        let near = self.table.near(address)?;
+        Some((near.symbol.to_string(), near.symbol.address))
+    }
 }
 
 /// What a machine tells of itself, to compare a file with.

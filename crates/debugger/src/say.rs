@@ -403,15 +403,16 @@ pub fn reason_word(number: u32) -> &'static str {
     }
 }
 
-/// Where a machine halted, and the bytes there.
+/// Where a machine halted, and the bytes there. `name` is that of the place, if it has one.
 #[must_use]
-pub fn halted(halted: &Halted) -> String {
+pub fn halted(halted: &Halted, name: Option<&str>) -> String {
     let Halted { core, reason, rip, rflags: _, cr3: _, bytes, bytes_valid, cpl, fetched: _, missed: _, event, stage } = halted;
+    let name = name.map_or_else(String::new, |name| format!(" ({name})"));
     let mut text = match *reason {
         reason::EVENT => {
-            format!("halted on core {core:x}: {}, rip {rip:016x} cpl {cpl}", events::halted_by(*event, *stage))
+            format!("halted on core {core:x}: {}, rip {rip:016x}{name} cpl {cpl}", events::halted_by(*event, *stage))
         }
-        reason => format!("halted on core {core:x}: rip {rip:016x} cpl {cpl} ({})", reason_word(reason)),
+        reason => format!("halted on core {core:x}: rip {rip:016x}{name} cpl {cpl} ({})", reason_word(reason)),
     };
     let valid = usize::try_from(*bytes_valid).unwrap_or(0).min(bytes.len());
     if valid == 0 {
@@ -423,9 +424,9 @@ pub fn halted(halted: &Halted) -> String {
     text
 }
 
-/// A word for a program and a sentence for people.
+/// A word for a program and a sentence for people. `name` is that of the place where it halted, if it did and has one.
 #[must_use]
-pub fn news(news: &News) -> (&'static str, String) {
+pub fn news(news: &News, name: Option<&str>) -> (&'static str, String) {
     match news {
         News::Met { hello, how } => {
             let halted = if hello.halted == 0 { "running" } else { "halted" };
@@ -448,7 +449,7 @@ pub fn news(news: &News) -> (&'static str, String) {
                 other => format!("the debuggee goes away (reason 0x{other:x}); waiting for it"),
             },
         ),
-        News::Halted(context) => ("halted", halted(context)),
+        News::Halted(context) => ("halted", halted(context, name)),
         News::Silent(core) => (
             "silent",
             format!("it should have halted, and core {core:x} did not within the limit: the debuggee runs on; try: pause"),

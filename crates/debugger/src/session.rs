@@ -195,7 +195,11 @@ impl Session {
         if matches!(news, News::Halted(halted) if halted.reason == reason::EVENT) {
             self.hear_before_a_halt();
         }
-        let (word, message) = say::news(news);
+        let place = match news {
+            News::Halted(halted) => self.place(halted.rip),
+            _ => None,
+        };
+        let (word, message) = say::news(news, place.as_deref());
         let text = if self.look.json { answer::json_notice(word, &message) } else { message };
         self.console.print(&text);
     }
@@ -402,6 +406,12 @@ impl Session {
     #[must_use]
     pub fn names(&self) -> Names {
         self.names.clone()
+    }
+
+    /// Name and offset of an address, if names are known and it has one. Nothing is fetched over a link for it.
+    pub(crate) fn place(&self, address: u64) -> Option<String> {
+        let table = self.names.at_hand().ok()?.table;
+        table.near(address).map(|near| near.to_string())
     }
 
     /// Says where a user's files may be kept that can be made again.

@@ -288,7 +288,7 @@ fn a_halt_names_its_event() {
     assert!(printed[..at].contains(&"before".to_owned()), "{printed:#?}");
     assert_eq!(prompt.session.prompt(), "0: kHyperDbg> ");
     let halted = abi::request::Halted { reason: reason::EVENT, event: event::ALL, stage: event::POST, ..Default::default() };
-    assert!(debugger::say::halted(&halted).starts_with("halted on core 0: pause() of a script (post), rip 0"));
+    assert!(debugger::say::halted(&halted, None).starts_with("halted on core 0: pause() of a script (post), rip 0"));
     let (_, printed) = halt(JSON);
     assert!(printed.contains(&r#"{"core":0,"event":0,"message":"before"}"#.to_owned()), "{printed:#?}");
 }

@@ -4,7 +4,8 @@ mod common;
 
 use common::{Prompt, try_line};
 use debugger::complete::{Completion, complete};
-use debugger::target::fake::linux::{MODULES, NAMES};
+use debugger::target::fake::Root;
+use debugger::target::fake::linux::{Linux, MODULES, NAMES};
 use std::fs;
 use std::path::PathBuf;
 
@@ -90,13 +91,13 @@ fn a_file_of_another_boot_is_moved_and_one_of_another_kernel_refused() {
 fn hidden_addresses_are_told_with_what_shows_them() {
     let mut prompt = Prompt::vmi();
     let hidden: String = NAMES.lines().map(|line| format!("{:016}{}\n", 0, &line[16..])).collect();
-    prompt.root.lock().unwrap().files.insert("/proc/kallsyms".to_owned(), hidden.into_bytes());
+    prompt.root.lock().unwrap().linux.files.insert("/proc/kallsyms".to_owned(), hidden.into_bytes());
     for line in ["x *", "lm", ".sym reload", "? do_syscall_64", "print do_syscall_64"] {
         let refused = prompt.err(line).join("\n");
         assert!(refused.contains("the system hides addresses"), "{line}: {refused}");
     }
     assert!(prompt.err("x *").join("\n").contains("sysctl kernel.kptr_restrict=1"));
-    prompt.root.lock().unwrap().files.insert("/proc/kallsyms".to_owned(), NAMES.as_bytes().to_vec());
+    prompt.root.lock().unwrap().linux.files.insert("/proc/kallsyms".to_owned(), NAMES.as_bytes().to_vec());
     assert_eq!(prompt.ok("? do_syscall_64"), ["ffffffff81000200"]);
 }
 
@@ -107,12 +108,14 @@ fn modules_that_come_and_go_are_noticed() {
     assert_eq!(prompt.ok("lm").len(), 3);
     {
         let mut root = prompt.root.lock().unwrap();
-        root.files.insert("/proc/modules".to_owned(), format!("new 8192 0 - Live 0xffffffffc0500000\n{MODULES}").into_bytes());
-        root.files.insert("/proc/kallsyms".to_owned(), format!("{NAMES}ffffffffc0500000 t new_one [new]\n").into_bytes());
+        root.linux
+            .files
+            .insert("/proc/modules".to_owned(), format!("new 8192 0 - Live 0xffffffffc0500000\n{MODULES}").into_bytes());
+        root.linux.files.insert("/proc/kallsyms".to_owned(), format!("{NAMES}ffffffffc0500000 t new_one [new]\n").into_bytes());
     }
     assert_eq!(prompt.ok("? new_one"), ["ffffffffc0500000"]);
     assert!(prompt.ok("lm").contains(&"ffffffffc0500000     2000  new".to_owned()));
-    prompt.root.lock().unwrap().files = Prompt::vmi().root.lock().unwrap().files.clone();
+    prompt.root.lock().unwrap().linux.files = Prompt::vmi().root.lock().unwrap().linux.files.clone();
     prompt.err("? new_one");
 }
 
@@ -131,11 +134,108 @@ fn names_are_completed_where_addresses_stand() {
     for nothing in ["prealloc monitor do_", "? @do_", "? 0", "!tsc pid do_", "? "] {
         assert!(!matches!(complete(nothing, Some(&names)), Completion::Names { .. }), "{nothing}");
     }
-    prompt.root.lock().unwrap().files.insert(
+    prompt.root.lock().unwrap().linux.files.insert(
         "/proc/kallsyms".to_owned(),
         (0..1000).map(|n| format!("ffffffff810{n:05x} t many_{n:03}\n")).collect::<String>().into_bytes(),
     );
     names.forget();
     assert_eq!(offered("x ma"), (2, vec!["many_".to_owned()]), "what all have in common");
     assert_eq!(offered("x many_00").1.len(), 10);
+}
+
+/// What is said while names are fetched.
+const FETCHING: &str = "fetching the names of linux 6.1.0-model over the link, once for this kernel; CTRL+C ends it";
+
+fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    folder
+}
+
+/// Would catch names that differ from those the machine itself lists, a kernel that is fetched again although it was kept, and
+/// names of one boot that are told in another.
+#[test]
+fn names_come_out_of_memory_and_are_kept_for_the_next_boot() {
+    let folder = folder("kept");
+    let mut prompt = Prompt::halted();
+    prompt.session.keep_in(folder.clone());
+    assert_eq!(prompt.ok("r rip"), ["rip=ffffffff81000000"], "nothing is fetched to show a name");
+    let mut fetched = prompt.ok("x *");
+    assert_eq!(fetched.remove(0), FETCHING);
+    let listed: Vec<String> = Prompt::vmi().ok("x *").into_iter().collect();
+    assert_eq!(fetched, listed);
+    assert_eq!(prompt.ok("lm"), Prompt::vmi().ok("lm"));
+    assert_eq!(prompt.ok(".sym"), ["0xf names of the kernel and 1 module, from the memory of linux 6.1.0-model"]);
+    assert_eq!(prompt.ok("r rip"), ["rip=ffffffff81000000 (_stext)"]);
+    assert_eq!(prompt.ok("pause")[0], "halted on core 0: rip ffffffff81000000 (_stext) cpl 0 (pause)");
+    assert!(prompt.ok("~")[1].ends_with("_stext"));
+    assert_eq!(prompt.ok("u _stext l 1")[0], "_stext:");
+    assert_eq!(prompt.ok("print msr!msr_open + 1"), ["ffffffffc0300011"]);
+
+    // The same kernel after another boot, elsewhere.
+    let moved = Linux::new(&elsewhere(), &MODULES.replace("ffffffffc03", "ffffffffc07"));
+    let mut next = Prompt::new(Root { halted: true, linux: moved, ..Root::default() });
+    next.session.keep_in(folder.clone());
+    assert_eq!(next.ok("? do_syscall_64"), ["ffffffff99000200"], "and no word of fetching");
+    assert_eq!(next.ok("? msr_open"), ["ffffffffc0700010"]);
+
+    // What was kept is broken: it is fetched anew.
+    let kept = folder.join("names-00c0ffee");
+    let bytes = fs::read(&kept).unwrap();
+    fs::write(&kept, &bytes[..bytes.len() / 2]).unwrap();
+    let mut third = Prompt::halted();
+    third.session.keep_in(folder);
+    assert_eq!(third.ok("? do_syscall_64"), [FETCHING, "ffffffff81000200"]);
+    assert_eq!(fs::read(&kept).unwrap(), bytes);
+}
+
+/// Would catch names of a machine that was started anew, and modules over a link that are those of before.
+#[test]
+fn another_load_and_other_modules_are_noticed_over_a_link() {
+    let mut prompt = Prompt::halted();
+    assert_eq!(prompt.ok("? do_syscall_64").last().map(String::as_str), Some("ffffffff81000200"));
+    {
+        let mut root = prompt.root.lock().unwrap();
+        let names = NAMES.replace("msr_read", "msr_write").replace("[msr]", "[msw]");
+        root.linux = Linux::new(&names, &MODULES.replace("msr", "msw"));
+    }
+    assert_eq!(prompt.ok("? msw!msr_write"), ["ffffffffc0300100"], "a name that is missing is looked for once more");
+    assert_eq!(prompt.ok("print msr_write"), ["ffffffffc0300100"]);
+    assert!(prompt.ok("lm").last().unwrap().ends_with("msw"));
+    {
+        let mut root = prompt.root.lock().unwrap();
+        root.boot_id += 1;
+        root.linux = Linux::new(&elsewhere(), MODULES);
+    }
+    prompt.ok(".status");
+    assert_eq!(prompt.ok("? do_syscall_64").last().map(String::as_str), Some("ffffffff99000200"));
+}
+
+/// Would catch memory that is believed although it makes no sense, and a file that is taken for another machine's.
+#[test]
+fn what_is_wrong_in_memory_is_told_and_a_file_helps() {
+    let mut broken = Linux::default();
+    broken.notes = [0; abi::request::note::NOTES];
+    let mut prompt = Prompt::new(Root { halted: true, linux: broken, ..Root::default() });
+    let refused = prompt.err("x *");
+    assert_eq!(
+        refused[0],
+        "err, no names of the kernel are known: the debuggee's kernel did not say where they lie in its memory"
+    );
+    for line in ["? do_syscall_64", "print do_syscall_64"] {
+        assert!(prompt.err(line).join("\n").contains("did not say where they lie"), "{line}");
+    }
+    let mut elsewhere_note = Linux::default();
+    elsewhere_note.notes[abi::request::note::CRASH_NOTE] += 4;
+    let mut prompt = Prompt::new(Root { halted: true, linux: elsewhere_note, ..Root::default() });
+    assert!(prompt.err("lm")[0].contains("its note is not what it should be"));
+
+    let mut prompt = Prompt::halted();
+    let moved = file("over-link", &elsewhere());
+    let said = prompt.ok(&format!(".sym load {}", moved.display()));
+    assert_eq!(said[1], "the kernel lies elsewhere than in the file: its names were moved by -0x18000000");
+    assert_eq!(prompt.ok("? do_syscall_64"), ["ffffffff81000200"]);
+    prompt.err("? msr_open");
+    prompt.ok(".sym reload");
+    assert_eq!(prompt.ok("? msr_open"), ["ffffffffc0300010"]);
 }

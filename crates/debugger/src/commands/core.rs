@@ -30,12 +30,15 @@ pub const COMMAND: Command = Command { names: &["~", "core"], takes: &[], run, c
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     match line.words() {
-        [_] => session.ask::<Cores>(op::CORES, &[]).map(|cores| Answer::of(&Shown::new(&cores))),
+        [_] => {
+            let cores = session.ask::<Cores>(op::CORES, &[])?;
+            Ok(Answer::of(&Shown::new(session, &cores)))
+        }
         [_, core] => {
             let value = commands::count(session, core)?;
             let halted: Halted = session.ask(op::CORE_SELECT, Number { value }.as_bytes())?;
             session.selected(halted.core);
-            Ok(Answer::of(&Context::new(&halted)))
+            Ok(Answer::of(&Context::new(session, &halted)))
         }
         _ => Err(commands::usage(line)),
     }
@@ -56,10 +59,13 @@ struct Core {
     #[serde(skip_serializing_if = "Option::is_none")]
     rip: Option<String>,
     exits: u64,
+    /// The name of the place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
 }
 
 impl Shown {
-    fn new(all: &Cores) -> Self {
+    fn new(session: &Session, all: &Cores) -> Self {
         let Cores { count, selected, cores } = all;
         let shown = usize::try_from(*count).unwrap_or(usize::MAX).min(cores.len());
         let core = |CoreState { core, state, rip, exits }: &CoreState| {
@@ -68,7 +74,8 @@ impl Shown {
                 1 => "halted",
                 _ => "not under root",
             };
-            Core { core: *core, state: state_word, rip: (*state == 1).then(|| hex(*rip)), exits: *exits }
+            let place = if *state == 1 { session.place(*rip) } else { None };
+            Core { core: *core, state: state_word, rip: (*state == 1).then(|| hex(*rip)), exits: *exits, place }
         };
         Self { count: *count, selected: *selected, cores: cores[..shown].iter().map(core).collect() }
     }
@@ -78,10 +85,13 @@ impl Report for Shown {
     fn text(&self) -> String {
         let Self { count, selected, cores } = self;
         let mut rows = vec![["", "core", "state", "rip", "exits"].map(str::to_owned).to_vec()];
-        for Core { core, state, rip, exits } in cores {
+        for Core { core, state, rip, exits, place } in cores {
             let mark = if core == selected { "*" } else { "" };
             let rip = rip.as_deref().map_or("-", |rip| rip.trim_start_matches("0x"));
             rows.push(vec![mark.to_owned(), format!("{core:x}"), (*state).to_owned(), rip.to_owned(), format!("{exits:x}")]);
+            if let (Some(place), Some(row)) = (place, rows.last_mut()) {
+                row.push(place.clone());
+            }
         }
         let table = table(&rows);
         let missing = usize::try_from(*count).unwrap_or(usize::MAX).saturating_sub(cores.len());

@@ -34,7 +34,7 @@ use serde::Serialize;
 /// The command.
 pub const COMMAND: Command = Command {
     names: &["db", "dc", "dd", "dq", "!db", "!dc", "!dd", "!dq"],
-    takes: &[Takes::Words(&[]), Takes::Options(&[("l", &[]), ("pid", &[])])],
+    takes: &[Takes::OneAddress, Takes::Options(&[("l", &[]), ("pid", &[])])],
     run,
     cost: None,
 };

@@ -88,7 +88,12 @@ fn remote(session: &mut Session, address: Address, pause: bool) -> Result<Answer
         session.disconnect();
         return Err(error);
     }
-    let halted = if pause { Some(Context::new(&session.pause()?)) } else { None };
+    let halted = if pause {
+        let halted = session.pause()?;
+        Some(Context::new(session, &halted))
+    } else {
+        None
+    };
     Ok(Answer::of(&Connected { target, halted }))
 }
 

@@ -37,7 +37,7 @@ use serde::Serialize;
 /// The command.
 pub const COMMAND: Command = Command {
     names: &["eb", "ed", "eq", "!eb", "!ed", "!eq"],
-    takes: &[Takes::Words(&[]), Takes::Words(&[]), Takes::Options(&[("pid", &[])])],
+    takes: &[Takes::OneAddress, Takes::Words(&[]), Takes::Options(&[("pid", &[])])],
     run,
     cost: None,
 };

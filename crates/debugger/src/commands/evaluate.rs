@@ -64,11 +64,14 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
 
 /// Whether these are numbers, registers and operators alone, which the prompt evaluates itself.
 fn is_arithmetic(text: &str) -> bool {
-    let ours = |c: char| c.is_alphanumeric() || c.is_whitespace() || "`_\\@+-*/%&|^~()<>#,:?".contains(c);
+    let ours = |c: char| c.is_alphanumeric() || c.is_whitespace() || "`_\\@+-*/%&|^~()<>#,:?!".contains(c);
+    // A module and a name; anything else with this sign is the script language's.
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let parts = text.match_indices('!').all(|(at, _)| text[..at].ends_with(word) && text[at + 1..].starts_with(word));
     let called =
         text.match_indices('(').any(|(at, _)| text[..at].trim_end().ends_with(|c: char| c.is_alphanumeric() || c == '_'));
     let shifts = text.replace("<<", "").replace(">>", "");
-    text.chars().all(ours) && !called && !shifts.contains(['<', '>']) && !text.contains("&&") && !text.contains("||")
+    text.chars().all(ours) && parts && !called && !shifts.contains(['<', '>']) && !text.contains("&&") && !text.contains("||")
 }
 
 /// Where the first thing stands that is wrong with a script.

@@ -24,7 +24,8 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
     if line.words().len() != 1 {
         return Err(commands::usage(line));
     }
-    session.pause().map(|halted| Answer::of(&Context::new(&halted)))
+    let halted = session.pause()?;
+    Ok(Answer::of(&Context::new(session, &halted)))
 }
 
 /// Where a machine is halted.
@@ -37,6 +38,9 @@ pub struct Context {
     #[serde(skip_serializing_if = "Option::is_none")]
     stage: Option<&'static str>,
     rip: String,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
     rflags: String,
     cr3: String,
     cpl: u32,
@@ -47,16 +51,17 @@ pub struct Context {
 
 impl Context {
     /// Of what root sends.
-    pub fn new(halted: &Halted) -> Self {
+    pub fn new(session: &Session, halted: &Halted) -> Self {
         let Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid, cpl, fetched: _, missed: _, event, stage } = *halted;
         let valid = usize::try_from(bytes_valid).unwrap_or(0).min(bytes.len());
+        let place = session.place(rip);
         let (rip, rflags, cr3) = (hex(rip), hex(rflags), hex(cr3));
         let by_event = reason == reason::EVENT;
         // A script that paused does not say of which event it was.
         let named = by_event && event != request::event::ALL;
         let (event, stage) = (named.then_some(event), by_event.then(|| say::events::stage_word(stage)));
-        let (reason, bytes, text) = (say::reason_word(reason), bytes[..valid].to_vec(), say::halted(halted));
-        Self { core, reason, event, stage, rip, rflags, cr3, cpl, bytes, text }
+        let (reason, bytes, text) = (say::reason_word(reason), bytes[..valid].to_vec(), say::halted(halted, place.as_deref()));
+        Self { core, reason, event, stage, rip, place, rflags, cr3, cpl, bytes, text }
     }
 }
 

@@ -26,7 +26,7 @@ use serde::Serialize;
 
 /// The command.
 pub const COMMAND: Command =
-    Command { names: &["!pte"], takes: &[Takes::Words(&[]), Takes::Options(&[("pid", &[])])], run, cost: None };
+    Command { names: &["!pte"], takes: &[Takes::OneAddress, Takes::Options(&[("pid", &[])])], run, cost: None };
 
 /// Linux' and the processor's names of entries, from the highest table down.
 const LEVELS: [[&str; 2]; 4] = [["pgd", "pml4e"], ["pud", "pdpte"], ["pmd", "pde"], ["pte", "pte"]];

@@ -58,7 +58,9 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         }
         None => rows(&all),
     };
-    Ok(Answer::of(&Shown { core: all.core, registers: rows }))
+    let shows_rip = rows.iter().flatten().any(|(name, _)| name == "rip");
+    let place = if shows_rip { session.place(all.rip) } else { None };
+    Ok(Answer::of(&Shown { core: all.core, registers: rows, place }))
 }
 
 /// The name of a register there is.
@@ -117,6 +119,9 @@ struct Shown {
     core: u32,
     #[serde(serialize_with = "as_object")]
     registers: Vec<Vec<(String, u64)>>,
+    /// The name of the place where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
 }
 
 fn as_object<S: serde::Serializer>(rows: &[Vec<(String, u64)>], serializer: S) -> Result<S::Ok, S::Error> {
@@ -126,12 +131,16 @@ fn as_object<S: serde::Serializer>(rows: &[Vec<(String, u64)>], serializer: S) -
 
 impl Report for Shown {
     fn text(&self) -> String {
-        let Self { core: _, registers } = self;
+        let Self { core: _, registers, place } = self;
         let one = |(name, value): &(String, u64)| {
             let width = if SELECTORS.contains(&name.as_str()) { 4 } else { 16 };
             format!("{name:>3}={value:0width$x}")
         };
-        let line = |row: &Vec<(String, u64)>| row.iter().map(one).collect::<Vec<_>>().join(" ");
+        let line = |row: &Vec<(String, u64)>| {
+            let place = place.as_ref().filter(|_| row.iter().any(|(name, _)| name == "rip"));
+            let cells = row.iter().map(one).chain(place.map(|place| format!("({place})")));
+            cells.collect::<Vec<_>>().join(" ")
+        };
         registers.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }

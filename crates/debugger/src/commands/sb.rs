@@ -31,7 +31,7 @@ use serde::Serialize;
 /// The command.
 pub const COMMAND: Command = Command {
     names: &["sb", "sd", "sq", "!sb", "!sd", "!sq"],
-    takes: &[Takes::Words(&[]), Takes::Words(&["l"]), Takes::Words(&[]), Takes::Words(&[]), Takes::Options(&[("pid", &[])])],
+    takes: &[Takes::OneAddress, Takes::Words(&["l"]), Takes::Words(&[]), Takes::Words(&[]), Takes::Options(&[("pid", &[])])],
     run,
     cost: None,
 };

@@ -30,7 +30,7 @@ use std::rc::Rc;
 /// The command.
 pub const COMMAND: Command = Command {
     names: &["u", "u64", "u2", "u32", "!u", "!u64", "!u2", "!u32"],
-    takes: &[Takes::Words(&[]), Takes::Options(&[("l", &[]), ("pid", &[])])],
+    takes: &[Takes::OneAddress, Takes::Options(&[("l", &[]), ("pid", &[])])],
     run,
     cost: None,
 };
@@ -43,7 +43,10 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
     let length = asked.bytes(USUAL_BYTES)?;
     let bits = if matches!(line.name().trim_start_matches('!'), "u2" | "U2" | "u32" | "U32") { 32 } else { 64 };
     let read = memory::read(session, asked.place, length + INSTRUCTION_BYTES_MAX as u64)?;
-    let names: Rc<dyn Names> = Rc::new(NoNames);
+    let names: Rc<dyn Names> = match session.names().at_hand() {
+        Ok(known) => Rc::new(known),
+        Err(_) => Rc::new(NoNames),
+    };
     let whole = usize::try_from(length).unwrap_or(usize::MAX);
     let instructions = disassembly::instructions(&read.bytes, asked.place.address, whole, bits, &names);
     let end = asked.place.address.wrapping_add(length);

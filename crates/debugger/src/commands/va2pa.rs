@@ -20,7 +20,7 @@ use abi::request::memory::VIRTUAL;
 
 /// The command.
 pub const COMMAND: Command =
-    Command { names: &["!va2pa"], takes: &[Takes::Words(&[]), Takes::Options(&[("pid", &[])])], run, cost: None };
+    Command { names: &["!va2pa"], takes: &[Takes::OneAddress, Takes::Options(&[("pid", &[])])], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     let asked = memory::asked(session, line, VIRTUAL, false)?;

@@ -103,8 +103,11 @@ pub(crate) fn reason(nameless: &Nameless) -> String {
 
 /// A command that needs names.
 pub(super) fn refused(nameless: &Nameless, span: Option<&Range<usize>>) -> Said {
-    let of_a_file = !matches!(nameless, Nameless::NotFetched)
-        && !matches!(nameless, Nameless::File { path, .. } | Nameless::Wrong { path, .. } if path == LIST);
+    let of_a_file = match nameless {
+        Nameless::File { path, .. } | Nameless::Wrong { path, .. } => path != LIST,
+        Nameless::Other { .. } | Nameless::NoAnchor { .. } => true,
+        _ => false,
+    };
     let reason = reason(nameless);
     let message = if of_a_file { reason } else { format!("no names of the kernel are known: {reason}") };
     let said = Said { span: span.cloned(), ..Said::new("names", message) };

@@ -14,13 +14,14 @@ use crate::error::Reach;
 use crate::news::{Inbox, Met, News};
 use abi::ioctl::{LOAD_LINK, Load};
 use abi::kind::Kind;
+use abi::request::note::Notes;
 use abi::request::{self, goodbye, notice, op, reason, test};
 use abi::request::{
     CoreState, Cores, EventAsk, EventChange, ExitRow, Exits, Halted, Head, Hello, LedgerRow, Number, OwnerRow, PreallocAnswer,
     PreallocAsk, Registers, ReserveTest,
 };
 use abi::{PROTOCOL, code};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use zerocopy::{FromZeros, IntoBytes};
@@ -85,8 +86,8 @@ pub struct Root {
     pub load: (u32, u32),
     /// Every request so far, by its number.
     pub asked: Vec<u32>,
-    /// Files of the system's, by their paths.
-    pub files: BTreeMap<String, Vec<u8>>,
+    /// What its system tells of itself.
+    pub linux: linux::Linux,
 }
 
 impl Default for Root {
@@ -125,7 +126,7 @@ impl Default for Root {
             global_meanwhile: None,
             load: (code::SUCCESS, 0),
             asked: Vec::new(),
-            files: linux::files(),
+            linux: linux::Linux::default(),
         }
     }
 }
@@ -204,6 +205,7 @@ impl Root {
             op::MEMORY_READ => self.memory_read(body),
             op::MEMORY_WRITE => self.memory_write(body),
             op::MEMORY_SEARCH => self.memory_search(body),
+            op::NOTES => Ok(Notes { notes: self.linux.notes }.as_bytes().to_vec()),
             op::TRANSLATE => self.translate(body),
             op::LEDGER => Ok(self.ledger().as_bytes().to_vec()),
             op::OWNERS => Ok(self.owners().as_bytes().to_vec()),
@@ -397,7 +399,7 @@ impl Target for Fake {
     }
 
     fn file(&self, path: &str) -> io::Result<Vec<u8>> {
-        self.with(|root| root.files.get(path).cloned()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.with(|root| root.linux.files.get(path).cloned()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn unload(&mut self) -> Result<Load, Reach> {

@@ -64,6 +64,9 @@ impl Root {
     }
 
     fn read_byte(&mut self, place: Place, offset: u64) -> Result<u8, u32> {
+        if let Some(byte) = self.linux.byte(place, offset) {
+            return Ok(byte);
+        }
         let physical = self.physical(place, offset)?;
         self.byte(physical).map(|byte| *byte).ok_or(code::PHYSICAL_INVALID)
     }
