@@ -55,6 +55,8 @@ pub enum Takes {
     FileAfter(&'static str),
     /// A command's name.
     Command,
+    /// A type of the kernel's.
+    Type,
     /// An address, so a name of the kernel's.
     OneAddress,
     /// From here on addresses and expressions, so names of the kernel's.

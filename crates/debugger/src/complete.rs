@@ -77,6 +77,7 @@ pub fn complete(before: &str, names: Option<&Names>) -> Completion {
             None => none,
         },
         Takes::Options(_) if line::is_open(before) => named(before, names).unwrap_or(none),
+        Takes::Type => typed_type(before, start, names).unwrap_or(none),
         Takes::Address | Takes::OneAddress => named(before, names).unwrap_or(none),
         Takes::Options(table) => match table.iter().find(|(word, _)| after(word)) {
             Some((_, choices)) => among(&mut choices.iter().copied()),
@@ -109,6 +110,14 @@ fn named(before: &str, names: Option<&Names>) -> Option<Completion> {
         (_, true) if table.common(typed).len() > typed.len() => vec![with_module(table.common(typed))],
         (found, _) => found.into_iter().map(with_module).collect(),
     };
+    Some(Completion::Names { start, candidates })
+}
+
+/// Completes the name of a type, if types are known.
+fn typed_type(before: &str, start: usize, names: Option<&Names>) -> Option<Completion> {
+    let word = &before[start..];
+    let types = names?.types().filter(|_| !word.is_empty())?;
+    let candidates = types.beginning(word, NAMES_MAX).into_iter().map(str::to_owned).collect();
     Some(Completion::Names { start, candidates })
 }
 

@@ -94,6 +94,18 @@ pub enum Error {
         /// Whether it was a pattern.
         pattern: bool,
     },
+    /// Types of the kernel are needed, and not known.
+    Types {
+        /// Why.
+        nameless: Nameless,
+    },
+    /// No type has this name.
+    NoType {
+        /// Where it was typed.
+        span: Range<usize>,
+        /// One that is spelt much the same.
+        near: Option<String>,
+    },
     /// No module has this name.
     NoModule {
         /// Where it was typed.

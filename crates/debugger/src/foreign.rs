@@ -67,7 +67,7 @@ const OURS: &[(&str, Ours)] = &[
 ];
 
 /// HyperDbg's commands that are still to come, and what gdb and WinDbg call the like of them.
-const NOT_YET: &str = "a asm assemble assembly bp bl bc bd be cpu dl dt struct structure \
+const NOT_YET: &str = "a asm assemble assembly bp bl bc bd be cpu dl struct structure \
      flush gu i ir k kd kq p pr preactivate rdmsr wrmsr setting settings .setting .settings t tr \
      cpuid ucpuid .logopen .logclose pagein .pagein .pe process process2 .process .process2 thread thread2 .thread \
      .thread2 attach .attach detach .detach start .start restart .restart switch .switch kill .kill sympath \

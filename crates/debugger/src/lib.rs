@@ -40,5 +40,6 @@ pub mod say;
 pub mod session;
 mod state;
 pub mod target;
+mod value;
 mod watch;
 mod wrap;

@@ -14,6 +14,7 @@
 
 mod check;
 mod memory;
+pub(crate) mod types;
 
 use crate::disassembly;
 use crate::error::Reach;
@@ -21,6 +22,7 @@ use crate::target::{Mode, Target};
 use check::Verdict;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use symbols::btf::Types;
 use symbols::{Module, Table, Wrong, text};
 
 /// Where the system lists its names.
@@ -167,12 +169,13 @@ pub(crate) struct Machine {
 pub struct Names {
     target: Arc<Mutex<Box<dyn Target>>>,
     known: Arc<Mutex<Result<Known, Nameless>>>,
+    types: Arc<Mutex<Option<Arc<Types>>>>,
 }
 
 impl Names {
     /// None are known.
     pub(crate) fn new(target: &Arc<Mutex<Box<dyn Target>>>) -> Self {
-        Self { target: Arc::clone(target), known: Arc::new(Mutex::new(Err(Nameless::NotFetched))) }
+        Self { target: Arc::clone(target), known: Arc::new(Mutex::new(Err(Nameless::NotFetched))), types: Arc::default() }
     }
 
     /// What is known, without asking anybody.
@@ -204,6 +207,7 @@ impl Names {
     /// Forgets them.
     pub fn forget(&self) {
         *self.lock() = Err(Nameless::NotFetched);
+        *self.types.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The names of this machine, read if they are not known or modules came or went.
@@ -265,6 +269,17 @@ impl Names {
     fn keep(&self, known: Result<Known, Nameless>) -> Result<Known, Nameless> {
         *self.lock() = known.clone();
         known
+    }
+
+    /// The types, if they are known.
+    pub(crate) fn types(&self) -> Option<Arc<Types>> {
+        self.types.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep_types(&self, types: Types) -> Arc<Types> {
+        let types = Arc::new(types);
+        *self.types.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&types));
+        types
     }
 
     fn file(&self, path: &str) -> io::Result<Vec<u8>> {

@@ -165,6 +165,8 @@ pub fn error(error: &Error, typed: &Line) -> Said {
         }
         Error::Names { nameless, span } => names::refused(nameless, span.as_ref()),
         Error::NoSuchName { span, near, pattern } => names::none(span, near.as_deref(), *pattern, typed),
+        Error::Types { nameless } => Said::new("types", format!("no types are known: {}", names::reason(nameless))),
+        Error::NoType { span, near } => names::no_type(span, near.as_deref(), typed),
         Error::NoModule { span, pattern } => names::none(span, None, *pattern, typed).try_line("lm"),
         Error::Memory(wrong) => memory::wrong(wrong, typed),
         Error::Fault(fault) => events::fault(fault),

@@ -20,14 +20,14 @@ use crate::{bank, hypercall};
 use abi::boot::FRAME_BYTES;
 use abi::code;
 use abi::request::memory::{
-    BYTES_MAX, FOUND_MAX, Found, LEVELS, NO_PID, PATTERN_BYTES_MAX, PHYSICAL, Place, Read, Search, Span, Translation, VIRTUAL,
-    Written,
+    BYTES_MAX, FOUND_MAX, Found, LEVELS, NO_PID, PATTERN_BYTES_MAX, PHYSICAL, Place, READ_BYTES_MAX, Read, Search, Span,
+    Translation, VIRTUAL, Written,
 };
 use abi::request::{self, op};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Bytes of an answer at most.
-pub const ANSWER_BYTES_MAX: usize = size_of::<Read>() + BYTES_MAX;
+pub const ANSWER_BYTES_MAX: usize = size_of::<Read>() + READ_BYTES_MAX;
 const _: () = assert!(size_of::<Found>() + 8 * FOUND_MAX <= ANSWER_BYTES_MAX && size_of::<Translation>() <= ANSWER_BYTES_MAX);
 
 /// Pages that the bytes of one request touch.
@@ -51,7 +51,7 @@ pub fn answer(core: u32, tables: u64, what: u32, body: &[u8], room: &mut [u8; AN
             match Memory::of(core, tables, ask.place) {
                 Ok(memory) => {
                     let (bytes, why) = memory.read(ask.place.address, to);
-                    #[expect(clippy::cast_possible_truncation, reason = "at most BYTES_MAX")]
+                    #[expect(clippy::cast_possible_truncation, reason = "at most READ_BYTES_MAX")]
                     let head = Read { bytes: bytes as u32, why };
                     put(room, &head);
                     (code::SUCCESS, size_of::<Read>() + bytes)

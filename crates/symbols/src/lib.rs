@@ -6,7 +6,6 @@
 //! | `text` | lines of `/proc/kallsyms` and System.map; of `/proc/modules` |
 //! | `packed` | the kernel's own table of names, as it lies in its memory |
 //! | `note` | what the kernel tells of itself for who reads its memory |
-//! | `elf` | symbols and types in an ELF file, such as vmlinux |
 //! | `btf`, `layout` | types: as the kernel describes them, and where members lie |
 //! | `pattern` | `*` and `?` |
 //!
@@ -16,6 +15,8 @@
 //! - L3: of an ambiguous name all addresses are told, never one of them.
 #![forbid(unsafe_code)]
 
+pub mod btf;
+pub mod layout;
 pub mod limits;
 pub mod note;
 pub mod packed;

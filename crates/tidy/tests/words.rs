@@ -75,7 +75,7 @@ const LINUX_ALLOWED: [(&str, &[&str], &str); 3] = [
 ];
 
 /// Where the system that is debugged is known by name: its symbols, and what the prompt says of them.
-const OF_LINUX: [&str; 8] = [
+const OF_LINUX: [&str; 9] = [
     "crates/symbols/",
     "crates/debugger/src/names",
     "crates/debugger/src/say/names.rs",
@@ -84,6 +84,7 @@ const OF_LINUX: [&str; 8] = [
     "crates/debugger/src/commands/x.rs",
     "crates/debugger/src/commands/lm.rs",
     "crates/debugger/src/commands/sym.rs",
+    "crates/debugger/src/commands/dt.rs",
 ];
 
 /// Files of the machine that is debugged and of this room: they speak of everything.

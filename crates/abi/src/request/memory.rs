@@ -12,6 +12,8 @@ pub const NO_PID: u32 = u32::MAX;
 
 /// Bytes that one answer can show, and that one request can write: 0.1 s at 115 200 baud.
 pub const BYTES_MAX: usize = 1024;
+/// Bytes that one answer to who reads much can have: as many as a message carries, 0.35 s at 115 200 baud.
+pub const READ_BYTES_MAX: usize = 3840;
 /// Bytes of what is searched for.
 pub const PATTERN_BYTES_MAX: usize = 64;
 /// Places that one answer can name.
@@ -37,7 +39,7 @@ pub struct Place {
 pub struct Span {
     /// The first one.
     pub place: Place,
-    /// How many, at most [`BYTES_MAX`].
+    /// How many, at most [`READ_BYTES_MAX`], or [`BYTES_MAX`] to write.
     pub bytes: u32,
     /// Zero.
     pub zero: u32,
@@ -128,4 +130,5 @@ pub struct Translation {
 const _: () = assert!(size_of::<Place>() == 16 && size_of::<Span>() == 24 && size_of::<Read>() == 8);
 const _: () = assert!(size_of::<Written>() == 16 && size_of::<Search>() == 96 && size_of::<Translation>() == 104);
 const _: () = assert!(size_of::<Head>() + size_of::<Span>() + BYTES_MAX <= MESSAGE_BYTES_MAX);
+const _: () = assert!(size_of::<Head>() + size_of::<Read>() + READ_BYTES_MAX <= MESSAGE_BYTES_MAX);
 const _: () = assert!(size_of::<Found>() == 24 && size_of::<Head>() + size_of::<Found>() + 8 * FOUND_MAX <= MESSAGE_BYTES_MAX);

@@ -2,16 +2,20 @@
 //!
 //!     .sym [reload|unload|load FILE]
 //! Names are fetched when the first one is typed, so this is seldom needed. On the machine itself they are those of
-//! /proc/kallsyms; `reload` reads it again. A FILE is a copy of another time or a System.map: it is compared with the machine, moved
-//! if the same kernel lies elsewhere after a boot, and refused if it is of another one; names of modules that are not where the
-//! file has them are left out. `unload` forgets all names.
+//! /proc/kallsyms. Over a link they are read out of the debuggee's memory, halted or not: that takes a while, once for a kernel, and
+//! is kept in the user's cache folder for the next time; `dt` does the same with types. From then on a halt shows the name of its place.
+//! `reload` fetches anew, `unload` forgets.
+//!
+//! A FILE is a copy of the machine's list, of another time or boot, or a System.map: it is compared with the machine, moved if the
+//! same kernel lies elsewhere after a boot, and refused if it is of another one; names of modules that are not where the file has
+//! them are left out.
 //!
 //! If the system hides addresses (kernel.kptr_restrict), it says so, and what to type.
 //! ```kd
 //! HyperDbg> .sym
 //! no names of the kernel are known: they were not fetched
 //! HyperDbg> .sym reload
-//! 0xf names of the kernel and 1 module, from /proc/kallsyms
+//! 0x11 names of the kernel and 1 module, from /proc/kallsyms
 //! HyperDbg> .sym unload
 //! no names of the kernel are known: they were not fetched
 //! HyperDbg> .sym load /nowhere/names

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::session::Session;
 use crate::target::Mode;
 use abi::code;
-use abi::request::memory::{BYTES_MAX, NO_PID, PHYSICAL, Place, Read, Span, VIRTUAL};
+use abi::request::memory::{NO_PID, PHYSICAL, Place, READ_BYTES_MAX, Read, Span, VIRTUAL};
 use abi::request::note::{self as what, Notes};
 use abi::request::op;
 use std::fs::{self, DirBuilder};
@@ -50,7 +50,7 @@ impl Session {
 
     /// The same, with the modules that are there now.
     pub(crate) fn names_now(&mut self) -> Result<Known, Nameless> {
-        let fresh = matches!(self.names().known(), Err(_));
+        let fresh = self.names().known().is_err();
         let known = self.names_fetched()?;
         if fresh || self.mode() == Mode::Vmi || matches!(known.origin, Origin::File { .. }) {
             return Ok(known);
@@ -120,13 +120,13 @@ impl Session {
     }
 
     /// What Linux told root of itself.
-    fn notes(&mut self) -> Result<[u64; what::NOTES], Nameless> {
+    pub(super) fn notes(&mut self) -> Result<[u64; what::NOTES], Nameless> {
         let notes: Notes = self.ask(op::NOTES, &[]).map_err(nameless)?;
         if notes.notes[what::CRASH_NOTE] == 0 { Err(Nameless::NoNote) } else { Ok(notes.notes) }
     }
 
     /// The note for dumps.
-    fn crash_note(&mut self, notes: &[u64; what::NOTES]) -> Result<Note, Nameless> {
+    pub(super) fn crash_note(&mut self, notes: &[u64; what::NOTES]) -> Result<Note, Nameless> {
         let wrong = |wrong| Nameless::Memory("its note", wrong);
         let at = notes[what::CRASH_NOTE];
         let head = self.bytes_at(PHYSICAL, at, note::HEAD_BYTES)?;
@@ -154,7 +154,7 @@ impl Session {
             if names.len() > PACKED_BYTES_MAX {
                 return Err(Nameless::Memory("its names", Wrong::TooMany(PACKED_BYTES_MAX)));
             }
-            names.extend(self.bytes_at(VIRTUAL, at.wrapping_add(names.len() as u64), BYTES_MAX)?);
+            names.extend(self.bytes_at(VIRTUAL, at.wrapping_add(names.len() as u64), READ_BYTES_MAX)?);
         };
         names.truncate(whole);
         Ok(Packed { count, names, pieces, index, offsets })
@@ -253,7 +253,7 @@ impl Session {
         Ok(bytes.try_into().map_or(0, u32::from_le_bytes))
     }
 
-    fn bytes_at(&mut self, space: u32, address: u64, count: usize) -> Result<Vec<u8>, Nameless> {
+    pub(super) fn bytes_at(&mut self, space: u32, address: u64, count: usize) -> Result<Vec<u8>, Nameless> {
         match self.bytes_there(space, address, count)? {
             (bytes, code::SUCCESS) => Ok(bytes),
             (bytes, why) => Err(Nameless::Unreadable(address.wrapping_add(bytes.len() as u64), why)),
@@ -264,7 +264,7 @@ impl Session {
     fn bytes_there(&mut self, space: u32, address: u64, count: usize) -> Result<(Vec<u8>, u32), Nameless> {
         let mut bytes = Vec::with_capacity(count);
         while bytes.len() < count {
-            let wanted = (count - bytes.len()).min(BYTES_MAX);
+            let wanted = (count - bytes.len()).min(READ_BYTES_MAX);
             let place = Place { address: address.wrapping_add(bytes.len() as u64), space, pid: NO_PID };
             let ask = Span { place, bytes: u32::try_from(wanted).unwrap_or(0), zero: 0 };
             let (code, body) = self.call(op::MEMORY_READ, ask.as_bytes()).map_err(nameless)?;
@@ -294,7 +294,7 @@ fn nameless(error: Error) -> Nameless {
 }
 
 /// Writes a file whole or not at all; a full disk must not stop the debugging.
-fn keep(file: &Path, bytes: &[u8]) {
+pub(super) fn keep(file: &Path, bytes: &[u8]) {
     let Some(folder) = file.parent() else { return };
     let beside: PathBuf = file.with_extension(format!("{}", std::process::id()));
     let written = DirBuilder::new().recursive(true).mode(0o700).create(folder);

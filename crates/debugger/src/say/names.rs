@@ -134,3 +134,13 @@ pub(super) fn none(span: &Range<usize>, near: Option<&str>, pattern: bool, typed
         None => said,
     }
 }
+
+/// A type that there is not.
+pub(super) fn no_type(span: &Range<usize>, near: Option<&str>, typed: &Line) -> Said {
+    let word = typed.text().get(span.clone()).unwrap_or("");
+    let said = Said::new("no-type", format!("the kernel has no type '{word}'")).at(span);
+    match near {
+        Some(near) => said.try_line(typed.with(span, near)),
+        None => said,
+    }
+}

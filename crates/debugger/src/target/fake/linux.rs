@@ -3,12 +3,14 @@
 //! ```text
 //! physical 700000    the note for dumps
 //! ffffffff81b00000   the kernel's own table of names
+//! ffffffff81d00000   its types
 //! ffffffffc0308000   the record of the module, its names behind it
 //! ```
 
 use abi::request::memory::{PHYSICAL, Place};
 use abi::request::note::{self, NOTES};
 use std::collections::BTreeMap;
+use symbols::btf::Maker;
 use symbols::{packed, text};
 
 /// Names as the system lists them.
@@ -25,6 +27,8 @@ ffffffff81000600 t read_one
 ffffffff81000700 T entry_SYSCALL_64
 ffffffff81a00000 R linux_banner
 ffffffff81a00100 R sys_call_table
+ffffffff81d00000 R __start_BTF
+ffffffff81d01000 R __stop_BTF
 ffffffff82000000 B _end
 ffffffffc0300010 t msr_open\t[msr]
 ffffffffc0300100 t msr_read\t[msr]
@@ -33,6 +37,9 @@ ffffffffc0300100 t msr_read\t[msr]
 /// Its modules as the system lists them.
 pub const MODULES: &str = "msr 16384 0 - Live 0xffffffffc0300000\n";
 
+const TYPES: u64 = 0xffff_ffff_81d0_0000;
+/// Bytes between the names that say where they begin and end.
+const TYPES_BYTES: usize = 0x1000;
 const NOTE: u64 = 0x70_0000;
 const TABLE: u64 = 0xffff_ffff_81b0_0000;
 const RECORD: u64 = 0xffff_ffff_c030_8000;
@@ -63,7 +70,9 @@ impl Linux {
     #[must_use]
     pub fn new(names: &str, modules: &str) -> Self {
         let files = [("/proc/kallsyms", names), ("/proc/modules", modules)];
-        let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())).into();
+        let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()));
+        let mut files = BTreeMap::from(files);
+        files.insert("/sys/kernel/btf/vmlinux".to_owned(), types());
         let mut notes = [0; NOTES];
         let (mut physical, mut virtual_) = (Vec::new(), Vec::new());
         if let Ok(table) = text::table(names.as_bytes(), modules.as_bytes()) {
@@ -91,6 +100,9 @@ impl Linux {
             }
             let sizes = [11, u32::try_from(note.len()).unwrap_or(0), 0].map(u32::to_le_bytes).concat();
             physical.push((NOTE, [&sizes, &b"VMCOREINFO\0\0"[..], note.as_bytes()].concat()));
+            let mut types = types();
+            types.resize(TYPES_BYTES, 0);
+            virtual_.push((TYPES, types));
             virtual_.push((HEAD, [0_u64.to_le_bytes(), (RECORD + NEXT).to_le_bytes()].concat()));
             notes = numbers(u64::try_from(physical[0].1.len()).unwrap_or(0));
             if let Some(module) = table.modules().first() {
@@ -134,6 +146,31 @@ fn numbers(note_bytes: u64) -> [u64; NOTES] {
         notes[number] = value;
     }
     notes
+}
+
+/// A few types.
+#[must_use]
+pub fn types() -> Vec<u8> {
+    let mut maker = Maker::new();
+    let int = maker.record("int", 0, 1, false, 4, &[1 << 24 | 32]);
+    let unsigned = maker.record("unsigned int", 0, 1, false, 4, &[32]);
+    let char = maker.record("char", 0, 1, false, 1, &[1 << 24 | 8]);
+    let name = maker.record("", 0, 3, false, 0, &[char, int, 16]);
+    let pointer = maker.record("", 0, 2, false, int + 5, &[]);
+    let list = maker.structure("list_head", 16, false, &[("next", pointer, 0, 0), ("prev", pointer, 64, 0)]);
+    let (running, waiting) = (maker.text("RUNNING"), maker.text("WAITING"));
+    let state = maker.record("state", 2, 6, false, 4, &[running, 0, waiting, 1]);
+    let members = [
+        ("run", list, 0, 0),
+        ("pid", int, 128, 0),
+        ("tgid", int, 160, 0),
+        ("comm", name, 192, 0),
+        ("state", state, 320, 3),
+        ("kept", unsigned, 323, 1),
+    ];
+    maker.structure("task_struct", 48, false, &members);
+    maker.record("pid_t", 0, 8, false, int, &[]);
+    maker.bytes()
 }
 
 /// A module's record, with its names behind it.

@@ -10,7 +10,7 @@
 use super::{Answered, Root};
 use abi::code;
 use abi::request::memory::{
-    BYTES_MAX, Entry, FOUND_MAX, Found, NO_PID, PHYSICAL, Place, Read, Search, Span, Translation, Written,
+    BYTES_MAX, Entry, FOUND_MAX, Found, NO_PID, PHYSICAL, Place, READ_BYTES_MAX, Read, Search, Span, Translation, Written,
 };
 use abi::request::{self};
 use script::oracle::{RAM, RAM_BYTES};
@@ -84,7 +84,7 @@ impl Root {
     }
 
     pub(super) fn memory_read(&mut self, body: &[u8]) -> Answered {
-        let ask: Span = request::body(body).filter(|ask: &Span| ask.bytes as usize <= BYTES_MAX).ok_or(MALFORMED)?;
+        let ask: Span = request::body(body).filter(|ask: &Span| ask.bytes as usize <= READ_BYTES_MAX).ok_or(MALFORMED)?;
         Self::known(ask.place)?;
         let (mut bytes, mut why) = (Vec::new(), code::SUCCESS);
         for offset in 0..u64::from(ask.bytes) {

@@ -1,0 +1,165 @@
+//! Shows how a type of the kernel is laid out, and what memory holds of it.
+//!
+//!     dt [struct|union|enum] TYPE[.PATTERN] [ADDRESS]
+//! Each row has the offset in bytes (and bits, for a bit field), the name and the type of a member; members of one without a name
+//! are indented. With PATTERN only the members that fit it are shown (* stands for any letters, ? for one). ADDRESS is an
+//! expression: then each row has the value there, too, all of it hex. Types are those of the kernel itself; modules' are not known.
+//! ```kd
+//! HyperDbg> dt list_head
+//! struct list_head, 0x10 bytes
+//! +0x000  next  struct list_head *
+//! +0x008  prev  struct list_head *
+//! HyperDbg> dt task_struct
+//! struct task_struct, 0x30 bytes
+//! +0x000      run    struct list_head
+//! +0x010      pid    int
+//! +0x014      tgid   int
+//! +0x018      comm   char [16]
+//! +0x028:0-2  state  enum state
+//! +0x028:3    kept   unsigned int
+//! HyperDbg> dt task_struct.*id ffff888000000100
+//! struct task_struct at ffff888000000100, 0x30 bytes
+//! +0x010  pid   int  0x18171615
+//! +0x014  tgid  int  0x1c1b1a19
+//! HyperDbg> dt task_strut
+//! err, the kernel has no type 'task_strut'
+//!      dt task_strut
+//!         ^~~~~~~~~~
+//!      try: dt task_struct
+//! ```
+
+use crate::answer::{Answer, Report, hex};
+use crate::commands::{self, Command, Takes};
+use crate::error::Error;
+use crate::expr::Arithmetic;
+use crate::line::Line;
+use crate::memory;
+use crate::nearest;
+use crate::session::Session;
+use crate::value;
+use abi::request::memory::{NO_PID, Place, VIRTUAL};
+use serde::Serialize;
+use symbols::layout::{self, Layout, Row};
+use symbols::{KERNEL, Pattern};
+
+/// The command.
+pub const COMMAND: Command = Command { names: &["dt"], takes: &[Takes::Type, Takes::Address], run, cost: None };
+
+/// Words that C has before a name.
+const TAGS: [&str; 3] = ["struct", "union", "enum"];
+
+fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
+    let words = line.words().get(1..).unwrap_or_default();
+    let words = match words {
+        [tag, rest @ ..] if TAGS.contains(&&*tag.text) && !rest.is_empty() => rest,
+        words => words,
+    };
+    let Some((word, address)) = words.split_first() else { return Err(commands::usage(line)) };
+    let (module, text) = word.text.split_once('!').map_or((KERNEL[0], &*word.text), |(module, text)| (module, text));
+    let (name, pattern) = text.split_once('.').map_or((text, None), |(name, pattern)| (name, Some(pattern)));
+    let types = session.types_fetched().map_err(|nameless| Error::Types { nameless })?;
+    let id = types.find(name).filter(|_| KERNEL.contains(&module)).ok_or_else(|| {
+        let near = nearest::of(name, types.names()).map(str::to_owned);
+        Error::NoType { span: word.span.clone(), near }
+    })?;
+    let layout = layout::layout(&types, id, pattern.map(Pattern::new).as_ref());
+    let at = match (address.first(), address.last()) {
+        (Some(first), Some(last)) => {
+            let span = first.span.start..last.span.end;
+            let text = if address.len() == 1 { &first.text } else { &line.text()[span.clone()] };
+            Some(commands::evaluate(session, text, &span, Arithmetic::Wrapping)?)
+        }
+        _ => None,
+    };
+    let (Layout::Members { bytes: size, .. } | Layout::Values { bytes: size, .. } | Layout::Plain { bytes: size, .. }) =
+        &layout;
+    let bytes = match at {
+        Some(address) => {
+            let place = Place { address, space: VIRTUAL, pid: NO_PID };
+            memory::read(session, place, (*size).clamp(1, memory::LENGTH_MAX))?.bytes
+        }
+        None => Vec::new(),
+    };
+    let table = session.names().at_hand().ok().map(|known| known.table);
+    let show = |id, offset: u64, bits| {
+        at?;
+        let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+        value::shown(&types, id, rest, bits, table.as_deref())
+    };
+    let (name, size, rows) = match layout {
+        Layout::Members { name, bytes, rows } => {
+            let member = |row: Row| Shown { value: show(row.id, row.offset, row.bits), ..Shown::of(row) };
+            (name, bytes, rows.into_iter().map(member).collect())
+        }
+        Layout::Values { name, bytes, values } => {
+            let row = |(name, value): (String, i64)| Shown { name, value: Some(value::signed(value)), ..Shown::default() };
+            (name, bytes, values.into_iter().map(row).collect())
+        }
+        Layout::Plain { name, bytes, of, id } => {
+            (name, bytes, vec![Shown { of, value: show(id, 0, None), ..Shown::default() }])
+        }
+    };
+    Ok(Answer::of(&Type { kind: name, size, address: at.map(hex), members: rows }))
+}
+
+#[derive(Serialize)]
+struct Type {
+    #[serde(rename = "type")]
+    kind: String,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    members: Vec<Shown>,
+}
+
+#[derive(Default, Serialize)]
+struct Shown {
+    #[serde(skip)]
+    depth: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    /// First bit and how many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bits: Option<(u32, u32)>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    #[serde(rename = "type", skip_serializing_if = "String::is_empty")]
+    of: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+}
+
+impl Shown {
+    fn of(row: Row) -> Self {
+        let Row { depth, offset, bits, name, of, id: _ } = row;
+        Self { depth, offset: Some(offset), bits, name, of, value: None }
+    }
+
+    fn cells(&self) -> [String; 4] {
+        let Self { depth, offset, bits, name, of, value } = self;
+        let bits = match bits {
+            Some((first, 1)) => format!(":{first}"),
+            Some((first, count)) => format!(":{first}-{}", first + count - 1),
+            None => String::new(),
+        };
+        let offset = offset.map_or_else(String::new, |offset| format!("+0x{offset:03x}{bits}"));
+        [offset, format!("{}{name}", "  ".repeat(*depth)), of.clone(), value.clone().unwrap_or_default()]
+    }
+}
+
+impl Report for Type {
+    fn text(&self) -> String {
+        let Self { kind, size, address, members } = self;
+        let at = address.as_ref().map_or_else(String::new, |at| format!(" at {:0>16}", at.trim_start_matches("0x")));
+        let mut lines = vec![format!("{kind}{at}, 0x{size:x} bytes")];
+        let rows: Vec<[String; 4]> = members.iter().map(Shown::cells).collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+        let widths = [0, 1, 2, 3].map(width);
+        for row in &rows {
+            let cells = row.iter().zip(widths).filter(|(_, width)| *width != 0);
+            let cells: Vec<String> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
+            lines.push(cells.join("  ").trim_end().to_owned());
+        }
+        lines.join("\n")
+    }
+}
