@@ -5,8 +5,9 @@
 
 use symbols::{HIGH_HALF, Module, Table};
 
-/// Names that every kernel has, from its beginning to its end.
-pub(super) const ANCHORS: [&str; 12] = [
+/// Names that every kernel has, from its beginning to its end. Over a link three of them are known before: the note for dumps
+/// tells `_stext`, `init_uts_ns` and `vmap_area_list`.
+pub(super) const ANCHORS: [&str; 13] = [
     "_stext",
     "entry_SYSCALL_64",
     "do_syscall_64",
@@ -17,6 +18,7 @@ pub(super) const ANCHORS: [&str; 12] = [
     "init_task",
     "init_uts_ns",
     "swapper_pg_dir",
+    "vmap_area_list",
     "jiffies_64",
     "_end",
 ];
