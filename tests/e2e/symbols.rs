@@ -94,8 +94,8 @@ fn names_and_types_are_those_of_the_machine_itself() -> Result {
     assert_eq!(sorted(found(&text(&mut kd, "x msr!*")?)), sorted(msr));
     let slip = text(&mut kd, "? do_sycsall_64")?;
     assert!(slip.contains("try: ? do_syscall_64"), "{slip}");
-    let task = text(&mut kd, "dt task_struct.comm $proc")?;
-    assert!(task.contains("comm"), "{task}");
+    let task = text(&mut kd, "dt task_struct.comm init_task")?;
+    assert!(task.contains("\"swapper/0\""), "{task}");
     kd.send(b"x __x64_sys_getpp\t")?;
     kd.wait_text(0, "HyperDbg> x __x64_sys_getppid")?;
     kd.send(b"\r")?;
@@ -154,6 +154,18 @@ fn names_come_out_of_the_memory_of_a_halted_machine() -> Result {
     assert_eq!(sorted(found(&text(&mut kd, "x hyperkd!*")?)), sorted(hyperkd));
     assert_eq!(text(&mut kd, "? poi(sys_call_table)")?, format!("{read:x}"));
 
+    // Nothing is to be done on this machine: a core that waits has been called by the idle loop, and that by its start.
+    let mut stacks = Vec::new();
+    for core in ["~ 0", "~ 1"] {
+        text(&mut kd, core)?;
+        stacks.push(text(&mut kd, "k")?);
+    }
+    println!("{stacks:#?}");
+    let idle = |stack: &&String| stack.contains("do_idle+0x") && stack.contains("cpu_startup_entry+0x");
+    let stack = stacks.iter().find(idle).ok_or(format!("no core waits: {stacks:#?}"))?;
+    let last = stack.lines().last().unwrap_or("");
+    assert!(!stack.contains("guessed") && last.contains("secondary_startup_64"), "{stack}");
+
     let row = kd.enter("g")?;
     at_prompt::wait_running(&mut kd, row + 1)?;
     machine.modprobe("msr")?;
@@ -177,6 +189,8 @@ fn names_come_out_of_the_memory_of_a_halted_machine() -> Result {
     let mut kd = machine.debugger(&["--pause"])?;
     kd.set_limit(FETCH_LIMIT);
     assert_eq!(text(&mut kd, "? schedule")?, format!("{schedule:x}"), "what was kept is not fetched again");
+    let row = kd.enter("g")?;
+    at_prompt::wait_running(&mut kd, row + 1)?;
     drop(kd);
     machine.hyperdbg_ok(&["unload"])?;
     Ok(machine.console_is_healthy()?)
@@ -196,6 +210,8 @@ fn types_come_out_of_the_memory_of_a_halted_machine() -> Result {
     assert_eq!(text(&mut kd, "dt task_struct")?.trim(), own.trim());
     let init = text(&mut kd, "dt task_struct.comm init_task")?;
     assert!(init.contains("\"swapper/0\""), "{init}");
+    let row = kd.enter("g")?;
+    at_prompt::wait_running(&mut kd, row + 1)?;
     drop(kd);
     machine.hyperdbg_ok(&["unload"])?;
     Ok(machine.console_is_healthy()?)

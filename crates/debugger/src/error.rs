@@ -106,6 +106,11 @@ pub enum Error {
         /// One that is spelt much the same.
         near: Option<String>,
     },
+    /// No number of frames that can be shown.
+    Frames {
+        /// Where it was typed.
+        span: Range<usize>,
+    },
     /// No module has this name.
     NoModule {
         /// Where it was typed.

@@ -39,6 +39,9 @@ use Ours::{Line as Whole, Rest};
 
 /// Others' names, the longer ones before what they begin with. The last word may be cut short, as gdb has it.
 const OURS: &[(&str, Ours)] = &[
+    ("bt", Whole("k")),
+    ("backtrace", Whole("k")),
+    ("where", Whole("k")),
     ("c", Whole("g")),
     ("cont", Whole("g")),
     ("continue", Whole("g")),
@@ -68,14 +71,14 @@ const OURS: &[(&str, Ours)] = &[
 
 /// HyperDbg's commands that are still to come, and what gdb and WinDbg call the like of them.
 const NOT_YET: &str = "a asm assemble assembly bp bl bc bd be cpu dl struct structure \
-     flush gu i ir k kd kq p pr preactivate rdmsr wrmsr setting settings .setting .settings t tr \
+     flush gu i ir kd kq p pr preactivate rdmsr wrmsr setting settings .setting .settings t tr \
      cpuid ucpuid .logopen .logclose pagein .pagein .pe process process2 .process .process2 thread thread2 .thread \
      .thread2 attach .attach detach .detach start .start restart .restart switch .switch kill .kill sympath \
      .sympath dump .dump !a !asm !assemble !dl !dt !dump \
      !apic !lapic !localapic !ioapic !idt !pcitree !pcietree !pcicam !smi !lbr !lbrdump !pt \
      !measure !hide !unhide track !track rev !rev !monitor !epthook !epthook2 !pmc !xsetbv \
      !mode !trace \
-     b break tbreak hbreak watch ba bm bt backtrace where kb kp kv s si step stepi n ni next nexti finish \
+     b break tbreak hbreak watch ba bm kb kp kv s si step stepi n ni next nexti finish \
      uf da du";
 
 /// The like of two words.

@@ -167,6 +167,9 @@ pub fn error(error: &Error, typed: &Line) -> Said {
         Error::NoSuchName { span, near, pattern } => names::none(span, near.as_deref(), *pattern, typed),
         Error::Types { nameless } => Said::new("types", format!("no types are known: {}", names::reason(nameless))),
         Error::NoType { span, near } => names::no_type(span, near.as_deref(), typed),
+        Error::Frames { span } => {
+            Said::new("frames", "a stack has one frame at least, and no more than 100 are shown").at(span).try_line("k l 10")
+        }
         Error::NoModule { span, pattern } => names::none(span, None, *pattern, typed).try_line("lm"),
         Error::Memory(wrong) => memory::wrong(wrong, typed),
         Error::Fault(fault) => events::fault(fault),

@@ -7,6 +7,7 @@
 //! | `packed` | the kernel's own table of names, as it lies in its memory |
 //! | `note` | what the kernel tells of itself for who reads its memory |
 //! | `btf`, `layout` | types: as the kernel describes them, and where members lie |
+//! | `unwind` | who called whom, by the kernel's own table |
 //! | `pattern` | `*` and `?` |
 //!
 //! **Holds always**
@@ -23,6 +24,7 @@ pub mod packed;
 mod pattern;
 mod table;
 pub mod text;
+pub mod unwind;
 
 pub use pattern::Pattern;
 pub use table::{Builder, HIGH_HALF, KERNEL, Module, Near, Symbol, Table};

@@ -1,0 +1,133 @@
+//! Shows who called whom: the stack of the selected core of a halted debuggee, the newest frame first.
+//!
+//!     k [l COUNT]
+//! Each row has the frame's number, its stack pointer, and the place where it runs or where it is returned to. COUNT is hex: so many
+//! frames at most (40 unless said). The kernel's own table for this (ORC) is read; where it says nothing, as in modules, the next word
+//! on the stack that follows a call is taken, and the row says (guessed). A frame of a program ends the stack.
+//! ```kd
+//! 0: kHyperDbg> r rip = do_syscall_64 + 10
+//! {any}
+//! 0: kHyperDbg> k
+//! 0  {hex}  do_syscall_64+0x10
+//! 0: kHyperDbg> k l 0
+//! err, a stack has one frame at least, and no more than 100 are shown
+//!      k l 0
+//!          ^
+//!      try: k l 10
+//! ```
+
+use crate::answer::{Answer, Report, hex};
+use crate::commands::{self, Command, Takes};
+use crate::error::Error;
+use crate::line::Line;
+use crate::session::Session;
+use abi::code;
+use abi::request::memory::{NO_PID, Place, READ_BYTES_MAX, Read, Span, VIRTUAL};
+use abi::request::{Registers, op};
+use serde::Serialize;
+use std::collections::HashMap;
+use symbols::unwind::{self, FRAMES_MAX, Frame, Memory, More, Orc};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// The command.
+pub const COMMAND: Command = Command { names: &["k"], takes: &[Takes::Words(&["l"])], run, cost: None };
+
+/// Frames that are shown unless said.
+const USUAL: u64 = 0x40;
+
+fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
+    let most = match line.words() {
+        [_] => USUAL,
+        [_, l, count] if l.text.eq_ignore_ascii_case("l") => match commands::count(session, count)? {
+            most if (1..=FRAMES_MAX as u64).contains(&most) => most,
+            _ => return Err(Error::Frames { span: count.span.clone() }),
+        },
+        _ => return Err(commands::usage(line)),
+    };
+    let all: Registers = session.ask(op::REGISTERS, &[])?;
+    let table = session.names_needed()?.table;
+    let [_, _, dx, _, sp, bp, _, di] = [0, 1, 2, 3, 4, 5, 6, 7].map(|nth| all.gprs[nth]);
+    let place = unwind::Place { ip: all.rip, sp, bp };
+    let more = More { r10: all.gprs[10], r13: all.gprs[13], di, dx };
+    let mut memory = OfDebuggee { session, read: HashMap::new(), failed: None };
+    let most = usize::try_from(most).unwrap_or(FRAMES_MAX);
+    let frames = unwind::walk(Orc::of(&table), place, more, most, &table, &mut memory);
+    if let Some(why) = memory.failed {
+        return Err(why);
+    }
+    let row = |Frame { ip, sp, exact: _, guessed }: &Frame| {
+        let place = table.near(*ip).map(|near| near.to_string());
+        Row { ip: hex(*ip), sp: hex(*sp), place, guessed: *guessed }
+    };
+    Ok(Answer::of(&Shown { core: all.core, frames: frames.iter().map(row).collect() }))
+}
+
+/// Memory of the debuggee, each piece read once.
+struct OfDebuggee<'s> {
+    session: &'s mut Session,
+    read: HashMap<(u64, usize), Option<Vec<u8>>>,
+    /// It cannot be asked any more.
+    failed: Option<Error>,
+}
+
+impl OfDebuggee<'_> {
+    fn ask(&mut self, address: u64, count: usize) -> Result<Option<Vec<u8>>, Error> {
+        if self.session.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let place = Place { address, space: VIRTUAL, pid: NO_PID };
+        let ask = Span { place, bytes: u32::try_from(count.min(READ_BYTES_MAX)).unwrap_or(0), zero: 0 };
+        let (code, body) = self.session.call(op::MEMORY_READ, ask.as_bytes())?;
+        let read = Read::read_from_prefix(&body).ok().filter(|_| code == code::SUCCESS);
+        Ok(read.map(|(_, bytes)| bytes.to_vec()).filter(|bytes| bytes.len() == count))
+    }
+}
+
+impl Memory for OfDebuggee<'_> {
+    fn read(&mut self, address: u64, to: &mut [u8]) -> bool {
+        if self.failed.is_some() {
+            return false;
+        }
+        if !self.read.contains_key(&(address, to.len())) {
+            match self.ask(address, to.len()) {
+                Ok(bytes) => drop(self.read.insert((address, to.len()), bytes)),
+                Err(why) => self.failed = Some(why),
+            }
+        }
+        match self.read.get(&(address, to.len())) {
+            Some(Some(bytes)) => {
+                to.copy_from_slice(bytes);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Shown {
+    core: u32,
+    frames: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    ip: String,
+    sp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    guessed: bool,
+}
+
+impl Report for Shown {
+    fn text(&self) -> String {
+        let Self { core: _, frames } = self;
+        let width = format!("{:x}", frames.len().saturating_sub(1)).len();
+        let row = |(number, Row { ip, sp, place, guessed }): (usize, &Row)| {
+            let place = place.as_deref().unwrap_or_else(|| ip.trim_start_matches("0x"));
+            let guessed = if *guessed { "  (guessed)" } else { "" };
+            format!("{number:<width$x}  {:0>16}  {place}{guessed}", sp.trim_start_matches("0x"))
+        };
+        frames.iter().enumerate().map(row).collect::<Vec<_>>().join("\n")
+    }
+}
