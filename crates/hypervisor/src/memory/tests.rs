@@ -242,11 +242,11 @@ fn requests_that_are_none_are_refused() {
     let mut ask = |what, body: &[u8]| answer(CORE, 0, what, body, &mut room);
     let place = Place { address: 0, space: PHYSICAL, pid: NO_PID };
     let span = |bytes, zero, space| Span { place: Place { space, ..place }, bytes, zero };
-    for (bytes, zero, space) in [(1025, 0, PHYSICAL), (1, 1, PHYSICAL), (1, 0, 2)] {
+    for (bytes, zero, space) in [(3841, 0, PHYSICAL), (1, 1, PHYSICAL), (1, 0, 2)] {
         let ask = ask(op::MEMORY_READ, span(bytes, zero, space).as_bytes());
         assert_eq!(ask, (code::REQUEST_MALFORMED, 0));
     }
-    assert_eq!(ask(op::MEMORY_READ, span(1024, 0, PHYSICAL).as_bytes()), (code::SUCCESS, 8 + 1024));
+    assert_eq!(ask(op::MEMORY_READ, span(3840, 0, PHYSICAL).as_bytes()), (code::SUCCESS, 8 + 3840));
     for bytes in [0, 1025] {
         let body = [span(u32::try_from(bytes).unwrap(), 0, PHYSICAL).as_bytes(), &std::vec![0; bytes]].concat();
         assert_eq!(ask(op::MEMORY_WRITE, &body), (code::REQUEST_MALFORMED, 0));
