@@ -160,7 +160,6 @@ fn names_come_out_of_the_memory_of_a_halted_machine() -> Result {
         text(&mut kd, core)?;
         stacks.push(text(&mut kd, "k")?);
     }
-    println!("{stacks:#?}");
     let idle = |stack: &&String| stack.contains("do_idle+0x") && stack.contains("cpu_startup_entry+0x");
     let stack = stacks.iter().find(idle).ok_or(format!("no core waits: {stacks:#?}"))?;
     let last = stack.lines().last().unwrap_or("");
