@@ -103,7 +103,7 @@ fn named(before: &str, names: Option<&Names>) -> Option<Completion> {
     if word.is_empty() || foreign {
         return None;
     }
-    let table = names?.at_hand().ok()?.table;
+    let table = names?.shown().ok()?.table;
     let (module, typed) = word.split_once('!').map_or((None, word), |(module, name)| (Some(module), name));
     let with_module = |name: &str| module.map_or_else(|| name.to_owned(), |module| format!("{module}!{name}"));
     let candidates = match table.beginning(module, typed, NAMES_MAX) {

@@ -145,8 +145,8 @@ pub(crate) struct Known {
     pub(crate) table: Arc<Table>,
     /// Where they are from.
     pub(crate) origin: Origin,
-    /// The machine's modules at that time.
-    modules: Vec<Module>,
+    /// The machine's modules at that time; `None`: their names were not read.
+    modules: Option<Vec<Module>>,
 }
 
 impl disassembly::Names for Known {
@@ -170,12 +170,19 @@ pub struct Names {
     target: Arc<Mutex<Box<dyn Target>>>,
     known: Arc<Mutex<Result<Known, Nameless>>>,
     types: Arc<Mutex<Option<Arc<Types>>>>,
+    /// The load of the hypervisor for which names to show places by were looked for.
+    tried: Arc<Mutex<u64>>,
 }
 
 impl Names {
     /// None are known.
     pub(crate) fn new(target: &Arc<Mutex<Box<dyn Target>>>) -> Self {
-        Self { target: Arc::clone(target), known: Arc::new(Mutex::new(Err(Nameless::NotFetched))), types: Arc::default() }
+        Self {
+            target: Arc::clone(target),
+            known: Arc::new(Mutex::new(Err(Nameless::NotFetched))),
+            types: Arc::default(),
+            tried: Arc::default(),
+        }
     }
 
     /// What is known, without asking anybody.
@@ -189,8 +196,13 @@ impl Names {
         self.lock().as_ref().ok().map(|known| Arc::clone(&known.table))
     }
 
-    /// The names, fetched if they can be had without a link.
+    /// The names, fetched if they can be had without a link. All of them or none: what is missing could make a name ambiguous.
     pub(crate) fn at_hand(&self) -> Result<Known, Nameless> {
+        self.shown().and_then(|known| if known.modules.is_some() { Ok(known) } else { Err(Nameless::NotFetched) })
+    }
+
+    /// The same to show addresses by, or to complete what is typed: perhaps those of the kernel alone.
+    pub(crate) fn shown(&self) -> Result<Known, Nameless> {
         match self.mode() {
             Mode::Vmi => self.of_this_machine(),
             Mode::Debugger => self.known(),
@@ -214,7 +226,7 @@ impl Names {
     fn of_this_machine(&self) -> Result<Known, Nameless> {
         let modules = text::modules(&self.file(MODULES).unwrap_or_default());
         match self.known() {
-            Ok(known) if known.modules == modules => Ok(known),
+            Ok(known) if known.modules.as_ref() == Some(&modules) => Ok(known),
             // What was loaded from a file stays, but for modules that are not there any more.
             Ok(Known { origin: Origin::File { path, .. }, .. }) => self.load(&path, self.this_machine(modules)?),
             _ => self.keep(self.list(modules)),
@@ -225,7 +237,7 @@ impl Names {
     fn this_machine(&self, modules: Vec<Module>) -> Result<Machine, Nameless> {
         let list = self.list(modules)?;
         let anchors = check::ANCHORS.iter().filter_map(|name| Some(((*name).to_owned(), check::only(&list.table, name)?)));
-        Ok(Machine { anchors: anchors.collect(), modules: list.modules })
+        Ok(Machine { anchors: anchors.collect(), modules: list.modules.unwrap_or_default() })
     }
 
     /// Takes names of a file, if it is of the machine that is debugged. If it is not, what was known before stays.
@@ -249,7 +261,7 @@ impl Names {
         let left_out = check::elsewhere(&table, &modules);
         let names: Vec<&str> = left_out.iter().map(|name| &**name).collect();
         let table = Arc::new(if names.is_empty() { table } else { table.without(&names).map_err(wrong)? });
-        let known = Known { table, origin: Origin::File { path: path.to_owned(), moved, left_out }, modules };
+        let known = Known { table, origin: Origin::File { path: path.to_owned(), moved, left_out }, modules: Some(modules) };
         self.keep(Ok(known))
     }
 
@@ -263,12 +275,17 @@ impl Names {
             builder.module(module.clone()).map_err(wrong)?;
         }
         text::add(&bytes, &mut builder).map_err(wrong)?;
-        Ok(Known { table: Arc::new(builder.build().map_err(wrong)?), origin: Origin::System, modules })
+        Ok(Known { table: Arc::new(builder.build().map_err(wrong)?), origin: Origin::System, modules: Some(modules) })
     }
 
     fn keep(&self, known: Result<Known, Nameless>) -> Result<Known, Nameless> {
         *self.lock() = known.clone();
         known
+    }
+
+    /// Whether nobody has asked this yet of this load.
+    fn is_first_try(&self, load: u64) -> bool {
+        std::mem::replace(&mut *self.tried.lock().unwrap_or_else(PoisonError::into_inner), load) != load
     }
 
     /// The types, if they are known.

@@ -196,7 +196,10 @@ impl Session {
             self.hear_before_a_halt();
         }
         let place = match news {
-            News::Halted(halted) => self.place(halted.rip),
+            News::Halted(halted) => {
+                self.names_for_places();
+                self.place(halted.rip)
+            }
             _ => None,
         };
         let (word, message) = say::news(news, place.as_deref());
@@ -316,6 +319,7 @@ impl Session {
     pub(crate) fn pause(&mut self) -> Result<Halted, Error> {
         let halted: Halted = self.ask(op::PAUSE, &[])?;
         self.state = State::Halted(halted.core);
+        self.names_for_places();
         Ok(halted)
     }
 
@@ -410,7 +414,7 @@ impl Session {
 
     /// Name and offset of an address, if names are known and it has one. Nothing is fetched over a link for it.
     pub(crate) fn place(&self, address: u64) -> Option<String> {
-        let table = self.names.at_hand().ok()?.table;
+        let table = self.names.shown().ok()?.table;
         table.near(address).map(|near| near.to_string())
     }
 

@@ -176,6 +176,14 @@ fn names_come_out_of_memory_and_are_kept_for_the_next_boot() {
     let moved = Linux::new(&elsewhere(), &MODULES.replace("ffffffffc03", "ffffffffc07"));
     let mut next = Prompt::new(Root { halted: true, linux: moved, ..Root::default() });
     next.session.keep_in(folder.clone());
+    let mut kept = Prompt::halted();
+    kept.session.keep_in(folder.clone());
+    assert_eq!(
+        kept.ok("pause")[0],
+        "halted on core 0: rip ffffffff81000000 (_stext) cpl 0 (pause)",
+        "what was kept costs little"
+    );
+    assert_eq!(kept.ok("print msr_open"), ["ffffffffc0300010"], "modules are read when they are asked for");
     assert_eq!(next.ok("? do_syscall_64"), ["ffffffff99000200"], "and no word of fetching");
     assert_eq!(next.ok("? msr_open"), ["ffffffffc0700010"]);
 

@@ -80,7 +80,7 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         }
         None => Vec::new(),
     };
-    let table = session.names().at_hand().ok().map(|known| known.table);
+    let table = session.names().shown().ok().map(|known| known.table);
     let show = |id, offset: u64, bits| {
         at?;
         let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();

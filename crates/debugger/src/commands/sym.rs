@@ -3,7 +3,8 @@
 //!     .sym [reload|unload|load FILE]
 //! Names are fetched when the first one is typed, so this is seldom needed. On the machine itself they are those of
 //! /proc/kallsyms. Over a link they are read out of the debuggee's memory, halted or not: that takes a while, once for a kernel, and
-//! is kept in the user's cache folder for the next time; `dt` does the same with types. From then on a halt shows the name of its place.
+//! is kept in the user's cache folder for the next time; `dt` does the same with types. A halt shows the name of its place when that was
+//! done once.
 //! `reload` fetches anew, `unload` forgets.
 //!
 //! A FILE is a copy of the machine's list, of another time or boot, or a System.map: it is compared with the machine, moved if the

@@ -43,7 +43,7 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
     let length = asked.bytes(USUAL_BYTES)?;
     let bits = if matches!(line.name().trim_start_matches('!'), "u2" | "U2" | "u32" | "U32") { 32 } else { 64 };
     let read = memory::read(session, asked.place, length + INSTRUCTION_BYTES_MAX as u64)?;
-    let names: Rc<dyn Names> = match session.names().at_hand() {
+    let names: Rc<dyn Names> = match session.names().shown() {
         Ok(known) => Rc::new(known),
         Err(_) => Rc::new(NoNames),
     };

@@ -43,26 +43,49 @@ impl Session {
                     let known = self.names_of_memory();
                     self.names().keep(known)
                 }
+                Ok(known) if known.modules.is_none() => self.with_modules_of_now(known),
                 known => known,
             },
         }
     }
 
+    /// Names to show places by, if they cost little: those of a kernel that was kept, without its modules'. Tried once a load.
+    pub(crate) fn names_for_places(&mut self) {
+        let load = self.hello().map_or(0, |hello| hello.boot_id);
+        let kept = self.cache().is_some_and(|folder| folder.is_dir());
+        let unknown = matches!(self.names().known(), Err(Nameless::NotFetched));
+        if self.mode() == Mode::Vmi || !kept || !unknown || !self.names().is_first_try(load) {
+            return;
+        }
+        // Who only halts is not told why there are none.
+        if let Ok(Some((builder, note, _))) = self.kernel_of_memory(false)
+            && let Ok(table) = builder.build()
+            && check::compare(&table, &note.symbols) == Verdict::Same
+        {
+            let known = Known { table: Arc::new(table), origin: Origin::Memory(note.release), modules: None };
+            let _ = self.names().keep(Ok(known));
+        }
+    }
+
     /// The same, with the modules that are there now.
     pub(crate) fn names_now(&mut self) -> Result<Known, Nameless> {
-        let fresh = self.names().known().is_err();
+        let fresh = self.names().at_hand().is_err();
         let known = self.names_fetched()?;
         if fresh || self.mode() == Mode::Vmi || matches!(known.origin, Origin::File { .. }) {
             return Ok(known);
         }
+        self.with_modules_of_now(known)
+    }
+
+    fn with_modules_of_now(&mut self, known: Known) -> Result<Known, Nameless> {
         let notes = self.notes()?;
         let modules = self.ring(&notes)?;
-        if modules == known.modules {
+        if known.modules.as_ref() == Some(&modules) {
             return Ok(known);
         }
         let builder = known.table.kernels().map_err(|wrong| Nameless::Memory("the kernel's names", wrong))?;
         let table = self.with_modules(builder, &notes, &modules)?;
-        let known = Known { table: Arc::new(table), modules, ..known };
+        let known = Known { table: Arc::new(table), modules: Some(modules), ..known };
         self.names().keep(Ok(known))
     }
 
@@ -84,6 +107,20 @@ impl Session {
     }
 
     fn names_of_memory(&mut self) -> Result<Known, Nameless> {
+        let Some((builder, note, notes)) = self.kernel_of_memory(true)? else { return Err(Nameless::NotFetched) };
+        let modules = self.ring(&notes)?;
+        let table = self.with_modules(builder, &notes, &modules)?;
+        match check::compare(&table, &note.symbols) {
+            Verdict::Same => {
+                let (table, origin) = (Arc::new(table), Origin::Memory(note.release));
+                Ok(Known { table, origin, modules: Some(modules) })
+            }
+            _ => Err(Nameless::Memory("its names", Wrong::Unknown)),
+        }
+    }
+
+    /// The kernel's own names; `None` if they were not kept and shall not be fetched.
+    fn kernel_of_memory(&mut self, fetch: bool) -> Result<Option<(Builder, Note, [u64; what::NOTES])>, Nameless> {
         let notes = self.notes()?;
         let note = self.crash_note(&notes)?;
         let place = |name: &'static str| note.symbol(name).ok_or(Nameless::Memory(name, Wrong::Empty));
@@ -100,6 +137,7 @@ impl Session {
         // What was kept and does not fit is fetched anew.
         let builder = match kept.as_ref().and_then(|packed| unpack(packed).ok()) {
             Some(builder) => builder,
+            None if !fetch => return Ok(None),
             None => {
                 let release = &note.release;
                 self.note(format!("fetching the names of linux {release} over the link, once for this kernel; CTRL+C ends it"));
@@ -111,12 +149,7 @@ impl Session {
                 builder
             }
         };
-        let modules = self.ring(&notes)?;
-        let table = self.with_modules(builder, &notes, &modules)?;
-        match check::compare(&table, &note.symbols) {
-            Verdict::Same => Ok(Known { table: Arc::new(table), origin: Origin::Memory(note.release), modules }),
-            _ => Err(Nameless::Memory("its names", Wrong::Unknown)),
-        }
+        Ok(Some((builder, note, notes)))
     }
 
     /// What Linux told root of itself.
