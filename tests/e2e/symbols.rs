@@ -187,6 +187,8 @@ fn names_come_out_of_the_memory_of_a_halted_machine() -> Result {
 
     let mut kd = machine.debugger(&["--pause"])?;
     kd.set_limit(FETCH_LIMIT);
+    let places = [text(&mut kd, "~ 0")?, text(&mut kd, "~ 1")?];
+    assert!(places.iter().any(|place| place.contains(" (native_safe_halt+0x")), "before any name is typed: {places:#?}");
     assert_eq!(text(&mut kd, "? schedule")?, format!("{schedule:x}"), "what was kept is not fetched again");
     let row = kd.enter("g")?;
     at_prompt::wait_running(&mut kd, row + 1)?;
