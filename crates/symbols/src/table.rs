@@ -5,7 +5,7 @@
 //!
 //! **Holds always**: L2 and L3 of the crate.
 //! **Cost**: building sorts; a look-up is a binary search, a pattern one pass, a suggestion one pass with a distance for names of
-//! about the length. Memory: 24 bytes and the letters for a name. **Proof**: tests below, `tests/model.rs`.
+//! about the length. Memory: 24 bytes and the letters for a name. **Proof**: tests below.
 
 use crate::limits::{BEHIND_MAX, MODULES_MAX, NAME_BYTES_MAX, NAMES_MAX};
 use crate::{Pattern, Wrong};
