@@ -81,6 +81,8 @@ pub mod op {
     pub const TRANSLATE: u32 = 35;
     /// What Linux said of itself. \[nothing, [`super::note::Notes`]\]
     pub const NOTES: u32 = 40;
+    /// Registers a monitor. \[[`super::monitor::Ask`], [`super::EventAnswer`] with every code\]
+    pub const MONITOR_ADD: u32 = 48;
 }
 
 /// What root tells unasked, on the link. The head's code is one of these.
@@ -351,6 +353,7 @@ const _: () = assert!(size_of::<Stage>() + 8 * STAGE_WORDS_MAX + size_of::<Head>
 pub mod event;
 pub mod global;
 pub mod memory;
+pub mod monitor;
 pub mod note;
 
 /// An event to register. Its program, condition and code were staged before, in this order.

@@ -111,11 +111,30 @@ impl<const EVENTS: usize> Table<EVENTS> {
         reserve: &Reserve<'_>,
         core: u32,
     ) -> Result<Added, NotAdded> {
+        if ask.kind == event::MONITOR {
+            return Err(refuse(code::EVENT_INVALID));
+        }
+        self.add_with(ask, staged, memory, reserve, core, &mut Nothing)
+    }
+
+    /// The same, with units of another kind on the same ticket: A2 for all of them.
+    ///
+    /// # Errors
+    /// [`NotAdded`]; nothing was taken.
+    pub fn add_with(
+        &self,
+        ask: &EventAsk,
+        staged: &[u64],
+        memory: &impl Memory,
+        reserve: &Reserve<'_>,
+        core: u32,
+        more: &mut impl More,
+    ) -> Result<Added, NotAdded> {
         check(ask, staged)?;
         let program = staged.get(..ask.program_words as usize).unwrap_or_default();
         let layout = if program.is_empty() { None } else { Some(verified(program)?) };
         let (id, slot) = self.take_slot()?;
-        let filled = take_units(ask, reserve, Core(core), Owner(id))
+        let filled = take_units(ask, reserve, Core(core), Owner(id), more)
             .and_then(|units| fill(id, &units, ask, staged, memory, reserve, Core(core)).map(|()| units));
         let units = filled.inspect_err(|_| slot.gate.store(phase::FREE, SeqCst))?;
         self.publish(slot, ask, program, layout, &units);
@@ -210,6 +229,8 @@ fn check(ask: &EventAsk, staged: &[u64]) -> Result<(), NotAdded> {
         (event::DEBUG_REGISTER, None) => {}
         // The other kinds have no option.
         (event::CPUID..=event::HYPERCALL, None) => {}
+        // By its number, which is not the user's.
+        (event::MONITOR, Some(number)) if number <= u32::MAX.into() => {}
         _ => return invalid,
     }
     if ask.flags & event::SHORT_CIRCUIT != 0 && ask.stage != event::PRE {
@@ -246,7 +267,14 @@ fn verified(program: &[u64]) -> Result<Layout, NotAdded> {
 }
 
 /// One ticket for event and buffer (A2), in the smallest kinds that are free (A3).
-fn take_units(ask: &EventAsk, reserve: &Reserve<'_>, core: Core, owner: Owner) -> Result<Units, NotAdded> {
+fn take_units(
+    ask: &EventAsk,
+    reserve: &Reserve<'_>,
+    core: Core,
+    owner: Owner,
+    more: &mut impl More,
+) -> Result<Units, NotAdded> {
+    let (more_kind, more_count) = more.units();
     let bytes = bytes_of(ask);
     let fits = |bytes, most, regular, big| if bytes <= most { regular } else { big };
     let mut unit = fits(bytes, REGULAR_PROGRAM_BYTES, Kind::RegularEvent, Kind::BigEvent);
@@ -260,6 +288,7 @@ fn take_units(ask: &EventAsk, reserve: &Reserve<'_>, core: Core, owner: Owner) -
     loop {
         let cost = Cost::NONE.and(unit.index(), 1);
         let cost = cost.and_then(|cost| buffer.map_or(Ok(cost), |kind| cost.and(kind.index(), 1)));
+        let cost = cost.and_then(|cost| cost.and(more_kind.index(), more_count));
         let refusal = match cost.and_then(|cost| reserve.reserve(core, &cost)) {
             Ok(mut ticket) => {
                 let mut spend = |kind: Kind| {
@@ -268,7 +297,11 @@ fn take_units(ask: &EventAsk, reserve: &Reserve<'_>, core: Core, owner: Owner) -
                 };
                 // The ticket has all that it cost.
                 let event = spend(unit).ok_or(refuse(code::UNBALANCED))?;
-                return Ok(Units { event, buffer: buffer.and_then(spend) });
+                let buffer = buffer.and_then(&mut spend);
+                while let Some((_, handle, extent)) = spend(more_kind) {
+                    more.take(owner.0, handle, &extent);
+                }
+                return Ok(Units { event, buffer });
             }
             Err(refusal) => refusal,
         };
@@ -291,9 +324,32 @@ fn take_units(ask: &EventAsk, reserve: &Reserve<'_>, core: Core, owner: Owner) -
                 }
                 (buffer, no_buffer) = (Some(Kind::BigSafeBuffer), Some(why));
             }
+            Refusal::Short { kind, .. } if kind == more_kind.index() && more_count > 0 => {
+                return Err(refused(refusal, more_kind, 0, 0));
+            }
             other => return Err(refused(other, unit, bytes, BIG_PROGRAM_BYTES)),
         }
     }
+}
+
+/// Units of another kind that an event takes with its own.
+pub trait More {
+    /// The kind, which is none of an event's or its buffer's, and how many.
+    fn units(&self) -> (Kind, u64);
+
+    /// One of them, for the event of this id. It is the caller's to give back, also if the event is not registered after all.
+    fn take(&mut self, id: u32, handle: Handle, extent: &Extent);
+}
+
+/// As most events.
+struct Nothing;
+
+impl More for Nothing {
+    fn units(&self) -> (Kind, u64) {
+        (Kind::Monitor, 0)
+    }
+
+    fn take(&mut self, _: u32, _: Handle, _: &Extent) {}
 }
 
 /// A refusal of the reserve in numbers.

@@ -18,7 +18,7 @@
 //! (`benches/counts.rs`). **Proof**: `tests/firing.rs`, `tests/threads.rs`.
 
 use crate::code::{self, Code, CodeFault};
-use crate::slot::{Slot, gate, high, join, low};
+use crate::slot::{Slot, gate, high, is_there, join, kind_of, low};
 use crate::table::Mark;
 use crate::{Buffer, Memory, Table};
 use abi::request::event;
@@ -104,6 +104,35 @@ impl<const EVENTS: usize> Table<EVENTS> {
         self.fire_from(first, Fired { kind, stage, option }, memory, here)
     }
 
+    /// As [`Table::fire`], and it is known which event it is that filters by this option: no other is asked.
+    pub fn fire_one<M: Memory, H: Here>(
+        &self,
+        id: u32,
+        kind: u32,
+        stage: u32,
+        option: u64,
+        memory: &M,
+        here: &mut H,
+    ) -> Verdict {
+        let mark = self.mark(here.core());
+        if mark.0.load(Relaxed) != 0 {
+            return Verdict::default();
+        }
+        // Its slot is used anew only when no mark is older than its end (E3): what is there is it, or says otherwise.
+        let _head = self.go_in(kind, mark);
+        let wanted = gate::ENABLED | gate::BY_OPTION | u64::from(stage) << gate::STAGE_SHIFT;
+        let (mut wants, mut pid) = (0, None);
+        if let Some(slot) = self.slots.get(id as usize) {
+            let gate = slot.gate.load(SeqCst);
+            let is_it = is_there(gate) && kind_of(gate) == kind && gate & wanted == wanted;
+            if is_it && passes(slot, gate, option, here, &mut pid) {
+                wants = hit(slot, id, gate, Fired { kind, stage, option }, memory, here);
+            }
+        }
+        self.mark(here.core()).0.store(0, Release);
+        Verdict::of(wants)
+    }
+
     /// The events before an instruction of which it is known what they want without a run: those that are not meant, whose
     /// guard misses, or that only count. Ends at the first other one, from which [`Table::fire_rest`] must go on.
     ///
@@ -158,15 +187,7 @@ impl<const EVENTS: usize> Table<EVENTS> {
         while let Some((id, slot)) = self.slot(link) {
             let gate = slot.gate.load(SeqCst);
             if gate & wanted == wanted && (gate & gate::FILTERS == 0 || passes(slot, gate, fired.option, here, &mut pid)) {
-                if gate & (gate::CONDITION | gate::CODE) != 0 {
-                    wants = both(wants, act_with_code(slot, id, gate, fired, memory, here));
-                    link = slot.next.load(SeqCst);
-                    continue;
-                }
-                slot.hits.fetch_add(1, Relaxed);
-                if gate & gate::GUARD == 0 || !slot.guard_misses(|register| here.gpr(u8::try_from(register).unwrap_or(0))) {
-                    wants = both(wants, act(slot, id, gate, fired, memory, here));
-                }
+                wants = both(wants, hit(slot, id, gate, fired, memory, here));
             }
             link = slot.next.load(SeqCst);
         }
@@ -262,6 +283,19 @@ fn passes<H: Here>(slot: &Slot, gate: u64, option: u64, here: &mut H, pid: &mut 
         return false;
     }
     gate & gate::BY_OPTION == 0 || meant(slot.option.load(Relaxed), option)
+}
+
+/// What passes its filters.
+#[inline(always)]
+fn hit<M: Memory, H: Here>(slot: &Slot, id: u32, gate: u64, fired: Fired, memory: &M, here: &mut H) -> u64 {
+    if gate & (gate::CONDITION | gate::CODE) != 0 {
+        return act_with_code(slot, id, gate, fired, memory, here);
+    }
+    slot.hits.fetch_add(1, Relaxed);
+    if gate & gate::GUARD != 0 && slot.guard_misses(|register| here.gpr(u8::try_from(register).unwrap_or(0))) {
+        return 0;
+    }
+    act(slot, id, gate, fired, memory, here)
 }
 
 /// The same of an event with machine code: its condition is asked before the hit counts.

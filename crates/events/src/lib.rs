@@ -40,7 +40,7 @@ mod settle;
 mod slot;
 mod table;
 
-pub use add::{Added, NotAdded, rejected_number};
+pub use add::{Added, More, NotAdded, rejected_number};
 pub use code::{Code, CodeFault, Part, staged_words};
 pub use fire::{Ended, Here, Quick, Rest, Running, Verdict, fault_number};
 pub use memory::{Buffer, Memory};

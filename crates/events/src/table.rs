@@ -103,6 +103,14 @@ impl<const EVENTS: usize> Table<EVENTS> {
         }
     }
 
+    /// Whether the event of this id that filters by this option is enabled; `None` if it is none, or cleared.
+    pub fn state(&self, id: u32, kind: u32, option: u64) -> Option<bool> {
+        let slot = self.slots.get(id as usize)?;
+        let gate = slot.gate.load(SeqCst);
+        let is_it = is_there(gate) && kind_of(gate) == kind && slot.option.load(SeqCst) == option;
+        is_it.then_some(gate & gate::ENABLED != 0)
+    }
+
     /// Enables, disables or clears one event, or [`event::ALL`]; how many it concerned.
     ///
     /// A disabled or cleared event is asked no more; a core that runs its program just now ends that run. What was cleared

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod pools;
 pub mod words;
 
+mod accesses;
 mod bank;
 mod clock;
 mod custom;
@@ -24,6 +25,8 @@ mod life;
 mod line;
 mod memory;
 mod messages;
+mod monitored;
+mod monitors;
 mod notes;
 mod ports;
 mod reach;

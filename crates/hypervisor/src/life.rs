@@ -9,9 +9,10 @@ use crate::arch::x86::{self, cpuid_quad, uart};
 use crate::arch::{Core, Event, Exit, Machine, Watch};
 use crate::halt::HALT;
 use crate::limits::LINK_ROUNDS_AT_ONCE;
+use crate::monitored::{self, Pending};
 use crate::root::{
     OUT, ROOT, RUNNING, WATCH_BREAKPOINTS, WATCH_CONTROL_0, WATCH_CONTROL_4, WATCH_DEBUG, WATCH_DEBUG_REGISTERS,
-    WATCH_EXCEPTIONS, WATCH_INTERRUPTS, WATCH_SYSTEM_CALLS, WATCH_TSC,
+    WATCH_EXCEPTIONS, WATCH_GUARDED, WATCH_INTERRUPTS, WATCH_SYSTEM_CALLS, WATCH_TSC,
 };
 use crate::scripts::Bench;
 use crate::watch::{self, What};
@@ -38,6 +39,7 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
     let record = ROOT.core(core);
     let mut applied = Applied { attention: 0, revision: 0, watch: 0 };
     let mut bench = Bench::new();
+    let mut pending = Pending::new();
     let mark = watch::mark(core);
     HALT.adopt_time(cpu);
     cpu.settle_down();
@@ -62,8 +64,16 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
         }
         let exit = cpu.exit();
         record.count(&exit, cpu.rip());
+        if cpu.passing() && monitored::passed::<M>(cpu, core, &mut bench, &mut pending, &exit) {
+            continue;
+        }
         match exit {
-            Exit::Cpuid => {}
+            // While an instruction passes that a monitor stopped.
+            Exit::Cpuid => {
+                let leaf = cpu.gpr(0) & 0xffff_ffff;
+                let what = What { kind: event::CPUID, option: leaf, context: leaf };
+                watch::around::<M>(cpu, core, &mut bench, what, emulate_cpuid);
+            }
             Exit::Hypercall { cpl: 0 } => hypercall::handle::<M>(cpu, core, &mut bench),
             Exit::Hypercall { .. } => hypercall::foreign::<M>(cpu, core, &mut bench),
             Exit::Extension => delivered::undefined::<M>(cpu, core, &mut bench),
@@ -84,10 +94,8 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
             Exit::DebugRegister(asked) => special::debug_register::<M>(cpu, core, &mut bench, asked),
             Exit::Nmi => nmi::<M>(cpu, core, &mut bench),
             Exit::Nested(access) => {
-                // Linux has no business there; what it would have destroyed is counted, and it is told like any bus would.
-                ROOT.shielded.fetch_add(1, SeqCst);
-                let _which_way = (access.write, access.fetch);
-                cpu.inject(Event::GeneralProtection);
+                monitored::fault::<M>(cpu, core, &mut bench, &mut pending, &access);
+                continue;
             }
             Exit::SoftInterrupt => cpu.pass_on(),
             exit @ (Exit::SystemCall { .. }
@@ -100,6 +108,9 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
             Exit::Shutdown => shut_down(core),
             Exit::Invalid => panic!("the processor refuses the guest's state"),
             Exit::Unknown { code } => panic!("exit {code:#x}, which nothing asked for"),
+        }
+        if monitored::waits(cpu, &pending) {
+            monitored::over::<M>(cpu, core, &mut bench, &mut pending);
         }
     }
 }
@@ -123,6 +134,7 @@ fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied, attention: u64
         cpu.watch(Watch::Control0, watch & WATCH_CONTROL_0 != 0);
         cpu.watch(Watch::Control4, watch & WATCH_CONTROL_4 != 0);
         cpu.watch(Watch::DebugRegisters, watch & WATCH_DEBUG_REGISTERS != 0);
+        cpu.watch(Watch::Guarded, watch & WATCH_GUARDED != 0);
         applied.watch = watch;
     }
     let revision = ROOT.acknowledge_flush(core);

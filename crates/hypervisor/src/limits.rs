@@ -44,3 +44,10 @@ pub const SEARCH_LOOKS_MAX: usize = 128;
 pub const SEARCH_BYTES_AT_ONCE: usize = 2048;
 /// Processes of Linux' list that are looked at to find one: as many as it has by default.
 pub const TASKS_MAX: usize = 32_768;
+/// Pages and large pages of one monitor: what takes root some milliseconds to translate and to divide. Larger ranges
+/// are monitored in parts.
+pub const MONITOR_PIECES_MAX: u64 = 1 << 16;
+/// Operands of one instruction that monitors look at: its fetch, two of a string, the stack; the others of today have no more.
+pub const ACCESSES_MAX: usize = 8;
+/// Chains of records of monitors, by hash: with the units that are there without `prealloc` each has one or none.
+pub const MONITOR_BUCKETS: usize = 4096;

@@ -123,6 +123,25 @@ struct Memory {
     direct_map: u64,
 }
 
+/// An address space whose pages others look for.
+pub struct Space(Memory);
+
+/// The one that a request means; `tables` is CR3 of the core that is meant.
+///
+/// # Errors
+/// A code.
+pub fn space(core: u32, tables: u64, place: Place) -> Result<Space, u32> {
+    Memory::of(core, tables, place).map(Space)
+}
+
+impl Space {
+    /// Where a linear address lies physically, and the bytes of its page.
+    pub fn page(&self, linear: u64) -> Option<(u64, u64)> {
+        let (look, _) = x86::is_canonical(linear).then(|| self.0.look(linear))?;
+        look.found.map(|pa| (pa, look.bytes))
+    }
+}
+
 /// A stretch of an address space within one page, or within one hole.
 struct Piece {
     /// Where it begins physically, or why it is nowhere.

@@ -31,7 +31,7 @@ const fn kind(frames: u32, bytes: u32, level: u64) -> KindPlan {
 /// By number of the kind, on a machine with two nested views (no execute-only pages): a split table for each view, a shadow
 /// page where code and data part, and the descriptors beside them. The levels are those that users know (facts A.6, C.2).
 pub const PLANS: [KindPlan; Kind::COUNT] = [
-    kind(1, 256, 20),
+    kind(2, 256, 20),
     kind(5, 0, 2),
     kind(3, 256, 20),
     kind(3, 512, 20),

@@ -5,7 +5,7 @@ use crate::halt::{HALT, Silent};
 use crate::limits::HALT_TRIES;
 use crate::line::{self, Message};
 use crate::root::{HALTED, ROOT, WATCH_BREAKPOINTS, WATCH_DEBUG};
-use crate::{evaluate, globals, memory, messages, notes, pools, watch};
+use crate::{evaluate, globals, memory, messages, monitors, notes, pools, watch};
 use abi::boot::Doorbell;
 use abi::code;
 use abi::request::{
@@ -105,6 +105,13 @@ fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, guest: Guest
         op::EVENT_ADD => match request::body::<EventAsk>(body) {
             Some(ask) => {
                 let (code, added) = watch::add::<M>(core, &ask);
+                answer.say(code, added.as_bytes())
+            }
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        op::MONITOR_ADD => match request::body::<request::monitor::Ask>(body) {
+            Some(ask) => {
+                let (code, added) = monitors::add::<M>(core, guest.tables, &ask);
                 answer.say(code, added.as_bytes())
             }
             None => answer.say(code::REQUEST_MALFORMED, &[]),

@@ -12,17 +12,18 @@
 use crate::arch::x86::{direct, window};
 use crate::arch::{Core, Machine, MsrAccess};
 use crate::limits::{EVENTS_MAX, SCRIPT_STEPS};
+use crate::monitored::Hit;
 use crate::root::{
     ROOT, WATCH_CONTROL_0, WATCH_CONTROL_4, WATCH_DEBUG_REGISTERS, WATCH_EXCEPTIONS, WATCH_INTERRUPTS, WATCH_SYSTEM_CALLS,
     WATCH_TSC,
 };
 use crate::scripts::{Bench, Here};
-use crate::{bank, custom, evaluate, messages, scripts, serve};
+use crate::{bank, custom, evaluate, messages, monitors, scripts, serve};
 use abi::boot::FRAME_BYTES;
 use abi::code;
 use abi::request::{EventAnswer, EventAsk, EventChange, Events, event};
 use core::sync::atomic::Ordering::SeqCst;
-use events::{Code, CodeFault, Ended, Mark, Memory, NotAdded, Quick, Rest, Running, Table};
+use events::{Added, Code, CodeFault, Ended, Mark, Memory, More, NotAdded, Quick, Rest, Running, Table, Verdict};
 use script_vm::{Program, Size};
 use spin::Mutex;
 
@@ -226,7 +227,12 @@ fn stage<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, what: What
         Some(rest) => EVENTS.fire_rest(rest, what.kind, what.option, &Floor, &mut here),
         None => EVENTS.fire(what.kind, stage, what.option, &Floor, &mut here),
     };
-    let Here { pause, changed, .. } = here;
+    let (pause, changed) = (here.pause, here.changed);
+    wanted::<M>(cpu, core, verdict, stage, pause, changed)
+}
+
+/// What events want beside their own effects.
+fn wanted<M: Machine>(cpu: &mut M::Core, core: u32, verdict: Verdict, stage: u32, pause: bool, changed: bool) -> bool {
     if changed {
         arm::<M>(core);
     }
@@ -245,36 +251,62 @@ pub fn settle(core: u32) -> bool {
     {
         EVENTS.settle(&Floor, reserve, core);
     }
-    EVENTS.unsettled() == 0
+    monitors::settle(core) && EVENTS.unsettled() == 0
 }
 
 /// Registers an event, with what is staged for it.
 pub fn add<M: Machine>(core: u32, ask: &EventAsk) -> (u32, EventAnswer) {
+    let added = registered(ask, |staged, reserve| EVENTS.add(ask, staged, &Floor, reserve, core));
+    if added.0 == code::SUCCESS {
+        if ARMED.contains(&ask.kind) {
+            arm::<M>(core);
+        } else {
+            // It may be on no chain yet, if another core was putting the table in order.
+            ROOT.attend();
+        }
+    }
+    added
+}
+
+/// The same of a monitor, with its units; [`arm`] must follow.
+pub fn register(core: u32, ask: &EventAsk, more: &mut impl More) -> (u32, EventAnswer) {
+    registered(ask, |staged, reserve| EVENTS.add_with(ask, staged, &Floor, reserve, core, more))
+}
+
+fn registered(ask: &EventAsk, add: impl FnOnce(&[u64], &bank::Reserve) -> Result<Added, NotAdded>) -> (u32, EventAnswer) {
     let refuse = |code| (code, EventAnswer { id: event::ALL, ..EventAnswer::default() });
     let Some(reserve) = bank::reserve() else { return refuse(code::NOT_LOADED) };
     if ask.flags & event::BREAK != 0 && !ROOT.linked.load(SeqCst) {
         return refuse(code::LINK_ONLY);
     }
-    let add = |staged: &[u64]| EVENTS.add(ask, staged, &Floor, reserve, core);
     let words = events::staged_words(ask);
     let added = if words == 0 {
-        add(&[])
+        add(&[], reserve)
     } else {
-        evaluate::staged(words, add).unwrap_or(Err(NotAdded { code: code::PROGRAM_REJECTED, ..NotAdded::default() }))
+        let rejected = Err(NotAdded { code: code::PROGRAM_REJECTED, ..NotAdded::default() });
+        evaluate::staged(words, |staged| add(staged, reserve)).unwrap_or(rejected)
     };
     match added {
         Ok(added) => {
             messages::registered(added.id, ask.flags & event::GATHER != 0);
-            if ARMED.contains(&ask.kind) {
-                arm::<M>(core);
-            } else {
-                // It may be on no chain yet, if another core was putting the table in order.
-                ROOT.attend();
-            }
             (code::SUCCESS, added.into())
         }
         Err(not) => (not.code, not.into()),
     }
+}
+
+/// Whether the event of a monitor is enabled; `None` if it was cleared.
+pub fn state(id: u32, serial: u32) -> Option<bool> {
+    EVENTS.state(id, event::MONITOR, serial.into())
+}
+
+/// One stage of one monitor; whether the instruction shall have no effect.
+pub fn monitored<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, hit: &Hit, stage: u32) -> bool {
+    let (scratch, text) = bench.parts();
+    let mut here = Here::new(cpu, core, hit.context, Some(scratch), text);
+    let verdict = EVENTS.fire_one(hit.id, event::MONITOR, stage, hit.serial.into(), &Floor, &mut here);
+    let (pause, changed) = (here.pause, here.changed);
+    wanted::<M>(cpu, core, verdict, stage, pause, changed)
 }
 
 /// Enables, disables or clears.
@@ -309,7 +341,7 @@ pub fn rows(from: u32) -> Events {
 }
 
 /// Tells the processor what the enabled events wait for (W1).
-fn arm<M: Machine>(core: u32) {
+pub fn arm<M: Machine>(core: u32) {
     let arming = ARMING.lock();
     arm_msrs::<M>(event::MSR_READ, MsrAccess::Read);
     arm_msrs::<M>(event::MSR_WRITE, MsrAccess::Write);
@@ -332,6 +364,7 @@ fn arm<M: Machine>(core: u32) {
     set(vectors, true);
     set(!vectors & u64::from(u32::MAX) << WATCH_EXCEPTIONS, false);
     drop(arming);
+    monitors::arm::<M>(core);
     // A core may have read the old state when it last entered the guest. One that is silent sees the new when it comes.
     let _all_have_seen_it = ROOT.flush_all(core);
 }
@@ -393,5 +426,6 @@ pub fn close() {
         // There may be none, which is no error here.
         let _cleared = EVENTS.change(event::CLEAR, event::ALL, &Floor, reserve, 0);
         EVENTS.settle(&Floor, reserve, 0);
+        monitors::close();
     }
 }

@@ -26,6 +26,8 @@ pub const SYSRET: u32 = 11;
 pub const CONTROL_WRITE: u32 = 12;
 /// An access to a debug register; no option.
 pub const DEBUG_REGISTER: u32 = 13;
+/// An access to a range of memory; registered by [`super::monitor::Ask`].
+pub const MONITOR: u32 = 14;
 
 /// [`super::EventAsk::stage`]: before the instruction is emulated.
 pub const PRE: u32 = 1;

@@ -118,6 +118,65 @@ pub struct Nested {
     pub write: bool,
     /// It was a fetch.
     pub fetch: bool,
+    /// The processor itself walked the guest's page tables.
+    pub walk: bool,
+    /// An event was being delivered.
+    pub delivery: bool,
+}
+
+/// A run of frames that one entry of a nested table describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The first of them.
+    pub pfn: u64,
+    /// 0: one frame, 1: 2 MiB, 2: 1 GiB.
+    pub level: u32,
+}
+
+/// What the guest may not do with a run of frames in the guarded view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guard {
+    /// Some record is about it, whether anything is kept from the guest just now or not.
+    pub covered: bool,
+    /// Read; nor write or fetch, as processors have it.
+    pub read: bool,
+    /// Write.
+    pub write: bool,
+    /// Fetch instructions.
+    pub fetch: bool,
+}
+
+/// What came of the wish to let an instruction pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// The guest executes it, and nothing else, when it runs next.
+    Stepping,
+    /// It is done already.
+    Done,
+    /// Something else comes before it, and it comes again.
+    NotNow,
+}
+
+/// What an exit is to the instruction that is let pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passing {
+    /// It is not over.
+    Going,
+    /// The exit was its end, and nothing else.
+    Done,
+    /// It is over, and the exit is the guest's own all the same.
+    DoneAnd,
+    /// It has not been executed: the exit says why.
+    Broken,
+}
+
+/// The stack frame of an event that is being delivered: where it lies, linear, and the gate that leads there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The first byte of what is pushed, and how many.
+    pub frame: (u64, u64),
+    /// The same of its descriptor.
+    pub gate: (u64, u64),
 }
 
 impl Exit {
@@ -232,6 +291,8 @@ pub enum Watch {
     DebugRegisters,
     /// External interrupts.
     Interrupts,
+    /// What is kept from the guest by [`Machine::guard`].
+    Guarded,
 }
 
 /// How a model-specific register is used.
@@ -321,6 +382,14 @@ pub trait Machine: Sized {
     fn hide(block: Block, frames: &mut Frames) -> Result<(), NoFrame>;
     /// Gives it back. The caller flushes every core.
     fn show(block: Block);
+    /// Whether something can be guarded there.
+    fn can_guard(pfn: u64) -> bool;
+    /// What cores that watch [`Watch::Guarded`] may not do with a run of frames. `frames` are two for tables, of the record
+    /// that it is about; a table stays there until [`Machine::release`]. The caller flushes every core.
+    fn guard(run: Run, guard: Guard, frames: [u64; 2]);
+    /// The frames of a record that is gone are needed no more when every core has flushed; another one below the same
+    /// table, whose frames `frames_of` tells, takes over.
+    fn release(run: Run, frames: [u64; 2], frames_of: &mut dyn FnMut(Run) -> Option<[u64; 2]>);
     /// Makes this core's Linux a guest.
     ///
     /// # Errors
@@ -370,6 +439,20 @@ pub trait Core {
     fn interrupt(&mut self, vector: u8);
     /// Drops it.
     fn drop_interrupt(&mut self, vector: u8);
+    /// Lets the guest execute the instruction that exited, and nothing else, with nothing kept from it.
+    fn step(&mut self) -> Begun;
+    /// The event whose delivery the exit interrupted is delivered with nothing kept from it, and no instruction executed.
+    fn deliver_unguarded(&mut self);
+    /// Whether one of the two is going on.
+    fn passing(&self) -> bool;
+    /// What the last exit is to it; if it is over, the guest is as it would be without it.
+    fn passed(&mut self) -> Passing;
+    /// What the last exit was for has been done. `None`: it is not over; else whether the instruction was executed.
+    fn passed_by_root(&mut self) -> Option<bool>;
+    /// Where the event is put whose delivery the last exit interrupted.
+    fn delivery(&self) -> Option<Delivery>;
+    /// The guest goes on at another instruction, as if it had executed the one that exited.
+    fn continue_at(&mut self, rip: u64);
     /// Has the guest fetch again what [`Exit::Unread`] could not read, a few times; then it is undefined.
     fn fetch_again(&mut self);
     /// Whether the NMI that exited is one that this core has sent itself, for an exit; once.

@@ -9,10 +9,13 @@ pub mod ports;
 pub mod uart;
 
 extern crate std;
+use crate::arch::svm::guarded::Guarded;
+use crate::arch::svm::npt::Npt;
+use crate::arch::x86::direct::arena;
 use crate::arch::x86::{self, direct::Frame};
 use crate::arch::{
-    CannotEnter, Core, Event, Exit, FRAMES_PER_CORE, Frames, Injection, Machine, MsrAccess, NoFrame, Segment, SystemRegisters,
-    Watch,
+    Begun, CannotEnter, Core, Delivery, Event, Exit, FRAMES_PER_CORE, Frames, Guard, Injection, Machine, MsrAccess, NoFrame,
+    Passing, Run, Segment, SystemRegisters, Watch,
 };
 use abi::boot::{self, Block};
 use abi::request::Registers;
@@ -126,6 +129,23 @@ impl ModelCore {
     }
 }
 
+/// Nested tables of the model: those of SVM, which nobody walks but tests.
+#[expect(unsafe_code, reason = "frames of the tests' own RAM")]
+pub fn views<T>(with: impl FnOnce(&Guarded) -> T) -> T {
+    static VIEWS: Mutex<Option<(std::boxed::Box<Npt>, Guarded)>> = Mutex::new(None);
+    let mut views = VIEWS.lock().unwrap();
+    let (_, guarded) = views.get_or_insert_with(|| {
+        let mut npt = std::boxed::Box::new(Npt::empty());
+        // SAFETY: the arena hands out each frame once.
+        let mut frame = || arena::run(1).map(|pfn| unsafe { Frame::claim(pfn) });
+        npt.build(40, &mut frame).unwrap();
+        let mut guarded = Guarded::empty();
+        guarded.build(npt.root_pa(), x86::direct::end(), &mut || frame().map(|frame| frame.pfn())).unwrap();
+        (npt, guarded)
+    });
+    with(guarded)
+}
+
 impl Machine for Model {
     type Core = ModelCore;
     const NAME: &'static str = "model";
@@ -143,6 +163,15 @@ impl Machine for Model {
         Ok(())
     }
     fn show(_: Block) {}
+    fn can_guard(pfn: u64) -> bool {
+        views(|views| views.reaches(pfn))
+    }
+    fn guard(run: Run, guard: Guard, frames: [u64; 2]) {
+        views(|views| views.guard(run, guard, frames));
+    }
+    fn release(run: Run, frames: [u64; 2], frames_of: &mut dyn FnMut(Run) -> Option<[u64; 2]>) {
+        views(|views| views.release(run, frames, frames_of));
+    }
     #[expect(unsafe_code, reason = "the trait's")]
     unsafe fn enter(core: u32, _: boot::Core, _: [Frame; FRAMES_PER_CORE]) -> Result<ModelCore, CannotEnter> {
         Ok(ModelCore::new(core))
@@ -223,6 +252,33 @@ impl Core for ModelCore {
 
     fn is_own_nmi(&mut self) -> bool {
         false
+    }
+
+    fn step(&mut self) -> Begun {
+        self.rip += 3;
+        Begun::Done
+    }
+
+    fn deliver_unguarded(&mut self) {}
+
+    fn passing(&self) -> bool {
+        false
+    }
+
+    fn passed(&mut self) -> Passing {
+        Passing::Broken
+    }
+
+    fn passed_by_root(&mut self) -> Option<bool> {
+        None
+    }
+
+    fn delivery(&self) -> Option<Delivery> {
+        None
+    }
+
+    fn continue_at(&mut self, rip: u64) {
+        self.rip = rip;
     }
 
     fn take_nmi(&mut self) -> u64 {

@@ -9,12 +9,13 @@
 use super::faults::{EXCEPTION_BP, EXCEPTION_DB, Faults, exception};
 use super::interrupts::is_interrupt;
 use super::run::{self, Gprs};
+use super::step::Step;
 use super::text::Text;
 use super::vmcb::{INTERCEPT_2_RDTSCP, TLB_FLUSH_ALL, Vmcb, attribute, event, exit_code, intercept_1};
 use super::{EFER_LMA, EFER_SVME, skip};
 use crate::arch::x86::decode::{INSTRUCTION_BYTES_MAX, segment};
 use crate::arch::x86::{self, direct, msr, region, tables, vector};
-use crate::arch::{self, DebugRegister, Event, Exit, Injection, Nested, Port, Watch};
+use crate::arch::{self, Begun, DebugRegister, Delivery, Event, Exit, Injection, Nested, Passing, Port, Watch};
 use crate::walk;
 use abi::boot::{self, Resume};
 use abi::request::Registers;
@@ -58,6 +59,8 @@ pub struct Svm {
     pub(super) follows: bool,
     /// An NMI of others came between, and was sent on to the same exit.
     pub(super) stray: bool,
+    /// Views of memory, and what passes unguarded.
+    pub(super) step: Step,
 }
 
 impl Svm {
@@ -68,6 +71,14 @@ impl Svm {
     /// Bytes at the guest's instruction pointer; how many could be read.
     pub fn code(&self, to: &mut [u8]) -> usize {
         self.guest_bytes(self.vmcb.cs.base.wrapping_add(self.vmcb.rip), to)
+    }
+
+    pub(super) fn code_bits_now(&self) -> u8 {
+        match self.vmcb.cs.attributes {
+            attributes if attributes & attribute::LONG != 0 => 64,
+            attributes if attributes & attribute::BIG != 0 => 32,
+            _ => 16,
+        }
     }
 
     fn length(&mut self) -> u64 {
@@ -120,6 +131,8 @@ impl Svm {
                 gpa: self.vmcb.exit_info_2,
                 write: self.vmcb.exit_info_1 & 1 << 1 != 0,
                 fetch: self.vmcb.exit_info_1 & 1 << 4 != 0,
+                walk: self.vmcb.exit_info_1 & 1 << 33 != 0,
+                delivery: self.vmcb.exit_int_info & event::VALID != 0,
             }),
             exit_code::EXCP_DB => Exit::Debug,
             exit_code::RDTSC => Exit::Tsc { with_core: false },
@@ -164,42 +177,6 @@ impl Svm {
         }
     }
 
-    /// A register that the control block holds while root runs.
-    fn saved(&self, register: u32) -> Option<u64> {
-        let v = &self.vmcb;
-        Some(match register {
-            msr::STAR => v.star,
-            msr::LSTAR => v.lstar,
-            msr::CSTAR => v.cstar,
-            msr::SFMASK => v.sfmask,
-            msr::FS_BASE => v.fs.base,
-            msr::GS_BASE => v.gs.base,
-            msr::KERNEL_GS_BASE => v.kernel_gs_base,
-            msr::SYSENTER_CS => v.sysenter_cs,
-            msr::SYSENTER_ESP => v.sysenter_esp,
-            msr::SYSENTER_EIP => v.sysenter_eip,
-            _ => return None,
-        })
-    }
-
-    /// The same to write, and whether only canonical addresses may be written.
-    fn saved_mut(&mut self, register: u32) -> Option<(&mut u64, bool)> {
-        let v = &mut self.vmcb;
-        Some(match register {
-            msr::STAR => (&mut v.star, false),
-            msr::LSTAR => (&mut v.lstar, true),
-            msr::CSTAR => (&mut v.cstar, true),
-            msr::SFMASK => (&mut v.sfmask, false),
-            msr::FS_BASE => (&mut v.fs.base, true),
-            msr::GS_BASE => (&mut v.gs.base, true),
-            msr::KERNEL_GS_BASE => (&mut v.kernel_gs_base, true),
-            msr::SYSENTER_CS => (&mut v.sysenter_cs, false),
-            msr::SYSENTER_ESP => (&mut v.sysenter_esp, false),
-            msr::SYSENTER_EIP => (&mut v.sysenter_eip, false),
-            _ => return None,
-        })
-    }
-
     pub(super) fn set_event(&mut self, kind: u64, vector: u64) {
         let error = if vector == vector::GP && kind == event::EXCEPTION { event::ERROR } else { 0 };
         self.vmcb.event_injection = event::VALID | error | kind | vector;
@@ -208,12 +185,17 @@ impl Svm {
     /// C3, and an NMI that is due.
     #[cold]
     fn deliver(&mut self) {
-        self.due = false;
+        // An NMI waits for the end of what passes (P1 of `step`), and behind that the exit is certain.
+        let passing = self.is_passing();
+        self.due = self.nmi && passing;
         if self.interrupted != 0 {
             // What root wanted to inject here (#UD, #GP) cannot be asked for by an exit that interrupted a delivery: no
             // instruction was executing.
             self.put_off_interrupt();
             self.vmcb.event_injection = core::mem::take(&mut self.interrupted);
+        }
+        if passing {
+            return;
         }
         if self.vmcb.event_injection & event::VALID == 0 {
             if core::mem::take(&mut self.nmi) {
@@ -262,7 +244,7 @@ impl arch::Core for Svm {
         // is two moves.
         x86::renew_task_priority();
         let vmcb = &mut *self.vmcb;
-        let is_cpuid = vmcb.exit_code == exit_code::CPUID;
+        let is_cpuid = vmcb.exit_code == exit_code::CPUID && !self.step.is_instruction();
         vmcb.event_injection = 0;
         vmcb.tlb_control = 0;
         if vmcb.exit_int_info & event::VALID != 0 {
@@ -362,6 +344,7 @@ impl arch::Core for Svm {
             Watch::Control0 => return self.watch_control(0, on),
             Watch::Control4 => return self.watch_control(4, on),
             Watch::DebugRegisters => return self.watch_debug_registers(on),
+            Watch::Guarded => return self.watch_guarded(on),
         };
         if on {
             self.vmcb.intercept_1 |= instructions;
@@ -394,6 +377,36 @@ impl arch::Core for Svm {
 
     fn drop_interrupt(&mut self, vector: u8) {
         self.end_interrupt(vector);
+    }
+
+    fn step(&mut self) -> Begun {
+        self.begin_step()
+    }
+
+    fn deliver_unguarded(&mut self) {
+        self.begin_delivery();
+    }
+
+    #[inline(always)]
+    fn passing(&self) -> bool {
+        self.is_passing()
+    }
+
+    fn passed(&mut self) -> Passing {
+        let exit = self.exit();
+        self.pass(&exit)
+    }
+
+    fn passed_by_root(&mut self) -> Option<bool> {
+        self.pass_by_root()
+    }
+
+    fn delivery(&self) -> Option<Delivery> {
+        self.delivered_where()
+    }
+
+    fn continue_at(&mut self, rip: u64) {
+        (self.vmcb.rip, self.vmcb.interrupt_shadow) = (rip, 0);
     }
 
     fn fetch_again(&mut self) {
@@ -434,7 +447,7 @@ impl arch::Core for Svm {
             zero: 0,
             gprs: core::array::from_fn(|number| self.gpr(number)),
             rip: v.rip,
-            rflags: v.rflags,
+            rflags: self.guest_flags(),
             selectors: [selector(&v.cs), selector(&v.ss), selector(&v.ds), selector(&v.es), selector(&v.fs), selector(&v.gs)],
             bases: [v.fs.base, v.gs.base, v.kernel_gs_base],
             crs: [v.cr0, self.fault_address(), v.cr3, v.cr4],
@@ -465,7 +478,7 @@ impl arch::Core for Svm {
     }
 
     fn set_rflags(&mut self, value: u64) {
-        self.vmcb.rflags = value & RFLAGS_SETTABLE | self.vmcb.rflags & !RFLAGS_SETTABLE;
+        self.set_guest_flags(value & RFLAGS_SETTABLE | self.vmcb.rflags & !RFLAGS_SETTABLE);
     }
 
     fn segment(&self, number: u8) -> arch::Segment {
@@ -482,11 +495,7 @@ impl arch::Core for Svm {
     }
 
     fn code_bits(&self) -> u8 {
-        match self.vmcb.cs.attributes {
-            attributes if attributes & attribute::LONG != 0 => 64,
-            attributes if attributes & attribute::BIG != 0 => 32,
-            _ => 16,
-        }
+        self.code_bits_now()
     }
 
     fn cr3(&self) -> u64 {
@@ -611,6 +620,9 @@ impl arch::Core for Svm {
 
     fn leave(&mut self) -> ! {
         self.give_back_interrupts();
+        if self.is_passing() {
+            self.end_step(false);
+        }
         let efer = self.efer();
         let v = &*self.vmcb;
         let g = &self.gprs;

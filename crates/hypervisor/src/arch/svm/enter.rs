@@ -3,15 +3,17 @@
 
 use super::core::Svm;
 use super::faults::Faults;
+use super::guarded::Guarded;
 use super::maps::Maps;
 use super::npt::Npt;
 use super::run::{self, Gprs};
+use super::step::{Step, Views};
 use super::text::Text;
 use super::vmcb::{INTERCEPT_2_ALL, Segment, TLB_FLUSH_ALL, Vmcb, intercept_1};
 use super::{EFER_SVME, msr};
 use crate::arch::x86::direct::{self, Frame};
 use crate::arch::x86::{self, cpuid, read_msr, region, tables, write_msr};
-use crate::arch::{CannotEnter, Core, FRAMES_PER_CORE, Frames, Machine, MsrAccess, NoFrame};
+use crate::arch::{CannotEnter, Core, FRAMES_PER_CORE, Frames, Guard, Machine, MsrAccess, NoFrame, Run};
 use crate::walk;
 use abi::boot::{self, Block};
 use abi::code::{self, lack};
@@ -32,10 +34,17 @@ pub struct Amd;
 #[derive(Debug)]
 struct Shared {
     npt: Npt,
+    guarded: Guarded,
     maps: Option<Maps>,
 }
 
-static SHARED: Mutex<Shared> = Mutex::new(Shared { npt: Npt::empty(), maps: None });
+impl Shared {
+    fn views(&self) -> Views {
+        Views { open: self.npt.root_pa(), guarded: self.guarded.root_pa(), closed: self.guarded.closed_pa() }
+    }
+}
+
+static SHARED: Mutex<Shared> = Mutex::new(Shared { npt: Npt::empty(), guarded: Guarded::empty(), maps: None });
 
 fn claim(pfn: u64) -> Frame {
     // SAFETY: `Frames` hands out each frame of the module's blocks once (F2), and blocks are hidden from Linux before any
@@ -57,7 +66,11 @@ impl Machine for Amd {
         let maps = Maps::new([claim(msr), claim(msr + 1)], [claim(io), claim(io + 1), claim(io + 2)]);
         let mut shared = SHARED.lock();
         shared.maps = Some(maps);
-        shared.npt.build(address_bits(), &mut || frames(1).map(claim))
+        let shared = &mut *shared;
+        shared.npt.build(address_bits(), &mut || frames(1).map(claim))?;
+        // Cleared by the claim; from then on it is known by its number.
+        let mut cleared = || frames(1).map(|pfn| claim(pfn).pfn());
+        shared.guarded.build(shared.npt.root_pa(), direct::end(), &mut cleared)
     }
 
     fn own_ports(first: u16, count: u16) {
@@ -79,18 +92,36 @@ impl Machine for Amd {
     }
 
     fn hide(block: Block, frames: &mut Frames) -> Result<(), NoFrame> {
-        SHARED.lock().npt.hide(block, &mut || frames(1).map(claim))
+        let mut shared = SHARED.lock();
+        let hidden = shared.npt.hide(block, &mut || frames(1).map(claim));
+        // A refused one may have divided a large page.
+        shared.guarded.follow(block);
+        hidden
     }
 
     fn show(block: Block) {
-        SHARED.lock().npt.show(block);
+        let mut shared = SHARED.lock();
+        shared.npt.show(block);
+        shared.guarded.follow(block);
+    }
+
+    fn can_guard(pfn: u64) -> bool {
+        SHARED.lock().guarded.reaches(pfn)
+    }
+
+    fn guard(run: Run, guard: Guard, frames: [u64; 2]) {
+        SHARED.lock().guarded.guard(run, guard, frames);
+    }
+
+    fn release(run: Run, frames: [u64; 2], frames_of: &mut dyn FnMut(Run) -> Option<[u64; 2]>) {
+        SHARED.lock().guarded.release(run, frames, frames_of);
     }
 
     unsafe fn enter(core: u32, seed: boot::Core, frames: [Frame; FRAMES_PER_CORE]) -> Result<Svm, CannotEnter> {
         let shared = SHARED.lock();
         let maps = shared.maps.as_ref().ok_or(CannotEnter { code: code::BOOT_MEMORY, detail: 0 })?;
         // SAFETY: by the caller; `prepare` filled what is shared.
-        unsafe { enter(core, seed, &shared.npt, maps, frames) }
+        unsafe { enter(core, seed, shared.views(), maps, frames) }
     }
 
     fn let_go() -> ! {
@@ -167,11 +198,11 @@ fn address_bits() -> u32 {
 ///
 /// # Safety
 /// This core runs in root on its own region's stack with interrupts off; `seed` tells where its Linux continues; the
-/// frames are its own; `npt` hides all of root's frames; [`tables::prepare`] has run.
+/// frames are its own; the views hide all of root's frames; [`tables::prepare`] has run.
 unsafe fn enter(
     core: u32,
     seed: boot::Core,
-    npt: &Npt,
+    views: Views,
     maps: &Maps,
     [guest, host, save]: [Frame; FRAMES_PER_CORE],
 ) -> Result<Svm, CannotEnter> {
@@ -196,7 +227,7 @@ unsafe fn enter(
     // bit pattern is a `Vmcb`.
     let vmcb = unsafe { &mut *guest.address().cast::<Vmcb>() };
     fill_state(vmcb, seed, efer, pat, gdt, idt);
-    fill_control(vmcb, npt, maps);
+    fill_control(vmcb, views, maps);
     let next_rip_saved = cpuid(SVM_FEATURES, 0).edx & 1 << 3 != 0;
     region::local().core.store(core, Relaxed);
     let mut svm = Svm {
@@ -217,12 +248,13 @@ unsafe fn enter(
         stray: false,
         debug_watched: false,
         parked: false,
+        step: Step::new(views),
     };
     svm.park();
     Ok(svm)
 }
 
-fn fill_control(vmcb: &mut Vmcb, npt: &Npt, maps: &Maps) {
+fn fill_control(vmcb: &mut Vmcb, views: Views, maps: &Maps) {
     use intercept_1::{CPUID, INVLPGA, IOIO, MSR, NMI, SHUTDOWN};
     vmcb.intercept_1 = CPUID | INVLPGA | IOIO | MSR | NMI | SHUTDOWN;
     vmcb.intercept_2 = INTERCEPT_2_ALL;
@@ -231,7 +263,7 @@ fn fill_control(vmcb: &mut Vmcb, npt: &Npt, maps: &Maps) {
     vmcb.asid = 1;
     vmcb.tlb_control = TLB_FLUSH_ALL;
     vmcb.np_enable = 1;
-    vmcb.n_cr3 = npt.root_pa();
+    vmcb.n_cr3 = views.open;
 }
 
 fn fill_state(vmcb: &mut Vmcb, seed: boot::Core, efer: u64, pat: u64, gdt: tables::Table, idt: tables::Table) {

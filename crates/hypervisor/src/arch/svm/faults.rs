@@ -23,6 +23,8 @@ pub(super) const EXCEPTION_DB: u32 = 1 << 1;
 pub(super) const EXCEPTION_BP: u32 = 1 << 3;
 const EXCEPTION_OF: u32 = 1 << 4;
 const EXCEPTION_UD: u32 = 1 << 6;
+/// All but the vector of NMIs.
+const EVERY_EXCEPTION: u32 = !(1 << 2);
 /// Vectors that push an error code: #DF #TS #NP #SS #GP #PF #AC #CP #VC #SX.
 const WITH_ERROR: u32 = 0x6022_7d00;
 /// #DE #TS #NP #SS #GP: two of them one in the other are a double fault.
@@ -80,9 +82,12 @@ impl Svm {
         self.intercept();
     }
 
-    fn intercept(&mut self) {
+    pub(super) fn intercept(&mut self) {
         let Faults { wanted, passed, calls, .. } = self.faults;
-        let vectors = wanted | passed | if calls { EXCEPTION_UD } else { 0 };
+        let mut vectors = wanted | passed | if calls { EXCEPTION_UD } else { 0 };
+        if self.step.is_instruction() {
+            vectors = EVERY_EXCEPTION;
+        }
         self.vmcb.intercept_exceptions = vectors;
         // QEMU reports INT3 and INTO as software interrupts.
         if vectors & (EXCEPTION_BP | EXCEPTION_OF) != 0 {

@@ -5,11 +5,14 @@ mod core;
 mod debug;
 mod enter;
 mod faults;
+pub(in crate::arch) mod guarded;
 mod interrupts;
 mod maps;
-mod npt;
+pub(in crate::arch) mod npt;
 mod run;
+mod saved;
 mod skip;
+mod step;
 mod text;
 mod vmcb;
 

@@ -18,15 +18,15 @@ use crate::arch::x86::direct::Frame;
 use crate::limits::TABLES_MAX;
 use abi::boot::{Block, FRAME_BYTES};
 
-const PRESENT: u64 = 1;
-const WRITE: u64 = 1 << 1;
+pub(super) const PRESENT: u64 = 1;
+pub(super) const WRITE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
-const LARGE: u64 = 1 << 7;
-const NO_EXECUTE: u64 = 1 << 63;
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-const FULL: u64 = PRESENT | WRITE | USER;
-const FRAMES_2M: u64 = 512;
-const FRAMES_1G: u64 = 512 * 512;
+pub(super) const LARGE: u64 = 1 << 7;
+pub(super) const NO_EXECUTE: u64 = 1 << 63;
+pub(super) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+pub(super) const FULL: u64 = PRESENT | WRITE | USER;
+pub(super) const FRAMES_2M: u64 = 512;
+pub(super) const FRAMES_1G: u64 = 512 * 512;
 
 /// The tables.
 #[derive(Debug)]
@@ -124,7 +124,8 @@ impl Npt {
         let mibs = self.table_of(entry).ok_or(NoFrame)?;
         let mib = mibs.get(slot);
         let blank = self.blank.as_ref().map_or(0, Frame::pa) | FULL;
-        if 1 << block.order == FRAMES_2M && (mib & LARGE != 0 || mib == blank) {
+        // The processor marks what it has walked, so only the addresses are compared.
+        if 1 << block.order == FRAMES_2M && (mib & LARGE != 0 || mib & ADDRESS == blank & ADDRESS) {
             mibs.set(slot, if hidden.is_some() { blank } else { block.pfn * FRAME_BYTES | FULL | LARGE });
             return Ok(());
         }

@@ -1,0 +1,280 @@
+//! The guarded view: the nested tables once more, with what monitors keep from the guest; and the closed one.
+//!
+//! ```text
+//! open      Npt: everything is mapped to itself, but root's own blocks
+//! guarded   its own root and first tables; below them tables of the open view, but where a monitor is: own tables there
+//! closed    as open, and nothing can be executed: for the delivery of one event, which ends with a fetch
+//! ```
+//! A core runs in the guarded view while there are monitors, and goes to the open one for an instruction that a monitor stops
+//! (`step`), alone: the others stay guarded.
+//!
+//! **Holds always**
+//! - G1: an entry is the open view's for its level, less what the bits say that only software reads: the guest cannot do
+//!   in the guarded view what it cannot do in the open one.
+//! - G2: a table of its own stands there only where a page below it is *covered*: some monitor has a record of it, whether it
+//!   is enabled or not. With the last of them it goes, and large pages are large again.
+//! - G3: a table of its own lies in a frame of a record of a page below it. So who has a record has two frames, and the tables
+//!   of all records suffice, whoever goes first ([`Guarded::release`]).
+//! - G4: a frame that was a table here is used for something else only after a flush of every core, which is the caller's.
+//!
+//! Whole 2 MiB or 1 GiB that are guarded are one entry, also where the open view has a table there: rights of all levels count
+//! together (APM2 5.6 "Page-Protection Checks").
+//!
+//! **Cost**: setting an entry, four loads; a table more, 512 stores. **Callers**: the vendor, under its lock.
+#![expect(unsafe_code, reason = "entries of nested tables, in frames of root's own")]
+
+use super::npt::{ADDRESS, FRAMES_1G, FRAMES_2M, FULL, LARGE, NO_EXECUTE, PRESENT, WRITE};
+use crate::arch::x86::direct;
+use crate::arch::{Guard, NoFrame, Run};
+use abi::boot::{Block, FRAME_BYTES};
+
+/// Left to software by the processor (APM2 5.4.1 "Page-Translation-Table Entry Fields"): what is guarded,
+const GUARD_READ: u64 = 1 << 9;
+const GUARD_WRITE: u64 = 1 << 10;
+const GUARD_FETCH: u64 = 1 << 11;
+/// whether some record covers it,
+const COVERED: u64 = 1 << 52;
+/// and whether it leads to a table of the guarded view's own.
+const OWN: u64 = 1 << 53;
+const KEPT: u64 = GUARD_READ | GUARD_WRITE | GUARD_FETCH | COVERED;
+
+/// Levels of tables: pages, 2 MiB, 1 GiB, 512 GiB.
+const TOP: u32 = 3;
+
+/// The tables.
+#[derive(Debug)]
+pub struct Guarded {
+    /// Physical addresses of the roots of all three views, and of how many entries of the guarded one tables are its own.
+    open: u64,
+    root: u64,
+    closed: u64,
+    regions: u64,
+}
+
+/// Where in its table an entry for this frame stands.
+fn at(level: u32, pfn: u64) -> u64 {
+    (pfn >> (9 * level) & 511) * 8
+}
+
+fn entry(table: u64, level: u32, pfn: u64) -> u64 {
+    direct::read((table & ADDRESS) + at(level, pfn)).unwrap_or(0)
+}
+
+fn set(table: u64, level: u32, pfn: u64, value: u64) {
+    // SAFETY: tables of the guarded and the closed view lie in frames that were handed in for them, hidden from Linux; no Rust
+    // reference leads there, and walkers load whole entries.
+    let _in_ram = unsafe { direct::write((table & ADDRESS) + at(level, pfn), value) };
+}
+
+/// An entry with less than it allows.
+fn restricted(entry: u64, kept: u64) -> u64 {
+    let mut entry = entry & !KEPT | kept;
+    if kept & GUARD_READ != 0 {
+        entry &= !PRESENT;
+    }
+    if kept & GUARD_WRITE != 0 {
+        entry &= !WRITE;
+    }
+    if kept & GUARD_FETCH != 0 {
+        entry |= NO_EXECUTE;
+    }
+    entry
+}
+
+impl Guarded {
+    /// No tables yet.
+    #[must_use]
+    pub const fn empty() -> Guarded {
+        Guarded { open: 0, root: 0, closed: 0, regions: 0 }
+    }
+
+    /// Builds both views beside the open one, whose root is `open`. Of memory below `end` something can be guarded later.
+    ///
+    /// # Errors
+    /// [`NoFrame`] when `frames` ran out. The frames that it gives are cleared.
+    pub fn build(&mut self, open: u64, end: u64, frames: &mut dyn FnMut() -> Option<u64>) -> Result<(), NoFrame> {
+        let mut table = || frames().map(|pfn| pfn * FRAME_BYTES).ok_or(NoFrame);
+        (self.open, self.root, self.closed) = (open, table()?, table()?);
+        let pages = 512 * FRAMES_1G;
+        self.regions = end.div_ceil(FRAME_BYTES).div_ceil(pages).clamp(1, 512);
+        for region in 0..512 {
+            let pfn = region * pages;
+            let below = entry(open, TOP, pfn);
+            if below & PRESENT == 0 {
+                continue;
+            }
+            set(self.closed, TOP, pfn, below | NO_EXECUTE);
+            let mut mine = below;
+            if region < self.regions {
+                let own = table()?;
+                (0..512).for_each(|slot| set(own, 2, slot * FRAMES_1G, entry(below, 2, slot * FRAMES_1G)));
+                mine = own | FULL;
+            }
+            set(self.root, TOP, pfn, mine);
+        }
+        Ok(())
+    }
+
+    /// What goes into the control block for the guarded view,
+    #[must_use]
+    pub fn root_pa(&self) -> u64 {
+        self.root
+    }
+
+    /// and for the closed one.
+    #[must_use]
+    pub fn closed_pa(&self) -> u64 {
+        self.closed
+    }
+
+    /// Whether something can be guarded there.
+    #[must_use]
+    pub fn reaches(&self, pfn: u64) -> bool {
+        pfn / FRAMES_1G / 512 < self.regions
+    }
+
+    /// What the open view would have at a level, were it divided as far as that.
+    fn open_entry(&self, level: u32, pfn: u64) -> u64 {
+        let mut table = self.open;
+        for above in (level + 1..=TOP).rev() {
+            let found = entry(table, above, pfn);
+            if above < TOP && found & LARGE != 0 {
+                let large = if level > 0 { LARGE } else { 0 };
+                return (pfn >> (9 * level) << (9 * level)) * FRAME_BYTES | FULL | large;
+            }
+            if found & PRESENT == 0 {
+                return 0;
+            }
+            table = found;
+        }
+        entry(table, level, pfn)
+    }
+
+    /// The table of the guarded view's own that holds the entry of this level; 0 if there is none.
+    fn own(&self, level: u32, pfn: u64) -> u64 {
+        let mut table = if self.reaches(pfn) { entry(self.root, TOP, pfn) & ADDRESS } else { 0 };
+        for above in (level + 1..TOP).rev() {
+            if table == 0 {
+                break;
+            }
+            let found = entry(table, above, pfn);
+            table = if found & OWN != 0 { found & ADDRESS } else { 0 };
+        }
+        table
+    }
+
+    /// Makes the tables down to this level its own, from these frames: for the entries of pages, and for those of 2 MiB.
+    fn divide(&self, level: u32, pfn: u64, frames: [u64; 2]) {
+        for below in (level..2).rev() {
+            if self.own(below, pfn) != 0 {
+                continue;
+            }
+            let above = self.own(below + 1, pfn);
+            let Some(frame) = frames.get(below as usize).filter(|_| above != 0) else { return };
+            let table = frame * FRAME_BYTES;
+            let first = pfn >> (9 * (below + 1)) << (9 * (below + 1));
+            for slot in 0..512_u64 {
+                let each = first + (slot << (9 * below));
+                set(table, below, each, self.open_entry(below, each));
+            }
+            let kept = entry(above, below + 1, pfn) & KEPT;
+            set(above, below + 1, pfn, restricted(table | FULL | OWN, kept));
+        }
+    }
+
+    /// What is kept from the guest there. If the run is not covered by any record it is as in the open view, and tables that
+    /// nothing needs any more stand there no longer (G2). The frames are those of the record (G3). The caller flushes.
+    pub fn guard(&self, run: Run, guard: Guard, frames: [u64; 2]) {
+        if !self.reaches(run.pfn) {
+            return;
+        }
+        if guard.covered {
+            self.divide(run.level, run.pfn, frames);
+        }
+        let table = self.own(run.level, run.pfn);
+        if table == 0 {
+            return;
+        }
+        let flag = |is: bool, bit: u64| if is { bit } else { 0 };
+        let kept = flag(guard.read, GUARD_READ)
+            | flag(guard.write, GUARD_WRITE)
+            | flag(guard.fetch, GUARD_FETCH)
+            | flag(guard.covered, COVERED);
+        self.put(table, run.level, run.pfn, kept);
+        if !guard.covered {
+            self.merge(run.pfn);
+        }
+    }
+
+    /// Writes an entry anew, from the open view or its own table.
+    fn put(&self, table: u64, level: u32, pfn: u64, kept: u64) {
+        let was = entry(table, level, pfn);
+        let base = if was & OWN != 0 { was & ADDRESS | FULL | OWN } else { self.open_entry(level, pfn) };
+        set(table, level, pfn, restricted(base, kept));
+    }
+
+    /// G2.
+    fn merge(&self, pfn: u64) {
+        for level in 0..2 {
+            let table = self.own(level, pfn);
+            let above = self.own(level + 1, pfn);
+            if table == 0 || self.below(level, pfn).is_some() {
+                continue;
+            }
+            let kept = entry(above, level + 1, pfn) & KEPT;
+            set(above, level + 1, pfn, restricted(self.open_entry(level + 1, pfn), kept));
+        }
+    }
+
+    /// The first run below the own table of this level around a frame that is covered.
+    fn below(&self, level: u32, pfn: u64) -> Option<Run> {
+        let table = self.own(level, pfn);
+        let first = pfn >> (9 * (level + 1)) << (9 * (level + 1));
+        for slot in 0..512_u64 {
+            let each = first + (slot << (9 * level));
+            let found = entry(table, level, each);
+            if found & COVERED != 0 {
+                return Some(Run { pfn: each, level });
+            }
+            if found & OWN != 0 && level > 0 {
+                return self.below(level - 1, each);
+            }
+        }
+        None
+    }
+
+    /// The frames of a record that goes are no tables any more: what stands in them moves to those of another record below
+    /// the same table, which `frames_of` tells (G3, G4).
+    pub fn release(&self, run: Run, frames: [u64; 2], frames_of: &mut dyn FnMut(Run) -> Option<[u64; 2]>) {
+        for (level, frame) in (0..).zip(frames) {
+            let table = self.own(level, run.pfn);
+            if table == 0 || table != frame * FRAME_BYTES {
+                continue;
+            }
+            let heir = self.below(level, run.pfn).and_then(&mut *frames_of);
+            let Some(to) = heir.and_then(|frames| frames.get(level as usize).copied()) else { continue };
+            let (to, above) = (to * FRAME_BYTES, self.own(level + 1, run.pfn));
+            for slot in 0..512_u64 {
+                let each = slot << (9 * level);
+                set(to, level, each, entry(table, level, each));
+            }
+            let kept = entry(above, level + 1, run.pfn) & KEPT;
+            set(above, level + 1, run.pfn, restricted(to | FULL | OWN, kept));
+        }
+    }
+
+    /// The open view has changed there: a block was hidden or shown.
+    pub fn follow(&self, block: Block) {
+        let end = block.pfn + (1 << block.order);
+        for level in 0..=2 {
+            // A block is within 2 MiB, so above pages one entry is all.
+            let last = if level == 0 { end } else { block.pfn + 1 };
+            let table = self.own(level, block.pfn);
+            for pfn in (block.pfn..last).filter(|_| table != 0) {
+                self.put(table, level, pfn, entry(table, level, pfn) & KEPT);
+            }
+        }
+    }
+}
+
+const _: () = assert!(FRAMES_2M == 512 && FRAMES_1G == 512 * 512);

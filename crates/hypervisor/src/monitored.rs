@@ -1,0 +1,249 @@
+//! Accesses that monitors wait for: what the instruction uses, the events before it, the instruction, the events behind it.
+//!
+//! **Holds always**
+//! - H1: an instruction that a guarded page stops is looked at as a whole: each of its accesses is tested with its whole width
+//!   against every monitor, also those on pages that it would reach only later.
+//! - H2: for one access a monitor fires once, and for one access monitors fire in the order in which they were registered.
+//! - H3: it is executed once, on this core, with nothing kept from it; other cores stay guarded. What is tried again, since it
+//!   faulted for another reason, fires again.
+//! - H4: the processor's own accesses are told, too: the frame and the gate of an event that it delivers, and entries of page
+//!   tables, for a write only if it marks the entry as used. Where nothing else is known it is 8 bytes at the address that faulted.
+//!
+//! An instruction is skipped if an event before it says so; then none fires behind it.
+//!
+//! **Callers**: `life`. **Proof**: the tests below, `tests/e2e/monitor.rs`.
+
+use crate::accesses::{self, Access, Accesses};
+use crate::arch::x86::direct;
+use crate::arch::{Begun, Core, Event, Exit, Machine, Nested, Passing};
+use crate::limits::ACCESSES_MAX;
+use crate::root::ROOT;
+use crate::scripts::Bench;
+use crate::{bank, monitors, walk, watch};
+use abi::boot::FRAME_BYTES;
+use abi::request::event;
+use abi::request::monitor::{EXECUTE, READ, WRITE};
+use core::sync::atomic::Ordering::SeqCst;
+
+/// Each access on two pages, and what faulted.
+const PARTS_MAX: usize = 2 * ACCESSES_MAX + 1;
+/// In an entry of a page table: it was used.
+const ACCESSED: u64 = 1 << 5;
+
+/// A monitor that an access hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// The event,
+    pub id: u32,
+    /// and the number of its monitor.
+    pub serial: u32,
+    /// The access' address, as the monitor names it.
+    pub context: u64,
+}
+
+/// The bytes of an access on one page.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    pa: u64,
+    bytes: u64,
+    what: u32,
+    /// Which access, and how many of its bytes are before these.
+    access: u32,
+    ahead: u64,
+}
+
+/// What is accessed by the instruction, or the delivery, that passes just now.
+#[derive(Debug)]
+pub struct Pending {
+    parts: [Part; PARTS_MAX],
+    count: usize,
+}
+
+/// Which monitor and which access: the order in which they fire.
+type Order = (u32, u32);
+
+impl Pending {
+    /// Nothing.
+    pub const fn new() -> Pending {
+        Pending { parts: [Part { pa: 0, bytes: 0, what: 0, access: 0, ahead: 0 }; PARTS_MAX], count: 0 }
+    }
+
+    fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    fn parts(&self) -> &[Part] {
+        self.parts.get(..self.count).unwrap_or_default()
+    }
+
+    fn add(&mut self, part: Part) {
+        if let Some(to) = self.parts.get_mut(self.count) {
+            *to = part;
+            self.count += 1;
+        }
+    }
+
+    /// Where these accesses lie, by the tables that the core is in; what is mapped nowhere will fault, and is left out.
+    fn place(&mut self, cr3: u64, accesses: &Accesses) {
+        for (number, Access { linear, bytes, what }) in (0..).zip(accesses.all()) {
+            let first = (*bytes).min(FRAME_BYTES - linear % FRAME_BYTES);
+            for (ahead, bytes) in [(0, first), (first, (*bytes - first).min(FRAME_BYTES))] {
+                let pa = walk::translate(cr3, linear.wrapping_add(ahead), direct::read);
+                if let Some(pa) = pa.filter(|_| bytes > 0) {
+                    self.add(Part { pa, bytes, what: *what, access: number, ahead });
+                }
+            }
+        }
+    }
+
+    /// What faulted, if it is none of these (H4).
+    fn place_fault(&mut self, fault: &Nested) {
+        let access = self.parts().iter().map(|part| part.access + 1).max().unwrap_or(0);
+        if fault.walk {
+            let pa = fault.gpa & !7;
+            let marks = direct::read(pa).is_some_and(|entry| entry & ACCESSED == 0);
+            let what = READ | if marks { WRITE } else { 0 };
+            return self.add(Part { pa, bytes: 8, what, access, ahead: 0 });
+        }
+        let inside = |part: &Part| fault.gpa.wrapping_sub(part.pa) < part.bytes;
+        if !self.parts().iter().any(inside) {
+            let what = match (fault.fetch, fault.write) {
+                (true, _) => EXECUTE,
+                (_, true) => WRITE,
+                _ => READ,
+            };
+            let bytes = (FRAME_BYTES - fault.gpa % FRAME_BYTES).min(8);
+            self.add(Part { pa: fault.gpa, bytes, what, access, ahead: 0 });
+        }
+    }
+
+    /// The next hit behind this one (H2). Nothing is kept in between, so there may be any number.
+    fn next(&self, after: Order) -> Option<(Order, Hit)> {
+        let mut found: Option<(Order, Hit)> = None;
+        for part in self.parts() {
+            for watched in monitors::of_frame(part.pa / FRAME_BYTES) {
+                let order = (watched.serial, part.access);
+                let touches = part.pa <= watched.range.1 && part.pa + (part.bytes - 1) >= watched.range.0;
+                if touches && watched.access & part.what != 0 && order > after && found.is_none_or(|(first, _)| order < first) {
+                    let context = part.pa.wrapping_sub(part.ahead).wrapping_add(watched.context);
+                    found = Some((order, Hit { id: watched.id, serial: watched.serial, context }));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Fires every monitor that is hit; whether one wants that the instruction has no effect, and whether there was one.
+fn fire<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &Pending, stage: u32) -> (bool, bool) {
+    let (mut suppressed, mut any, mut after) = (false, false, (0, 0));
+    while let Some((order, hit)) = pending.next(after) {
+        suppressed |= watch::monitored::<M>(cpu, core, bench, &hit, stage);
+        (any, after) = (true, order);
+    }
+    (suppressed, any)
+}
+
+/// An access that nested tables did not allow.
+pub fn fault<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, fault: &Nested) {
+    pending.clear();
+    let pfn = fault.gpa / FRAME_BYTES;
+    if monitors::of_frame(pfn).next().is_none() {
+        if bank::owns(core, pfn) {
+            return shield(cpu);
+        }
+        // A monitor that was there when the core began to run.
+        cpu.flush();
+        return cpu.again();
+    }
+    let mut accesses = Accesses::default();
+    if fault.delivery {
+        if let Some(delivery) = cpu.delivery() {
+            accesses.add(delivery.frame.0, delivery.frame.1, WRITE);
+            accesses.add(delivery.gate.0, delivery.gate.1, READ);
+        }
+    } else {
+        accesses = accesses::of(cpu);
+    }
+    pending.place(cpu.cr3(), &accesses);
+    pending.place_fault(fault);
+    let rip = cpu.rip();
+    let (suppressed, any) = fire::<M>(cpu, core, bench, pending, event::PRE);
+    if !any {
+        pending.clear();
+    }
+    if fault.delivery {
+        return cpu.deliver_unguarded();
+    }
+    if cpu.rip() != rip {
+        // A script, or somebody at the prompt, has sent the guest elsewhere.
+        return pending.clear();
+    }
+    if let Some(length) = accesses.length.filter(|_| suppressed) {
+        pending.clear();
+        return cpu.continue_at(rip.wrapping_add(length));
+    }
+    match cpu.step() {
+        Begun::Stepping => {}
+        Begun::Done => behind_it::<M>(cpu, core, bench, pending),
+        Begun::NotNow => pending.clear(),
+    }
+}
+
+/// An exit while something passes; whether that was all of it.
+pub fn passed<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, exit: &Exit) -> bool {
+    match (cpu.passed(), exit) {
+        (Passing::Going, _) => false,
+        (Passing::Done, _) => {
+            behind_it::<M>(cpu, core, bench, pending);
+            true
+        }
+        (Passing::DoneAnd, _) => {
+            behind_it::<M>(cpu, core, bench, pending);
+            false
+        }
+        // With nothing kept from it by monitors.
+        (Passing::Broken, Exit::Nested(_)) => {
+            pending.clear();
+            shield(cpu);
+            true
+        }
+        // Root does them, and `over` fires what waits for that.
+        (Passing::Broken, Exit::SystemCall { .. } | Exit::SystemReturn { .. } | Exit::SoftInterrupt | Exit::Breakpoint) => {
+            false
+        }
+        (Passing::Broken, _) => {
+            pending.clear();
+            false
+        }
+    }
+}
+
+/// Root has done what an exit was for; if that was what passes, it is over.
+pub fn over<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending) {
+    let executed = if cpu.passing() { cpu.passed_by_root() } else { Some(true) };
+    match executed {
+        Some(true) => behind_it::<M>(cpu, core, bench, pending),
+        Some(false) => pending.clear(),
+        None => {}
+    }
+}
+
+/// Whether [`over`] may have something to do.
+#[inline(always)]
+pub fn waits<C: Core>(cpu: &C, pending: &Pending) -> bool {
+    pending.count > 0 || cpu.passing()
+}
+
+fn behind_it<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending) {
+    if pending.count > 0 {
+        fire::<M>(cpu, core, bench, pending, event::POST);
+        pending.clear();
+    }
+}
+
+/// Linux has no business there; what it would have destroyed is counted, and it is told like any bus would.
+fn shield<C: Core>(cpu: &mut C) {
+    ROOT.shielded.fetch_add(1, SeqCst);
+    cpu.inject(Event::GeneralProtection);
+}

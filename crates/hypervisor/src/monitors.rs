@@ -1,0 +1,402 @@
+//! Monitors: which bytes of memory events wait for, by page, and what the guest may not do there.
+//!
+//! ```text
+//! a range ─► pieces: pages, whole 2 MiB, whole 1 GiB ─► a unit each: a record, and two frames for tables (`Machine::guard`)
+//! a frame ─► the chain of its hash ─► records of every monitor that it concerns ─► the bytes of an access
+//! ```
+//! **Holds always**
+//! - N1: a monitor has all of its units or none; they come on its event's ticket.
+//! - N2: what a monitor that was cleared had goes back when every core has flushed since its records left their chains:
+//!   nobody walks its tables then, and nobody reads its records, since no core flushes or halts while it reads them.
+//! - N3: an access that an enabled monitor waits for comes to root on every core that runs the guest after the answer to the
+//!   request has left. One that is disabled keeps its units and keeps nothing from the guest.
+//! - N4: who has the lock may wait for other cores to flush; so who waits for the lock acknowledges flushes meanwhile, and
+//!   nobody who has it waits for a halt.
+//!
+//! Linear addresses are translated when a monitor is registered. If Linux moves or frees the page, the monitor stays with
+//! the frame.
+//!
+//! **Callers**: `serve` and `watch` for requests; `monitored` on a fault. **Cost**: on a fault, three chains; a request is linear
+//! in its pieces. **Proof**: the tests below, `tests/e2e/monitor.rs`.
+
+mod record;
+#[cfg(test)]
+mod tests;
+
+use crate::arch::{Guard, Machine, Run, x86};
+use crate::limits::{EVENTS_MAX, MONITOR_BUCKETS, MONITOR_PIECES_MAX};
+use crate::memory::{self, Space};
+use crate::root::{ROOT, RUNNING, WATCH_GUARDED};
+use crate::{bank, pools, watch};
+use abi::boot::FRAME_BYTES;
+use abi::code;
+use abi::kind::Kind;
+use abi::request::memory::{PHYSICAL, VIRTUAL};
+use abi::request::monitor::{Ask, EXECUTE, READ, WRITE};
+use abi::request::{EventAnswer, event};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use record::{Record, Says};
+use reserve::{Core, Extent, Handle, Shape};
+use spin::{Mutex, MutexGuard};
+
+/// Levels of runs.
+const LEVELS: u32 = 3;
+const UNIT: Shape = pools::PLANS[Kind::Monitor.index()].shape;
+const _: () = assert!(record::BYTES <= UNIT.bytes && UNIT.frames == 2, "a unit has room for a record and two tables");
+
+/// One monitor.
+#[derive(Clone, Copy)]
+struct Monitor {
+    phase: Phase,
+    id: u32,
+    serial: u32,
+    /// Its records.
+    first: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Free,
+    /// Its event is there: enabled or not.
+    There(bool),
+    /// Its records are off their chains; its units go when every core has flushed this revision.
+    Gone(u64),
+}
+
+struct Monitors {
+    all: [Monitor; EVENTS_MAX],
+    /// The number of the next.
+    serial: u32,
+}
+
+const FREE: Monitor = Monitor { phase: Phase::Free, id: 0, serial: 0, first: 0 };
+static MONITORS: Mutex<Monitors> = Mutex::new(Monitors { all: [FREE; EVENTS_MAX], serial: 1 });
+/// The first record of each chain.
+static CHAINS: [AtomicU64; MONITOR_BUCKETS] = [const { AtomicU64::new(0) }; MONITOR_BUCKETS];
+/// Monitors that are [`Phase::Gone`].
+static GONE: AtomicU32 = AtomicU32::new(0);
+
+fn lock(core: u32) -> MutexGuard<'static, Monitors> {
+    loop {
+        if let Some(monitors) = MONITORS.try_lock() {
+            return monitors;
+        }
+        ROOT.acknowledge_flush(core);
+        x86::relax();
+    }
+}
+
+fn chain_of(run: Run) -> &'static AtomicU64 {
+    let hash = (run.pfn >> (9 * run.level)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    let at = (hash.wrapping_add(u64::from(run.level)) % MONITOR_BUCKETS as u64) as usize;
+    &CHAINS[at]
+}
+
+/// The records of just this run.
+fn records(run: Run) -> impl Iterator<Item = Record> {
+    let first = Record::at(chain_of(run).load(SeqCst));
+    core::iter::successors(first, |record| Record::at(record.chained())).filter(move |record| record.run() == run)
+}
+
+/// The bytes of one frame that a monitor waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// The event,
+    pub id: u32,
+    /// and the number of its monitor: those that were registered later have larger ones.
+    pub serial: u32,
+    /// [`abi::request::monitor`].
+    pub access: u32,
+    /// Physical addresses of the first and the last byte.
+    pub range: (u64, u64),
+    /// What is to be added to a physical address, wrapping, for `$context`.
+    pub context: u64,
+}
+
+/// What enabled monitors wait for in one frame; no core may flush or halt before the last was seen (N2).
+pub fn of_frame(pfn: u64) -> impl Iterator<Item = Watched> {
+    (0..LEVELS).flat_map(move |level| records(Run { pfn: pfn >> (9 * level) << (9 * level), level })).filter_map(|record| {
+        let says = record.says();
+        let start = says.run.pfn * FRAME_BYTES;
+        let range = (start + says.range.0, start + says.range.1);
+        let context = says.base.wrapping_sub(start);
+        says.enabled.then_some(Watched { id: says.id, serial: says.serial, access: says.access, range, context })
+    })
+}
+
+/// A stretch of a range within one run of frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Piece {
+    run: Run,
+    range: (u64, u64),
+    base: u64,
+}
+
+/// A range, from one end to the other.
+struct Pieces<'s> {
+    /// Where the next begins; `None`: behind the last.
+    at: Option<u64>,
+    last: u64,
+    /// How linear addresses are translated.
+    space: Option<&'s Space>,
+}
+
+impl Pieces<'_> {
+    /// Where it lies, and how many bytes around it lie side by side at most.
+    fn place(&self, at: u64) -> Result<(u64, u64), u32> {
+        match self.space {
+            None => Ok((at, u64::MAX)),
+            Some(space) => space.page(at).ok_or(code::ADDRESS_INVALID),
+        }
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    /// Or a code, and the address that it is about.
+    type Item = Result<Piece, (u32, u64)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let at = self.at?;
+        let (pa, around) = match self.place(at) {
+            Ok(found) => found,
+            Err(code) => return Some(Err((code, at))),
+        };
+        let whole = |level: &u32| {
+            let bytes = FRAME_BYTES << (9 * level);
+            at.is_multiple_of(bytes) && pa.is_multiple_of(bytes) && around >= bytes && self.last - at >= bytes - 1
+        };
+        let level = (1..LEVELS).rev().find(whole).unwrap_or(0);
+        let bytes = FRAME_BYTES << (9 * level);
+        let first = at % bytes;
+        let base = at - first;
+        let end = base + (bytes - 1);
+        self.at = if end < self.last { Some(end + 1) } else { None };
+        Some(Ok(Piece { run: Run { pfn: pa / FRAME_BYTES, level }, range: (first, self.last.min(end) - base), base }))
+    }
+}
+
+/// Makes a record of each unit that a new monitor gets.
+struct Taker<'s> {
+    pieces: Pieces<'s>,
+    count: u64,
+    serial: u32,
+    access: u32,
+    /// The records so far, the last one first.
+    first: u64,
+    /// The range was mapped otherwise when it was looked at again.
+    moved: bool,
+}
+
+impl events::More for Taker<'_> {
+    fn units(&self) -> (Kind, u64) {
+        (Kind::Monitor, self.count)
+    }
+
+    fn take(&mut self, id: u32, handle: Handle, extent: &Extent) {
+        let piece = match self.pieces.next() {
+            Some(Ok(piece)) => piece,
+            _ => {
+                self.moved = true;
+                Piece { run: Run { pfn: 0, level: 0 }, range: (1, 0), base: 0 }
+            }
+        };
+        let Piece { run, range, base } = piece;
+        let says = Says { run, range, base, id, serial: self.serial, access: self.access, enabled: true };
+        let Some(record) = Record::at(extent.small_pfn * FRAME_BYTES + u64::from(extent.small_offset)) else { return };
+        record.write(&says, extent.pfn, handle);
+        record.link(self.first);
+        self.first = record.pa();
+    }
+}
+
+/// What a refusal says.
+fn refuse(code: u32, address: u64) -> (u32, EventAnswer) {
+    (code, EventAnswer { id: event::ALL, bytes: address, ..EventAnswer::default() })
+}
+
+/// Registers a monitor, with what is staged for it. `tables` is CR3 of the core that is meant.
+pub fn add<M: Machine>(core: u32, tables: u64, ask: &Ask) -> (u32, EventAnswer) {
+    let Ask { event: its, place, last, access, zero } = *ask;
+    let known = READ | WRITE | EXECUTE;
+    let sound = zero == 0 && access != 0 && access & !known == 0 && matches!(place.space, VIRTUAL | PHYSICAL);
+    if !sound || its.kind != event::MONITOR || its.flags & event::OPTION != 0 || last < place.address {
+        return refuse(code::REQUEST_MALFORMED, 0);
+    }
+    let space = match memory::space(core, tables, place) {
+        Ok(space) => (place.space == VIRTUAL).then_some(space),
+        Err(code) => return refuse(code, 0),
+    };
+    let pieces = || Pieces { at: Some(place.address), last, space: space.as_ref() };
+    let mut count = 0;
+    for piece in pieces() {
+        match piece {
+            Err((code, at)) => return refuse(code, at),
+            Ok(piece) if !M::can_guard(piece.run.pfn) => return refuse(code::PHYSICAL_INVALID, piece.base + piece.range.0),
+            Ok(_) if count == MONITOR_PIECES_MAX => {
+                let (code, answer) = refuse(code::COUNT_TOO_LARGE, 0);
+                return (code, EventAnswer { unit: Kind::Monitor as u32, bytes_most: MONITOR_PIECES_MAX, ..answer });
+            }
+            Ok(_) => count += 1,
+        }
+    }
+    let mut monitors = lock(core);
+    let serial = monitors.serial;
+    let Some(monitor) = monitors.all.iter_mut().find(|monitor| monitor.phase == Phase::Free) else {
+        return refuse(code::EVENTS_FULL, 0);
+    };
+    let mut taker = Taker { pieces: pieces(), count, serial, access, first: 0, moved: false };
+    let its = abi::request::EventAsk { flags: its.flags | event::OPTION, option: serial.into(), ..its };
+    let (code, answer) = watch::register(core, &its, &mut taker);
+    let moved = taker.moved || taker.pieces.next().is_some();
+    *monitor = Monitor { phase: Phase::There(true), id: answer.id, serial, first: taker.first };
+    if code != code::SUCCESS {
+        give(monitor, core);
+        return (code, answer);
+    }
+    monitors.serial = serial.wrapping_add(1).max(1);
+    if moved {
+        // It has no record on any chain yet; `arm` finds its event gone.
+        let _cleared = watch::change_within(core, event::CLEAR, answer.id);
+    } else {
+        for record in of_monitor(taker.first) {
+            let chain = chain_of(record.run());
+            record.chain(chain.load(SeqCst));
+            chain.store(record.pa(), SeqCst);
+            guard::<M>(record.run(), record.frames());
+        }
+    }
+    drop(monitors);
+    watch::arm::<M>(core);
+    if moved { refuse(code::ADDRESS_INVALID, place.address) } else { (code, EventAnswer { asked: count, ..answer }) }
+}
+
+/// The records of a monitor.
+fn of_monitor(first: u64) -> impl Iterator<Item = Record> {
+    core::iter::successors(Record::at(first), |record| record.next())
+}
+
+/// What all monitors together keep from the guest in a run of frames.
+fn guard<M: Machine>(run: Run, frames: [u64; 2]) {
+    let mut guard = Guard::default();
+    for record in records(run) {
+        let says = record.says();
+        guard.covered = true;
+        if says.enabled {
+            guard.read |= says.access & READ != 0;
+            guard.write |= says.access & WRITE != 0;
+            guard.fetch |= says.access & EXECUTE != 0;
+        }
+    }
+    M::guard(run, guard, frames);
+}
+
+/// Tells the processor what has become of monitors since their events were enabled, disabled or cleared. What the cores run
+/// under is the same only when they have flushed: the caller sees to that; units of cleared ones are free at once if they did.
+pub fn arm<M: Machine>(core: u32) {
+    let mut monitors = lock(core);
+    let (mut guarded, mut gone) = (false, false);
+    for monitor in &mut monitors.all {
+        let Phase::There(was) = monitor.phase else { continue };
+        match watch::state(monitor.id, monitor.serial) {
+            None => {
+                retire::<M>(monitor);
+                gone = true;
+            }
+            Some(is) => {
+                guarded |= is;
+                if is != was {
+                    monitor.phase = Phase::There(is);
+                    of_monitor(monitor.first).for_each(|record| record.enable(is));
+                    of_monitor(monitor.first).for_each(|record| guard::<M>(record.run(), record.frames()));
+                }
+            }
+        }
+    }
+    if guarded {
+        ROOT.watch.fetch_or(WATCH_GUARDED, SeqCst);
+    } else {
+        ROOT.watch.fetch_and(!WATCH_GUARDED, SeqCst);
+    }
+    if !gone {
+        return;
+    }
+    let flushed = ROOT.flush_all(core);
+    let revision = ROOT.revision.load(SeqCst);
+    for monitor in &mut monitors.all {
+        if monitor.phase == Phase::Gone(u64::MAX) {
+            monitor.phase = Phase::Gone(revision);
+            if flushed {
+                give(monitor, core);
+            }
+        }
+    }
+}
+
+/// Takes the records of a monitor off their chains, and its frames out of the tables.
+fn retire<M: Machine>(monitor: &mut Monitor) {
+    for record in of_monitor(monitor.first) {
+        unchain(record);
+        guard::<M>(record.run(), record.frames());
+    }
+    for record in of_monitor(monitor.first) {
+        M::release(record.run(), record.frames(), &mut |run| records(run).next().map(Record::frames));
+    }
+    monitor.phase = Phase::Gone(u64::MAX);
+    GONE.fetch_add(1, SeqCst);
+}
+
+fn unchain(gone: Record) {
+    let chain = chain_of(gone.run());
+    if chain.load(SeqCst) == gone.pa() {
+        return chain.store(gone.chained(), SeqCst);
+    }
+    // Its own link stays, for who stands on it.
+    let before = core::iter::successors(Record::at(chain.load(SeqCst)), |record| Record::at(record.chained()));
+    if let Some(before) = before.into_iter().find(|record| record.chained() == gone.pa()) {
+        before.chain(gone.chained());
+    }
+}
+
+/// Gives back what a monitor had.
+fn give(monitor: &mut Monitor, core: u32) {
+    let Some(reserve) = bank::reserve() else { return };
+    let mut next = Record::at(monitor.first);
+    while let Some(record) = next {
+        next = record.next();
+        // Its own: nobody else can have given it back.
+        let _given = reserve.give(Core(core), record.handle());
+    }
+    if matches!(monitor.phase, Phase::Gone(_)) {
+        GONE.fetch_sub(1, SeqCst);
+    }
+    *monitor = FREE;
+}
+
+/// Gives back what waited for a core that was silent. Whether nothing is left to be given back.
+pub fn settle(core: u32) -> bool {
+    if GONE.load(SeqCst) > 0
+        && let Some(mut monitors) = MONITORS.try_lock()
+    {
+        let flushed = |revision| {
+            let has = |(number, record): (u32, &crate::root::CoreRecord)| {
+                number == core || record.state.load(SeqCst) != RUNNING || record.flushed.load(SeqCst) >= revision
+            };
+            ROOT.cores_in().all(has)
+        };
+        for monitor in &mut monitors.all {
+            if let Phase::Gone(revision) = monitor.phase
+                && flushed(revision)
+            {
+                give(monitor, core);
+            }
+        }
+    }
+    GONE.load(SeqCst) == 0
+}
+
+/// Root has left: nobody runs under anything of monitors any more.
+pub fn close() {
+    let mut monitors = MONITORS.lock();
+    monitors.all.iter_mut().filter(|monitor| monitor.phase != Phase::Free).for_each(|monitor| give(monitor, 0));
+    CHAINS.iter().for_each(|chain| chain.store(0, SeqCst));
+}

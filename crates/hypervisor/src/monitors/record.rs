@@ -1,0 +1,154 @@
+//! One page, or large page, of a monitor: what is written into the small part of the unit that it took.
+//!
+//! **Holds always**
+//! - R1: a record is written by the core that has the lock of the monitors, before it is on a chain; on a chain only its links and
+//!   its flags change, a word at a time.
+//! - R2: it is read by any core at any time. Its unit is given back when no core can be reading it any more (`monitors`, N2).
+//!
+//! **Callers**: `monitors`. **Cost**: a load a field.
+#![expect(unsafe_code, reason = "records lie in the small parts of units, found by their physical address")]
+
+use crate::arch::Run;
+use crate::arch::x86::direct;
+use reserve::Handle;
+
+/// Where a record lies: a physical address, which is not 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record(u64);
+
+/// What a record says, but for its links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Says {
+    /// The frames that it is about.
+    pub run: Run,
+    /// The first and the last byte in them.
+    pub range: (u64, u64),
+    /// What the first frame's first byte is called in `$context`.
+    pub base: u64,
+    /// The event,
+    pub id: u32,
+    /// and the number of its monitor.
+    pub serial: u32,
+    /// What accesses it is about.
+    pub access: u32,
+    /// It is enabled.
+    pub enabled: bool,
+}
+
+/// Words of a record.
+#[derive(Clone, Copy)]
+enum Word {
+    /// The next record on the chain; 0: none.
+    Chained,
+    Pfn,
+    /// Level of the run, accesses, enabled.
+    Flags,
+    First,
+    Last,
+    Base,
+    /// The event's id, and the monitor's number in the upper half.
+    Of,
+    /// Two frames for tables: the first.
+    Frames,
+    /// The next record of the same monitor; 0: none.
+    Next,
+    Handle,
+}
+
+/// Bytes of a record.
+pub const BYTES: u32 = (Word::Handle as u32 + 1) * 8;
+
+const ACCESS_SHIFT: u32 = 8;
+const ENABLED: u64 = 1 << 16;
+
+impl Record {
+    /// The one at a physical address.
+    pub fn at(pa: u64) -> Option<Record> {
+        (pa != 0).then_some(Record(pa))
+    }
+
+    /// Its address, for links.
+    pub fn pa(self) -> u64 {
+        self.0
+    }
+
+    fn get(self, word: Word) -> u64 {
+        direct::read(self.0 + word as u64 * 8).unwrap_or(0)
+    }
+
+    fn put(self, word: Word, value: u64) {
+        // SAFETY: the small part of a unit that was taken for this record; no Rust reference leads there, and readers on other
+        // cores load whole words (R2).
+        let _in_ram = unsafe { direct::write(self.0 + word as u64 * 8, value) };
+    }
+
+    /// Writes all but the links (R1).
+    pub fn write(self, says: &Says, frames: u64, handle: Handle) {
+        self.put(Word::Pfn, says.run.pfn);
+        self.put(Word::First, says.range.0);
+        self.put(Word::Last, says.range.1);
+        self.put(Word::Base, says.base);
+        self.put(Word::Of, u64::from(says.id) | u64::from(says.serial) << 32);
+        self.put(Word::Frames, frames);
+        self.put(Word::Handle, handle.to_word());
+        self.put(Word::Flags, u64::from(says.run.level) | u64::from(says.access) << ACCESS_SHIFT);
+        self.enable(says.enabled);
+    }
+
+    /// Says whether it is enabled.
+    pub fn enable(self, enabled: bool) {
+        let flags = self.get(Word::Flags) & !ENABLED;
+        self.put(Word::Flags, flags | if enabled { ENABLED } else { 0 });
+    }
+
+    /// What it says.
+    #[expect(clippy::cast_possible_truncation, reason = "fields of words, as `write` put them together")]
+    pub fn says(self) -> Says {
+        let (flags, of) = (self.get(Word::Flags), self.get(Word::Of));
+        Says {
+            run: self.run(),
+            range: (self.get(Word::First), self.get(Word::Last)),
+            base: self.get(Word::Base),
+            id: of as u32,
+            serial: (of >> 32) as u32,
+            access: (flags >> ACCESS_SHIFT & 0xff) as u32,
+            enabled: flags & ENABLED != 0,
+        }
+    }
+
+    /// The frames that it is about.
+    pub fn run(self) -> Run {
+        Run { pfn: self.get(Word::Pfn), level: (self.get(Word::Flags) & 0xff) as u32 }
+    }
+
+    /// Its frames for tables.
+    pub fn frames(self) -> [u64; 2] {
+        let first = self.get(Word::Frames);
+        [first, first + 1]
+    }
+
+    /// Its unit.
+    pub fn handle(self) -> Handle {
+        Handle::from_word(self.get(Word::Handle))
+    }
+
+    /// The next on its chain.
+    pub fn chained(self) -> u64 {
+        self.get(Word::Chained)
+    }
+
+    /// Changes the next on its chain.
+    pub fn chain(self, next: u64) {
+        self.put(Word::Chained, next);
+    }
+
+    /// The next of its monitor.
+    pub fn next(self) -> Option<Record> {
+        Record::at(self.get(Word::Next))
+    }
+
+    /// Changes the next of its monitor; 0: none.
+    pub fn link(self, next: u64) {
+        self.put(Word::Next, next);
+    }
+}
