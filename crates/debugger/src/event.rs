@@ -10,6 +10,7 @@
 //! - V3: what `prealloc plan` foretells is computed by what registers.
 
 mod control;
+pub(crate) mod monitor;
 
 use crate::answer::{Answer, Report};
 use crate::book::Registered;
@@ -82,6 +83,8 @@ pub(crate) static CONTROL_WRITE: Wanted =
     Wanted { number: event::CONTROL_WRITE, word: "crwrite", filter: Some(("a control register", 0xffff_ffff)) };
 /// `!dr`.
 pub(crate) static DEBUG_REGISTER: Wanted = Wanted { number: event::DEBUG_REGISTER, word: "dr", filter: None };
+/// `!monitor`.
+pub(crate) static MONITOR: Wanted = Wanted { number: event::MONITOR, word: "monitor", filter: None };
 
 /// The word for a kind of [`event`].
 pub(crate) fn word(number: u32) -> &'static str {
@@ -99,6 +102,7 @@ pub(crate) fn word(number: u32) -> &'static str {
         &SYSRET,
         &CONTROL_WRITE,
         &DEBUG_REGISTER,
+        &MONITOR,
     ];
     kinds.iter().find(|kind| kind.number == number).map_or("unknown", |kind| kind.word)
 }
@@ -176,6 +180,8 @@ pub enum Wrong {
     NoBuffer,
     /// Without a script it would halt the machine on which the prompt runs.
     CannotHalt,
+    /// Of bytes to be monitored.
+    Range(monitor::Wrong),
 }
 
 /// What was typed.
@@ -187,6 +193,8 @@ struct Typed {
     code: Vec<u8>,
     /// The code stands before the script.
     code_first: bool,
+    /// Words of `!monitor` that are no options.
+    places: Vec<Word>,
 }
 
 /// The name of an output, and its place.
@@ -202,13 +210,17 @@ fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error
     let mut ask = EventAsk { kind: kind.number, stage: event::PRE, core: event::ALL, pid: event::ALL, ..EventAsk::default() };
     let (mut seen, mut text, mut outputs) = (Vec::new(), None, Vec::new());
     let (mut stage_span, mut imm_span) = (None, None);
-    let (mut condition, mut code, mut code_first) = (Vec::new(), Vec::new(), false);
+    let (mut condition, mut code, mut code_first, mut places) = (Vec::new(), Vec::new(), false, Vec::new());
     let mut words = line.words().iter().skip(1);
     while let Some(mut word) = words.next() {
         let lower = word.text.to_ascii_lowercase();
         let Some(mut option) = OPTIONS.into_iter().find(|option| *option == lower) else {
             // Whatever begins like a number is meant for the filter.
             match kind.filter {
+                None if kind.number == event::MONITOR && line.block(word).is_none() => {
+                    places.push(word.clone());
+                    continue;
+                }
                 Some((what, most)) if ask.flags & event::OPTION == 0 && line.block(word).is_none() => {
                     let value = number(word).map_err(|error| filter_error(word, error))?;
                     ask.option = at_most(word, value, what, most)?;
@@ -274,7 +286,7 @@ fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error
         Some(span) if ask.flags & event::SHORT_CIRCUIT != 0 && ask.stage != event::PRE => {
             Err(wrong(&span, Wrong::ShortCircuitPost))
         }
-        _ => Ok(Typed { ask, text, outputs, condition, code, code_first }),
+        _ => Ok(Typed { ask, text, outputs, condition, code, code_first, places }),
     }
 }
 
@@ -361,7 +373,7 @@ impl Ready {
 type Compile<'c> = &'c dyn Fn(&mut Session, &Text, &Line, How) -> Result<Program, Error>;
 
 fn prepare(session: &mut Session, line: &Line, typed: Typed, compile: Compile) -> Result<Ready, Error> {
-    let Typed { mut ask, text, outputs: _, condition, code, code_first } = typed;
+    let Typed { mut ask, text, outputs: _, condition, code, code_first, places: _ } = typed;
     let end = line.text().trim_end().len();
     let program = text.map(|text| compile(session, &text, line, How::Script)).transpose()?;
     match &program {
@@ -396,18 +408,33 @@ fn prepare(session: &mut Session, line: &Line, typed: Typed, compile: Compile) -
 pub(crate) fn register(session: &mut Session, line: &Line, kind: &'static Wanted) -> Result<Answer, Error> {
     let typed = parse(line, kind, &mut |word| commands::count(session, word))?;
     let outputs = resolve(session, &typed.outputs)?;
+    registered(session, line, kind, typed, outputs, &mut add)
+}
+
+type Add<'a> = &'a mut dyn FnMut(&mut Session, &EventAsk) -> Result<EventAnswer, Error>;
+
+/// Registers what was typed; `add` sends the request.
+fn registered(
+    session: &mut Session,
+    line: &Line,
+    kind: &'static Wanted,
+    typed: Typed,
+    outputs: Vec<usize>,
+    add: Add,
+) -> Result<Answer, Error> {
     let Ready { ask, program, staged } = prepare(session, line, typed, &globals::compile)?;
     session.hear_alone();
     program::stage(session, &staged)?;
     let answer = add(session, &ask)?;
     let EventAnswer { id, unit, .. } = answer;
+    let monitor_units = monitor::pages_of(&answer, ask.kind);
     let EventAsk { program_words, condition_bytes, code_bytes, buffer_bytes, .. } = ask;
     session.outputs().route(id, outputs);
     let book = session.book();
     book.events.insert(id, Some(Registered { text: line.text().trim().to_owned(), program }));
     let unit = Kind::from_number(unit).map_or("unknown", Kind::word);
     let (kind, program_bytes) = (kind.word, u64::from(program_words) * 8);
-    Ok(Answer::of(&Added { event: id, kind, unit, program_bytes, condition_bytes, code_bytes, buffer_bytes }))
+    Ok(Answer::of(&Added { event: id, kind, unit, monitor_units, program_bytes, condition_bytes, code_bytes, buffer_bytes }))
 }
 
 /// Outputs by their names: they must be open.
@@ -439,6 +466,11 @@ pub(crate) fn refused(session: &Session, code: u32, answer: EventAnswer) -> Erro
 pub(crate) fn cost(session: &mut Session, line: &Line, kind: &Wanted) -> Result<Cost, Error> {
     let typed = parse(line, kind, &mut commands::fixed_count)?;
     let ready = prepare(session, line, typed, &|session, text, line, how| text.compile(session.book(), line, how))?;
+    Ok(Cost::Takes(units_of(&ready)))
+}
+
+/// Units of the event and of its buffer.
+fn units_of(ready: &Ready) -> Units {
     let event = Units::of(if ready.is_big() { Kind::BigEvent } else { Kind::RegularEvent }, 1);
     let buffer = match ready.ask.buffer_bytes {
         0 => Units::default(),
@@ -446,7 +478,7 @@ pub(crate) fn cost(session: &mut Session, line: &Line, kind: &Wanted) -> Result<
         _ => Units::of(Kind::BigSafeBuffer, 1),
     };
     // One and one always fit.
-    Ok(event.plus(buffer).map_or(Cost::Nothing, Cost::Takes))
+    event.plus(buffer).unwrap_or_default()
 }
 
 /// The command of a kind.
@@ -458,22 +490,41 @@ pub(crate) const fn command(
     Command { names, takes: &[Takes::Options(CHOICES)], run, cost: Some(cost) }
 }
 
+/// The command of monitors.
+pub(crate) const fn monitor_command(
+    run: fn(&mut Session, &Line, &'static Command) -> Result<Answer, Error>,
+    cost: commands::Foretell,
+) -> Command {
+    const ACCESSES: Takes = Takes::Words(&["r", "w", "x", "rw", "rx", "wx", "rwx", "va", "pa"]);
+    Command { names: &["!monitor"], takes: &[ACCESSES, Takes::Options(CHOICES)], run, cost: Some(cost) }
+}
+
 /// A registered event.
 #[derive(Serialize)]
 struct Added {
     event: u32,
     kind: &'static str,
     unit: &'static str,
+    #[serde(skip_serializing_if = "is_none")]
+    monitor_units: u64,
     program_bytes: u64,
     condition_bytes: u32,
     code_bytes: u32,
     buffer_bytes: u64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as the derive calls it")]
+fn is_none(units: &u64) -> bool {
+    *units == 0
+}
+
 impl Report for Added {
     fn text(&self) -> String {
-        let Self { event, kind: _, unit, program_bytes, condition_bytes, code_bytes, buffer_bytes } = self;
+        let Self { event, kind: _, unit, monitor_units, program_bytes, condition_bytes, code_bytes, buffer_bytes } = self;
         let mut text = format!("event {event:x} registered: {unit}");
+        if *monitor_units > 0 {
+            text += &format!(", 0x{monitor_units:x} monitor");
+        }
         if *program_bytes > 0 {
             text += &format!(", program of 0x{program_bytes:x} bytes");
         }

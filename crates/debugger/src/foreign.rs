@@ -76,7 +76,7 @@ const NOT_YET: &str = "a asm assemble assembly bp bl bc bd be cpu dl struct stru
      .thread2 attach .attach detach .detach start .start restart .restart switch .switch kill .kill sympath \
      .sympath dump .dump !a !asm !assemble !dl !dt !dump \
      !apic !lapic !localapic !ioapic !idt !pcitree !pcietree !pcicam !smi !lbr !lbrdump !pt \
-     !measure !hide !unhide track !track rev !rev !monitor !epthook !epthook2 !pmc !xsetbv \
+     !measure !hide !unhide track !track rev !rev !epthook !epthook2 !pmc !xsetbv \
      !mode !trace \
      b break tbreak hbreak watch ba bm kb kp kv s si step stepi n ni next nexti finish \
      uf da du";

@@ -378,10 +378,10 @@ fn what_people_bring_along_is_answered_with_what_does_it_here() {
         assert_eq!(try_line(&printed), Some(offer), "{printed:#?}");
         assert_ne!(prompt.typed(offer).0, Verdict::Failed);
     }
-    let printed = prompt.err("!monitor rw 1000 2000");
+    let printed = prompt.err("!epthook 1000");
     let expected = [
         "err, '!monitor' is not there yet",
-        "     !monitor rw 1000 2000",
+        "     !epthook 1000",
         "     ^~~~~~~~",
         "     `.help` lists the commands that are",
         "     try: .help",

@@ -5,7 +5,7 @@
 use super::{Said, plain, units};
 use crate::assemble::Bound;
 use crate::error;
-use crate::event::Wrong;
+use crate::event::{Wrong, monitor};
 use crate::line::Line;
 use crate::program::{Fault, Trouble};
 use abi::code;
@@ -152,6 +152,22 @@ pub(super) fn wrong(span: &Range<usize>, wrong: &Wrong, typed: &Line) -> Said {
             Said { code: format!("{:x}", code::SHORT_CIRCUIT_POST), ..said(message) }.try_line(typed.with(span, "pre"))
         }
         Wrong::NoBuffer => Said::new("event", "the script uses $buffer, and the event has none").try_line(behind("buffer 8")),
+        Wrong::Range(range) => {
+            let said = |message: &str| Said::new("range", message).at(span);
+            match range {
+                monitor::Wrong::NoAccess => {
+                    Said::new("range", "which accesses: reads (r), writes (w), executed instructions (x), or several of them")
+                        .help("!monitor w FROM l LENGTH")
+                }
+                monitor::Wrong::NoRange => Said::new("range", "which bytes").help("!monitor w FROM l LENGTH"),
+                monitor::Wrong::NoEnd => said("up to where").try_line(typed.with(&(span.end..span.end), " l 8")),
+                monitor::Wrong::Backward { from } => {
+                    said("the last byte is before the first").try_line(typed.with(span, &format!("{from:x}")))
+                }
+                monitor::Wrong::Empty => said("no byte is none to be monitored").try_line(typed.with(span, "1")),
+                monitor::Wrong::Beyond => said("there are not so many addresses").try_line(typed.with(span, "1")),
+            }
+        }
         Wrong::CannotHalt => {
             Said::new("event", "without a script the event would halt the machine, and a machine cannot halt itself")
                 .help("here an event has a script; halting needs debugger mode: .help .debug")
@@ -188,6 +204,9 @@ pub(super) fn refused(code: u32, answer: &EventAnswer, debugger_mode: bool, type
             let all =
                 if reserved == 0 { "as many events as there can be".to_owned() } else { format!("all 0x{reserved:x} events") };
             Said::of_root(code, format!("{all} are registered")).help("events c NUMBER clears one").try_line("events")
+        }
+        code::COUNT_TOO_LARGE => {
+            Said::of_root(code, format!("the range has more than 0x{bytes_most:x} pages")).help("several monitors can share it")
         }
         code::EVENT_INVALID => Said::of_root(code, "this machine has no such event, or not with these options"),
         code::EXCEPTION_INVALID => Said::of_root(code, "exceptions have vectors 0 to 1f"),

@@ -193,6 +193,10 @@ impl Root {
                 let ask = request::body::<EventAsk>(body).ok_or((code::REQUEST_MALFORMED, Vec::new()))?;
                 self.event_add(&ask)
             }
+            op::MONITOR_ADD => {
+                let ask = request::body::<request::monitor::Ask>(body).ok_or((code::REQUEST_MALFORMED, Vec::new()))?;
+                self.monitor_add(&ask)
+            }
             op::EVENTS => Ok(self.events(number()?).as_bytes().to_vec()),
             op::EVENT_CHANGE => {
                 let ask = request::body::<EventChange>(body).ok_or((code::REQUEST_MALFORMED, Vec::new()))?;

@@ -36,6 +36,8 @@ pub struct Table {
     pub refusal: Option<(u32, EventAnswer)>,
     /// What each holds.
     units: Vec<(u32, Kind, Option<Kind>)>,
+    /// Monitors, and what they hold beside that.
+    pages: Vec<(u32, u64)>,
     next: u32,
     model: Model,
 }
@@ -82,6 +84,32 @@ impl Root {
         let (code, answer) = self.event_added(ask);
         let bytes = answer.as_bytes().to_vec();
         if code == code::SUCCESS { Ok(bytes) } else { Err((code, bytes)) }
+    }
+
+    /// A monitor takes a unit for each page. Nothing is mapped in the first one.
+    pub(super) fn monitor_add(&mut self, ask: &request::monitor::Ask) -> Answered {
+        let pages = ask.last / 4096 - ask.place.address / 4096 + 1;
+        let refuse = |code, answer: EventAnswer| Err((code, answer.as_bytes().to_vec()));
+        if ask.place.address < 4096 {
+            return refuse(code::ADDRESS_INVALID, EventAnswer { bytes: ask.place.address, ..EventAnswer::default() });
+        }
+        let at = Kind::Monitor.index();
+        let (free, reserved) = (self.rows[at].free, self.rows[at].reserved);
+        if free < pages {
+            self.rows[at].refused += 1;
+            let unit = Kind::Monitor as u32;
+            let short = EventAnswer { unit, asked: pages, free, reserved, ..EventAnswer::default() };
+            return refuse(code::used_up(Kind::Monitor), short);
+        }
+        let (code, answer) = self.event_added(&ask.event);
+        if code != code::SUCCESS {
+            return refuse(code, answer);
+        }
+        self.rows[at].free -= pages;
+        self.rows[at].used += pages;
+        self.rows[at].high_water = self.rows[at].high_water.max(self.rows[at].used);
+        self.events.pages.push((answer.id, pages));
+        Ok(EventAnswer { asked: pages, ..answer }.as_bytes().to_vec())
     }
 
     fn event_added(&mut self, ask: &EventAsk) -> (u32, EventAnswer) {
@@ -162,6 +190,11 @@ impl Root {
                 let (gone, left): (Vec<_>, Vec<_>) = self.events.rows.drain(..).partition(|(row, _)| is(row));
                 self.events.rows = left;
                 for (row, _) in gone {
+                    if let Some(at) = self.events.pages.iter().position(|(id, _)| *id == row.id) {
+                        let (_, pages) = self.events.pages.remove(at);
+                        self.rows[Kind::Monitor.index()].free += pages;
+                        self.rows[Kind::Monitor.index()].used -= pages;
+                    }
                     let Some(at) = self.events.units.iter().position(|(id, ..)| *id == row.id) else { continue };
                     let (_, unit, buffer) = self.events.units.remove(at);
                     for kind in [Some(unit), buffer].into_iter().flatten() {
