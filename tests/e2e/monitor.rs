@@ -112,3 +112,146 @@ fn writes_are_exact_on_both_cores_at_once() -> Result {
     assert_eq!(lab.units()?.1, before.1, "more may be free, since the level was filled again");
     lab.end()
 }
+
+/// Would catch a read that is taken for a write or the other way round, a read that is written back and counts twice, elements of
+/// a string that are lost, a byte that is taken for its neighbour, a physical address that is another, and monitors of one page
+/// that get in each other's way or keep each other alive.
+#[test]
+fn each_monitor_counts_what_it_waits_for_and_no_other_byte() -> Result {
+    let mut lab = Lab::new(2)?;
+    let before = lab.units()?;
+    let (page, physical) = (lab.page, lab.physical);
+    let monitors = [
+        (VIRTUAL, page + 0x800, 8, READ),
+        (VIRTUAL, page + 0x800, 8, READ | WRITE),
+        (PHYSICAL, physical + 0x807, 1, WRITE),
+        (PHYSICAL, physical + 0x808, 1, WRITE),
+        (VIRTUAL, page + 0x7fc, 0x20, WRITE),
+        (VIRTUAL, page + 0x900, 0x40, WRITE),
+        (VIRTUAL, page + 0x800, 0x40, READ),
+    ];
+    let mut ids = Vec::new();
+    for (space, from, bytes, access) in monitors {
+        ids.push(lab.add(space, from, bytes, access, "")?);
+    }
+    assert_eq!(lab.units()?.1, 7);
+    let mut so_far = vec![0; ids.len()];
+    let mut expect = |lab: &mut Lab, what: &str, count: u64, each: [u64; 7]| -> Result {
+        assert_eq!(lab.go(what, count)?, "0\n0\n", "{what}");
+        for (((id, so_far), each), nth) in ids.iter().zip(&mut so_far).zip(each).zip(0..) {
+            *so_far += 2 * count * each;
+            assert_eq!(lab.hits(*id)?, *so_far, "{what}: monitor {nth}");
+        }
+        Ok(())
+    };
+    expect(&mut lab, "stored", 1000, [0, 1, 1, 0, 1, 0, 0])?;
+    expect(&mut lab, "near", 1000, [0, 0, 0, 1, 1, 0, 0])?;
+    expect(&mut lab, "below", 1000, [0, 1, 0, 0, 1, 0, 0])?;
+    expect(&mut lab, "read", 1000, [1, 1, 0, 0, 0, 0, 1])?;
+    expect(&mut lab, "shared", 1000, [1, 1, 1, 0, 1, 0, 1])?;
+    // 64 bytes, of which eight are the word; what compares them afterwards reads them too, in words of its own.
+    assert_eq!(lab.go("copy", 100)?, "0\n0\n");
+    assert_eq!(lab.hits(ids[5])?, 2 * 100 * 64);
+    // One of them gone, the others stay as they are.
+    change(&mut lab.wire, event::CLEAR, ids[1])?;
+    change(&mut lab.wire, event::DISABLE, ids[4])?;
+    let (first, third, fifth) = (lab.hits(ids[0])?, lab.hits(ids[2])?, lab.hits(ids[4])?);
+    assert_eq!(lab.go("shared", 1000)?, "0\n0\n");
+    assert_eq!((lab.hits(ids[0])?, lab.hits(ids[2])?, lab.hits(ids[4])?), (first + 2000, third + 2000, fifth));
+    change(&mut lab.wire, event::ENABLE, ids[4])?;
+    assert_eq!(lab.go("stored", 1000)?, "0\n0\n");
+    assert_eq!(lab.hits(ids[4])?, fifth + 2000);
+    lab.clear()?;
+    assert_eq!(lab.units()?.1, before.1);
+    assert_eq!(lab.go("write", 1000)?, "0\n0\n");
+    lab.end()
+}
+
+/// Would catch execution that is not trapped, with writes (facts B.37) or alone, an instruction beside the range that counts, a page whose other
+/// functions run wrong, an instruction that is executed although it was suppressed, and events behind it in the wrong number.
+#[test]
+fn execution_is_counted_by_the_instruction_and_can_be_suppressed() -> Result {
+    let mut lab = Lab::new(2)?;
+    let function = lab.code + 0x800;
+    for access in [EXECUTE, EXECUTE | WRITE, EXECUTE | WRITE | READ] {
+        let id = lab.add(VIRTUAL, function, 8, access, &format!("if (@rip != $context) {{ .wrong = .wrong + 1; }}"))?;
+        let behind = EventAsk { stage: event::POST, ..ask(event::MONITOR) };
+        let (code, behind) =
+            lab.ask(behind, VIRTUAL, function, 2, access, "if (@rip == $context + 2) { .behind = .behind + 1; }")?;
+        assert_eq!(code, code::SUCCESS);
+        assert_eq!(lab.go("call", 1000)?, "0\n0\n");
+        assert_eq!((lab.hits(id)?, lab.hits(behind.id)?), (4000, 2000), "INC and RET, on both cores");
+        assert_eq!(lab.go("other", 1000)?, "0\n0\n");
+        assert_eq!(lab.hits(id)?, 4000);
+        lab.clear()?;
+    }
+    assert_eq!(lab.scripts.value(&mut lab.wire, ".behind")?, 6000);
+    let none = EventAsk { flags: event::SHORT_CIRCUIT, ..ask(event::MONITOR) };
+    let (code, _) = lab.ask(none, VIRTUAL, function, 2, EXECUTE, ".none = .none + 1;")?;
+    assert_eq!(code, code::SUCCESS);
+    assert_eq!(lab.go("call", 1000)?, "1000\n1000\n", "nothing was added");
+    lab.clear()?;
+    let none = EventAsk { flags: event::SHORT_CIRCUIT, ..ask(event::MONITOR) };
+    let own = lab.page;
+    let (code, _) = lab.ask(none, VIRTUAL, own, 0x800, WRITE, "")?;
+    assert_eq!(code, code::SUCCESS);
+    assert_eq!(lab.go("write", 500)?, "500\n500\n", "nothing was written");
+    lab.clear()?;
+    assert_eq!((lab.go("call", 1000)?.as_str(), lab.go("write", 500)?.as_str()), ("0\n0\n", "0\n0\n"));
+    lab.end()
+}
+
+/// Would catch a trap flag of root's that a program of the guest's or its kernel ever sees, and one of the guest's own that is lost,
+/// while all that its exceptions push is monitored.
+#[test]
+fn the_guests_own_steps_and_breakpoints_are_as_without_monitors() -> Result {
+    let mut lab = Lab::new(1)?;
+    let bare = lab.machine.ok("traps")?;
+    let stack = lab.add(VIRTUAL, lab.page + 0x900, 0x100, READ | WRITE, "")?;
+    assert_eq!(lab.go("push", 1000)?, "0\n", "a trap flag was pushed");
+    // PUSHF, MOV, POPF, PUSHF, OR and POP.
+    assert_eq!(lab.hits(stack)?, 6000);
+    lab.clear()?;
+    let text = lab.machine.ok("cat /sys/module/monitored/parameters/entries")?;
+    let top = u64::from_str_radix(text.trim(), 16).map_err(|why| format!("{text}: {why}"))?;
+    let entries = lab.add(VIRTUAL, top - 0x100, 0x100, WRITE, "")?;
+    assert_eq!(lab.machine.ok("traps")?, bare);
+    let hits = lab.hits(entries)?;
+    assert!(hits > 1000, "{hits} pushes of exceptions");
+    lab.clear()?;
+    assert_eq!(lab.machine.ok("traps")?, bare);
+    lab.end()
+}
+
+/// Would catch a kernel that does not survive a stack, a counter or a page of its own of every sort that is monitored while it works,
+/// and counts that stand still.
+#[test]
+fn linux_is_healthy_while_its_hot_pages_are_monitored() -> Result {
+    let mut lab = Lab::new(2)?;
+    let text = lab
+        .machine
+        .ok("cat /sys/module/monitored/parameters/entries; awk '/ (jiffies|init_task)$/ { print $1 }' /proc/kallsyms")?;
+    let addresses: Vec<u64> = text.split_whitespace().filter_map(|word| u64::from_str_radix(word, 16).ok()).collect();
+    assert_eq!(addresses.len(), 4, "{text}");
+    let job = guest::keep_busy(&mut lab.machine)?;
+    let pid = lab.machine.ok("pidof stress-ng | tr ' ' '\n' | sort -n | sed -n 2p")?;
+    lab.machine.ok(&format!("cd /sys/module/monitored/parameters; echo {} >stack", pid.trim()))?;
+    let stack = lab.machine.ok("cat /sys/module/monitored/parameters/stack")?;
+    let stack = u64::from_str_radix(stack.trim(), 16).map_err(|why| format!("{stack}: {why}"))?;
+    let ids = [
+        lab.add(VIRTUAL, addresses[0] - 0x200, 0x200, READ | WRITE, "")?,
+        lab.add(VIRTUAL, addresses[1] - 0x200, 0x200, WRITE, "")?,
+        lab.add(VIRTUAL, addresses[2], 8, READ | WRITE, "")?,
+        lab.add(VIRTUAL, addresses[3], 8, READ | WRITE, "")?,
+        lab.add(VIRTUAL, stack, 0x4000, READ | WRITE, "")?,
+    ];
+    lab.machine.ok("sleep 20")?;
+    for (id, nth) in ids.into_iter().zip(0..) {
+        let hits = lab.hits(id)?;
+        assert!(hits > 0 || nth == 3, "monitor {nth}: {hits}");
+    }
+    lab.clear()?;
+    lab.machine.kill_job(job)?;
+    assert_eq!(lab.units()?.1, 0);
+    lab.end()
+}

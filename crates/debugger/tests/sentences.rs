@@ -380,7 +380,7 @@ fn what_people_bring_along_is_answered_with_what_does_it_here() {
     }
     let printed = prompt.err("!epthook 1000");
     let expected = [
-        "err, '!monitor' is not there yet",
+        "err, '!epthook' is not there yet",
         "     !epthook 1000",
         "     ^~~~~~~~",
         "     `.help` lists the commands that are",

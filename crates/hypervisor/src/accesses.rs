@@ -11,7 +11,7 @@
 
 use crate::arch::Core;
 use crate::arch::x86::cpuid;
-use crate::arch::x86::decode::{INSTRUCTION_BYTES_MAX, segment};
+use crate::arch::x86::decode::{self, INSTRUCTION_BYTES_MAX, segment};
 use crate::limits::ACCESSES_MAX;
 use abi::request::monitor::{EXECUTE, READ, WRITE};
 use yaxpeax_arch::LengthedInstruction;
@@ -81,12 +81,13 @@ pub fn of<C: Core>(cpu: &C) -> Accesses {
     let length = instruction.len().to_const();
     accesses.length = (length <= read as u64).then_some(length);
     accesses.add(start, length, EXECUTE);
-    Reader { cpu, instruction: &instruction, end: start.wrapping_add(length), accesses: &mut accesses }.operands();
+    Reader { cpu, bytes, instruction: &instruction, end: start.wrapping_add(length), accesses: &mut accesses }.operands();
     accesses
 }
 
 struct Reader<'r, C> {
     cpu: &'r C,
+    bytes: &'r [u8],
     instruction: &'r Instruction,
     /// Where the next instruction begins.
     end: u64,
@@ -192,11 +193,22 @@ impl<C: Core> Reader<'_, C> {
         for number in 0..self.instruction.operand_count().min(4) {
             let Some(at) = self.address(number, ahead) else { continue };
             let access = behavior.operand_access(number);
+            if self.only_stores() && number == 0 {
+                // The library has one entry for all forms of each.
+                self.add(at, self.width(), WRITE);
+                continue;
+            }
             let reads = access.is_none_or(|access| access.is_read());
             let writes = access.is_some_and(|access| access.is_write());
             let what = if reads { READ } else { 0 } | if writes { WRITE } else { 0 };
             self.add(at, self.width(), what);
         }
+    }
+
+    /// Whether a first operand in memory is not read.
+    fn only_stores(&self) -> bool {
+        use Opcode::{MOV, MOVHPD, MOVHPS, MOVLPD, MOVLPS};
+        matches!(self.instruction.opcode(), MOV | MOVLPS | MOVHPS | MOVLPD | MOVHPD)
     }
 
     /// The processor's state, saved or loaded by an operand without a width.
@@ -209,7 +221,13 @@ impl<C: Core> Reader<'_, C> {
     /// A bit of a string of bits that may lie far from where the operand begins.
     fn bits(&mut self) {
         let Some(at) = self.address(0, 0) else { return };
-        let width = self.width();
+        // The library has the width of the widest form.
+        let rex = decode::split(self.bytes, true).rex;
+        let width = match (rex & 8 != 0, self.instruction.prefixes.operand_size()) {
+            (true, _) => 8,
+            (false, true) => 2,
+            (false, false) => 4,
+        };
         let ahead = match self.instruction.operand(1) {
             Operand::Register { reg } => {
                 let unused = 64_u64.saturating_sub(width * 8) & 63;
@@ -311,4 +329,148 @@ impl<C: Core> Reader<'_, C> {
 fn xsave_bytes() -> u64 {
     // CPUID 0xd: bytes for the features that the guest has enabled; root leaves XCR0 as it is.
     u64::from(cpuid(0xd, 0).ebx).clamp(576, 4096)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::arch::Segment;
+    use crate::arch::model::ModelCore;
+    use std::vec::Vec;
+
+    const R: u32 = READ;
+    const W: u32 = WRITE;
+
+    /// What an instruction of 64-bit code uses besides its own bytes.
+    fn used(text: &'static [u8]) -> Vec<(u64, u64, u32)> {
+        let mut cpu = ModelCore::new(0);
+        for number in 0..16 {
+            cpu.gprs[number] = 0x1_0000 * (number as u64 + 1);
+        }
+        cpu.segment = Segment { base: 0x7000_0000_0000, ..Segment::default() };
+        cpu.text = text;
+        let accesses = of(&cpu);
+        assert_eq!(accesses.length, Some(text.len() as u64), "{text:x?}");
+        let (fetch, rest) = accesses.all().split_first().unwrap();
+        assert_eq!(*fetch, Access { linear: 0x1000, bytes: text.len() as u64, what: EXECUTE });
+        rest.iter().map(|access| (access.linear, access.bytes, access.what)).collect()
+    }
+
+    /// Would catch a read that is taken for a write or the other way round, a width that is another's, an address without its
+    /// displacement, index or segment, and an operand that is not written out and left out here.
+    #[test]
+    fn operands_are_what_the_manual_says() {
+        let cases: &[(&'static [u8], &[(u64, u64, u32)])] = &[
+            // mov [rax], rbx; mov ebx, [rax]; add [rax], bl; cmp [rax], rbx; test [rax], rbx; xchg [rax], rbx
+            (&[0x48, 0x89, 0x18], &[(0x1_0000, 8, W)]),
+            (&[0x8b, 0x18], &[(0x1_0000, 4, R)]),
+            (&[0x00, 0x18], &[(0x1_0000, 1, R | W)]),
+            (&[0x48, 0x39, 0x18], &[(0x1_0000, 8, R)]),
+            (&[0x48, 0x85, 0x18], &[(0x1_0000, 8, R)]),
+            (&[0x48, 0x87, 0x18], &[(0x1_0000, 8, R | W)]),
+            // movw $1, [rax+8*rcx-0x10]; lock incq [rax]; lock cmpxchg16b [rax]; sete [rax]; not dword [rax]
+            (&[0x66, 0xc7, 0x44, 0xc8, 0xf0, 1, 0], &[(0x1_0000 + 8 * 0x2_0000 - 0x10, 2, W)]),
+            (&[0xf0, 0x48, 0xff, 0x00], &[(0x1_0000, 8, R | W)]),
+            (&[0xf0, 0x48, 0x0f, 0xc7, 0x08], &[(0x1_0000, 16, R | W)]),
+            (&[0x0f, 0x94, 0x00], &[(0x1_0000, 1, W)]),
+            (&[0xf7, 0x10], &[(0x1_0000, 4, R | W)]),
+            // lea; nopl; prefetcht0; clflush; endbr64; ret
+            (&[0x48, 0x8d, 0x18], &[]),
+            (&[0x0f, 0x1f, 0x00], &[]),
+            (&[0x0f, 0x18, 0x08], &[]),
+            (&[0x0f, 0xae, 0x38], &[]),
+            (&[0xf3, 0x0f, 0x1e, 0xfa], &[]),
+            (&[0xc3], &[(0x5_0000, 8, R)]),
+            // push rax; push [rax]; push $1; pop [rsp+8]; pushfw; popfq; call .; call [rax]; leave; iretq
+            (&[0x50], &[(0x4_fff8, 8, W)]),
+            (&[0xff, 0x30], &[(0x1_0000, 8, R), (0x4_fff8, 8, W)]),
+            (&[0x6a, 1], &[(0x4_fff8, 8, W)]),
+            (&[0x8f, 0x44, 0x24, 8], &[(0x5_0000, 8, R), (0x5_0010, 8, W)]),
+            (&[0x66, 0x9c], &[(0x4_fffe, 2, W)]),
+            (&[0x9d], &[(0x5_0000, 8, R)]),
+            (&[0xe8, 0, 0, 0, 0], &[(0x4_fff8, 8, W)]),
+            (&[0xff, 0x10], &[(0x1_0000, 8, R), (0x4_fff8, 8, W)]),
+            (&[0xc9], &[(0x6_0000, 8, R)]),
+            (&[0x48, 0xcf], &[(0x5_0000, 40, R)]),
+            // mov eax, gs:[0x30]; mov [rip+0x10], rax; mov [eax], ecx by a prefix; movabs al, [...]
+            (&[0x65, 0x8b, 0x04, 0x25, 0x30, 0, 0, 0], &[(0x7000_0000_0030, 4, R)]),
+            (&[0x48, 0x89, 0x05, 0x10, 0, 0, 0], &[(0x1017, 8, W)]),
+            (&[0x67, 0x89, 0x08], &[(0x1_0000, 4, W)]),
+            (&[0xa0, 0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01], &[(0x0123_4567_89ab_cdef, 1, R)]),
+            // movsb; rep movsq; rep stosb; lodsw; repe cmpsb; scasd; xlat
+            (&[0xa4], &[(0x7_0000, 1, R), (0x8_0000, 1, W)]),
+            (&[0xf3, 0x48, 0xa5], &[(0x7_0000, 8, R), (0x8_0000, 8, W)]),
+            (&[0xf3, 0xaa], &[(0x8_0000, 1, W)]),
+            (&[0x66, 0xad], &[(0x7_0000, 2, R)]),
+            (&[0xf3, 0xa6], &[(0x7_0000, 1, R), (0x8_0000, 1, R)]),
+            (&[0xaf], &[(0x8_0000, 4, R)]),
+            (&[0xd7], &[(0x4_0000, 1, R)]),
+            // bts [rax], rcx with a bit far away; bt dword [rax], 5; movaps [rax], xmm0; movdqu xmm0, [rax]; movnti [rax], rcx
+            (&[0x48, 0x0f, 0xab, 0x08], &[(0x1_0000 + 0x2_0000 / 8, 8, R | W)]),
+            (&[0x0f, 0xba, 0x20, 5], &[(0x1_0000, 4, R)]),
+            (&[0x0f, 0x29, 0x00], &[(0x1_0000, 16, W)]),
+            (&[0xf3, 0x0f, 0x6f, 0x00], &[(0x1_0000, 16, R)]),
+            (&[0x48, 0x0f, 0xc3, 0x08], &[(0x1_0000, 8, W)]),
+            // movd [rax], xmm0; movq; fstp qword [rax]; fld qword [rax]; stmxcsr; ldmxcsr; movntdq; movlps; fnstcw
+            (&[0x66, 0x0f, 0x7e, 0x00], &[(0x1_0000, 4, W)]),
+            (&[0x66, 0x0f, 0xd6, 0x00], &[(0x1_0000, 8, W)]),
+            (&[0xdd, 0x18], &[(0x1_0000, 8, W)]),
+            (&[0xdd, 0x00], &[(0x1_0000, 8, R)]),
+            (&[0x0f, 0xae, 0x18], &[(0x1_0000, 4, W)]),
+            (&[0x0f, 0xae, 0x10], &[(0x1_0000, 4, R)]),
+            (&[0x66, 0x0f, 0xe7, 0x00], &[(0x1_0000, 16, W)]),
+            (&[0x0f, 0x13, 0x00], &[(0x1_0000, 8, W)]),
+            (&[0xd9, 0x38], &[(0x1_0000, 2, W)]),
+            // movbe [rax], ecx; pextrd [rax], xmm0, 0; mov [rax], ds; mov ds, [rax]; shl dword [rax]; neg dword [rax]; mul dword [rax]
+            (&[0x0f, 0x38, 0xf1, 0x08], &[(0x1_0000, 4, W)]),
+            (&[0x66, 0x0f, 0x3a, 0x16, 0x00, 0x00], &[(0x1_0000, 4, W)]),
+            (&[0x8c, 0x18], &[(0x1_0000, 2, W)]),
+            (&[0x8e, 0x18], &[(0x1_0000, 2, R)]),
+            (&[0xd1, 0x20], &[(0x1_0000, 4, R | W)]),
+            (&[0xf7, 0x18], &[(0x1_0000, 4, R | W)]),
+            (&[0xf7, 0x20], &[(0x1_0000, 4, R)]),
+            // cmpxchg [rax], ecx; xadd [rax], ecx; sgdt [rax]; lgdt [rax]; sidt [rax]; jmp [rax]; cmovz ecx, [rax]
+            (&[0x0f, 0xb1, 0x08], &[(0x1_0000, 4, R | W)]),
+            (&[0x0f, 0xc1, 0x08], &[(0x1_0000, 4, R | W)]),
+            (&[0x0f, 0x01, 0x00], &[(0x1_0000, 10, W)]),
+            (&[0x0f, 0x01, 0x10], &[(0x1_0000, 10, R)]),
+            (&[0x0f, 0x01, 0x08], &[(0x1_0000, 10, W)]),
+            (&[0xff, 0x20], &[(0x1_0000, 8, R)]),
+            (&[0x0f, 0x44, 0x08], &[(0x1_0000, 4, R)]),
+            // movdir64b rcx, [rax]; clzero; maskmovdqu xmm0, xmm1
+            (&[0x66, 0x0f, 0x38, 0xf8, 0x08], &[(0x2_0000, 64, W), (0x1_0000, 64, R)]),
+            (&[0x0f, 0x01, 0xfc], &[(0x1_0000, 64, W)]),
+            (&[0x66, 0x0f, 0xf7, 0xc1], &[(0x8_0000, 16, W)]),
+            // fxsave [rax]; fxrstor [rax]; movzx ecx, word [rax]; movsxd rcx, [rax]; vmovdqu [rax], ymm0
+            (&[0x0f, 0xae, 0x00], &[(0x1_0000, 512, W)]),
+            (&[0x0f, 0xae, 0x08], &[(0x1_0000, 512, R)]),
+            (&[0x0f, 0xb7, 0x08], &[(0x1_0000, 2, R)]),
+            (&[0x48, 0x63, 0x08], &[(0x1_0000, 4, R)]),
+            (&[0xc5, 0xfe, 0x7f, 0x00], &[(0x1_0000, 32, W)]),
+        ];
+        let wrong: Vec<_> = cases
+            .iter()
+            .filter(|(text, wanted)| used(text) != *wanted)
+            .map(|(text, wanted)| (*text, *wanted, used(text)))
+            .collect();
+        assert!(wrong.is_empty(), "code, wanted, told: {wrong:x?}");
+    }
+
+    /// Would catch a string of no elements that is told to use some, and bits before the operand that are looked for behind it.
+    #[test]
+    fn what_registers_say_counts() {
+        let mut cpu = ModelCore::new(0);
+        cpu.text = &[0xf3, 0xaa];
+        assert_eq!(of(&cpu).all().len(), 1, "no elements");
+        cpu.text = &[0x0f, 0xab, 0x08];
+        cpu.gprs[0] = 0x1000;
+        cpu.gprs[1] = 0xffff_ffff;
+        assert_eq!(of(&cpu).all()[1], Access { linear: 0xffc, bytes: 4, what: R | W });
+        cpu.bits = 32;
+        assert_eq!((of(&cpu).all().len(), of(&cpu).length), (1, Some(3)), "left to the fault");
+        cpu.bits = 64;
+        cpu.text = &[0x06];
+        assert_eq!((of(&cpu).all().len(), of(&cpu).length), (1, None));
+    }
 }

@@ -2,7 +2,9 @@
 /*
  * Uses memory that is monitored, on every core at once, with interrupts on: `echo "WHAT COUNT" >.../parameters/go`, and
  * `said` tells what each core found, in their order. `where`: virtual and physical address of the page of data, and the
- * virtual address of the page of code (0x1000 bytes of endless short functions: `inc eax; ret`, 8 bytes each).
+ * virtual address of the page of code (0x1000 bytes of short functions: `inc eax; ret`, 8 bytes each). `entries`: where the
+ * stack ends on which each core's exceptions from programs begin. `stack`: takes a process number, and tells where the stack
+ * of its main thread in the kernel begins.
  *
  *   write    COUNT additions of 1 to a core's own word of 8 bytes, at 0x100 * core: how often it was not what it must be
  *   shared   COUNT locked additions to the word at 0x800, of all cores: nothing to be found
@@ -16,9 +18,12 @@
  *   other    COUNT calls of the function at 0x900
  */
 #include <linux/cpumask.h>
+#include <asm/processor.h>
 #include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/pid.h>
+#include <linux/sched/task_stack.h>
 #include <linux/smp.h>
 #include <linux/string.h>
 #include <linux/workqueue.h>
@@ -182,6 +187,40 @@ static int where(char *text, const struct kernel_param *unused)
 	return sysfs_emit(text, "%lx %llx %lx\n", (unsigned long)page, (u64)virt_to_phys(page), (unsigned long)monitored_code);
 }
 
+static int entries(char *text, const struct kernel_param *unused)
+{
+	unsigned int cpu;
+	int length = 0;
+
+	for_each_online_cpu(cpu)
+		length += sysfs_emit_at(text, length, "%llx\n", (u64)per_cpu(cpu_tss_rw, cpu).x86_tss.sp0);
+	return length;
+}
+
+static void *stack;
+
+static int stack_set(const char *text, const struct kernel_param *unused)
+{
+	struct task_struct *task;
+	int pid;
+
+	if (kstrtoint(text, 10, &pid))
+		return -EINVAL;
+	rcu_read_lock();
+	task = pid_task(find_vpid(pid), PIDTYPE_PID);
+	stack = task ? task_stack_page(task) : NULL;
+	rcu_read_unlock();
+	return stack ? 0 : -ESRCH;
+}
+
+static int stack_get(char *text, const struct kernel_param *unused)
+{
+	return sysfs_emit(text, "%lx\n", (unsigned long)stack);
+}
+
+static const struct kernel_param_ops entries_ops = { .get = entries }, stack_ops = { .set = stack_set, .get = stack_get };
+module_param_cb(entries, &entries_ops, NULL, 0400);
+module_param_cb(stack, &stack_ops, NULL, 0600);
 static const struct kernel_param_ops go_ops = { .set = go }, said_ops = { .get = said }, where_ops = { .get = where };
 module_param_cb(go, &go_ops, NULL, 0200);
 module_param_cb(said, &said_ops, NULL, 0400);
