@@ -30,7 +30,8 @@ const STORM: u64 = 1000;
 /// Frames of the boot block: one of 2 MiB.
 const BOOT_BLOCK: u64 = 512;
 
-struct Prompt {
+/// The link's other end.
+pub struct Prompt {
     client: Box<Client>,
     start: Instant,
     notices: Vec<(u32, Vec<u8>)>,
@@ -41,7 +42,8 @@ struct Prompt {
 
 static PROMPT: OnceLock<Mutex<Prompt>> = OnceLock::new();
 
-fn machine() -> MutexGuard<'static, Prompt> {
+/// The machine, for one test alone.
+pub fn machine() -> MutexGuard<'static, Prompt> {
     let prompt = PROMPT.get_or_init(|| Mutex::new(Prompt::power_on()));
     let mut prompt = prompt.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     prompt.notices.clear();
@@ -148,7 +150,8 @@ impl Prompt {
         answer
     }
 
-    fn ask(&mut self, code: u32, body: &[u8]) -> (u32, Vec<u8>) {
+    /// A request; the code and the body of its answer.
+    pub fn ask(&mut self, code: u32, body: &[u8]) -> (u32, Vec<u8>) {
         let mut room = [0; 128];
         let n = request::write(&mut room, code, body).unwrap();
         self.client.request(self.now(), &room[..n]).unwrap();
