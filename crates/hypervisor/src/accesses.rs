@@ -342,6 +342,9 @@ mod tests {
     const R: u32 = READ;
     const W: u32 = WRITE;
 
+    /// Code, and what it uses: address, bytes, what for.
+    type Case = (&'static [u8], &'static [(u64, u64, u32)]);
+
     /// What an instruction of 64-bit code uses besides its own bytes.
     fn used(text: &'static [u8]) -> Vec<(u64, u64, u32)> {
         let mut cpu = ModelCore::new(0);
@@ -361,7 +364,7 @@ mod tests {
     /// displacement, index or segment, and an operand that is not written out and left out here.
     #[test]
     fn operands_are_what_the_manual_says() {
-        let cases: &[(&'static [u8], &[(u64, u64, u32)])] = &[
+        let cases: &[Case] = &[
             // mov [rax], rbx; mov ebx, [rax]; add [rax], bl; cmp [rax], rbx; test [rax], rbx; xchg [rax], rbx
             (&[0x48, 0x89, 0x18], &[(0x1_0000, 8, W)]),
             (&[0x8b, 0x18], &[(0x1_0000, 4, R)]),

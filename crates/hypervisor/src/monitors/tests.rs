@@ -179,7 +179,8 @@ fn any_order_of_monitors_comes_and_goes_and_each_frame_has_what_is_left() {
                 of_frame(pfn).map(|one| (one.id, one.range.0.max(first), one.range.1.min(last))).collect();
             let mut wanted: Vec<(u32, u64, u64)> =
                 here.iter().map(|one| (one.id, one.from.max(first), one.last.min(last))).collect();
-            (told.sort_unstable(), wanted.sort_unstable());
+            told.sort_unstable();
+            wanted.sort_unstable();
             assert_eq!(told, wanted, "round {round}, frame {pfn:x}");
         }
     }

@@ -278,3 +278,133 @@ impl Guarded {
 }
 
 const _: () = assert!(FRAMES_2M == 512 && FRAMES_1G == 512 * 512);
+
+#[cfg(test)]
+#[expect(unsafe_code, reason = "frames of the tests' own RAM")]
+mod tests {
+    extern crate std;
+    use super::super::npt::Npt;
+    use super::*;
+    use crate::arch::x86::direct::{Frame, arena};
+    use std::boxed::Box;
+
+    const ACCESSED: u64 = 1 << 5;
+    const WRITES: Guard = Guard { covered: true, read: false, write: true, fetch: false };
+
+    fn frame() -> Option<Frame> {
+        // SAFETY: the arena hands out each frame once.
+        arena::run(1).map(|pfn| unsafe { Frame::claim(pfn) })
+    }
+
+    fn frames() -> [u64; 2] {
+        [0; 2].map(|_| frame().unwrap().pfn())
+    }
+
+    fn built() -> (Box<Npt>, Guarded) {
+        let mut npt = Box::new(Npt::empty());
+        npt.build(40, &mut frame).unwrap();
+        let mut guarded = Guarded::empty();
+        guarded.build(npt.root_pa(), direct::end(), &mut || frame().map(|frame| frame.pfn())).unwrap();
+        (npt, guarded)
+    }
+
+    /// What a walk from a root finds for a frame, without what only software and the walk itself put there; and its level.
+    fn walk(root: u64, pfn: u64) -> (u64, u32) {
+        let mut table = root;
+        let mut no_execute = 0;
+        for level in (0..=TOP).rev() {
+            let found = entry(table, level, pfn);
+            no_execute |= found & NO_EXECUTE;
+            if level == 0 || level < TOP && found & LARGE != 0 || found & PRESENT == 0 {
+                return (found & !KEPT & !OWN & !ACCESSED | no_execute, level);
+            }
+            table = found;
+        }
+        unreachable!()
+    }
+
+    /// Would catch a block of root's that the guarded view shows, or does not show again, beside a monitor, within one, or before there
+    /// is one; and a mark of the walker's that makes a block stay hidden.
+    #[test]
+    fn what_is_hidden_is_hidden_in_every_view_and_comes_back_in_every_view() {
+        let (mut npt, guarded) = built();
+        let (small, whole) = (Block { pfn: 0x4_0210, order: 4, used: 0 }, Block { pfn: 0x4_0400, order: 9, used: 0 });
+        let same = |guarded: &Guarded, npt: &Npt, pfn: u64| {
+            let open = walk(npt.root_pa(), pfn).0;
+            assert_eq!(walk(guarded.root_pa(), pfn).0, open, "{pfn:x}");
+            assert_eq!(walk(guarded.closed_pa(), pfn).0, open | NO_EXECUTE, "{pfn:x}");
+        };
+        for round in 0..2 {
+            for block in [small, whole] {
+                npt.hide(block, &mut frame).unwrap();
+                guarded.follow(block);
+                // What the walker does to the entry of a page that was read.
+                let root = guarded.open;
+                let mut table = root;
+                for level in (1..=TOP).rev() {
+                    let found = entry(table, level, block.pfn);
+                    set(table, level, block.pfn, found | ACCESSED);
+                    table = found;
+                }
+            }
+            for pfn in [0x4_020f, 0x4_0210, 0x4_021f, 0x4_0400, 0x4_05ff, 0x4_0600] {
+                same(&guarded, &npt, pfn);
+            }
+            let zeros = walk(npt.root_pa(), 0x4_0210).0;
+            assert_eq!(zeros & (PRESENT | WRITE | NO_EXECUTE), PRESENT | NO_EXECUTE);
+            for block in [small, whole] {
+                npt.show(block);
+                guarded.follow(block);
+                same(&guarded, &npt, block.pfn);
+                assert_eq!(
+                    walk(npt.root_pa(), block.pfn).0 & (ADDRESS | WRITE),
+                    block.pfn * FRAME_BYTES | WRITE,
+                    "shown again"
+                );
+            }
+            if round == 0 {
+                // The second time there are monitors beside it and in it.
+                for pfn in [0x4_020f, 0x4_0212, 0x4_0401] {
+                    guarded.guard(Run { pfn, level: 0 }, WRITES, frames());
+                }
+                guarded.guard(Run { pfn: 0x4_0600, level: 1 }, WRITES, frames());
+                for pfn in [0x4_020f, 0x4_0212, 0x4_0401, 0x4_0600, 0x4_07ff] {
+                    assert_eq!(
+                        walk(guarded.root_pa(), pfn).0 & (ADDRESS | WRITE) & !0x1f_f000 | (pfn & 0x1ff) << 12,
+                        pfn << 12
+                    );
+                }
+                npt.hide(small, &mut frame).unwrap();
+                guarded.follow(small);
+                same(&guarded, &npt, 0x4_0212);
+                npt.show(small);
+                guarded.follow(small);
+                assert_eq!(walk(guarded.root_pa(), 0x4_0212), (0x4_0212 << 12 | FULL & !WRITE, 0), "guarded again");
+                for pfn in [0x4_020f, 0x4_0212, 0x4_0401] {
+                    guarded.guard(Run { pfn, level: 0 }, Guard::default(), [0; 2]);
+                }
+                guarded.guard(Run { pfn: 0x4_0600, level: 1 }, Guard::default(), [0; 2]);
+                assert_eq!(entry(entry(guarded.root, TOP, 0x4_0000), 2, 0x4_0000) & OWN, 0, "merged");
+            }
+        }
+    }
+
+    /// Would catch a table that is lost with the record in whose frame it lies, and one that moves for nothing.
+    #[test]
+    fn a_table_outlives_the_record_that_brought_it() {
+        let (npt, guarded) = built();
+        let (first, second) = (Run { pfn: 0x8_0001, level: 0 }, Run { pfn: 0x8_0002, level: 0 });
+        let (ones, others) = (frames(), frames());
+        guarded.guard(first, WRITES, ones);
+        guarded.guard(second, WRITES, others);
+        assert_eq!([guarded.own(0, first.pfn), guarded.own(1, first.pfn)].map(|pa| pa / FRAME_BYTES), ones);
+        guarded.guard(first, Guard::default(), ones);
+        guarded.release(first, ones, &mut |run| (run == second).then_some(others));
+        assert_eq!([guarded.own(0, first.pfn), guarded.own(1, first.pfn)].map(|pa| pa / FRAME_BYTES), others);
+        assert_eq!(walk(guarded.root_pa(), first.pfn), (first.pfn << 12 | FULL, 0));
+        assert_eq!(walk(guarded.root_pa(), second.pfn), (second.pfn << 12 | FULL & !WRITE, 0));
+        guarded.guard(second, Guard::default(), others);
+        guarded.release(second, others, &mut |_| None);
+        assert_eq!(walk(guarded.root_pa(), second.pfn), walk(npt.root_pa(), second.pfn));
+    }
+}

@@ -15,8 +15,11 @@
 //! Some are not stepped: SYSCALL and SYSRET, since they change the trap flag, are done by root; HLT and MWAIT, which would wait for what is
 //! masked, end at once, as by a wake-up for nothing. The trap behind MOV SS comes an instruction later: that one passes, too.
 //!
-//! **Callers**: `core`. **Proof**: `tests/e2e/monitor*.rs`.
+//! **Callers**: `core`. **Proof**: the tests below it, `tests/e2e/monitor.rs`.
 #![expect(unsafe_code, reason = "the image of the flags that PUSHF leaves in guest memory")]
+
+#[cfg(test)]
+mod tests;
 
 use super::core::Svm;
 use super::vmcb::{TLB_FLUSH_ALL, event};
