@@ -57,6 +57,8 @@ struct Part {
 pub struct Pending {
     parts: [Part; PARTS_MAX],
     count: usize,
+    /// Root does what the guest was stopped at, and the step is over.
+    by_root: bool,
 }
 
 /// Which monitor and which access: the order in which they fire.
@@ -65,11 +67,11 @@ type Order = (u32, u32);
 impl Pending {
     /// Nothing.
     pub const fn new() -> Pending {
-        Pending { parts: [Part { pa: 0, bytes: 0, what: 0, access: 0, ahead: 0 }; PARTS_MAX], count: 0 }
+        Pending { parts: [Part { pa: 0, bytes: 0, what: 0, access: 0, ahead: 0 }; PARTS_MAX], count: 0, by_root: false }
     }
 
     fn clear(&mut self) {
-        self.count = 0;
+        (self.count, self.by_root) = (0, false);
     }
 
     fn parts(&self) -> &[Part] {
@@ -208,8 +210,8 @@ pub fn passed<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendi
             shield(cpu);
             true
         }
-        // Root does them, and `over` fires what waits for that.
         (Passing::Broken, Exit::SystemCall { .. } | Exit::SystemReturn { .. } | Exit::SoftInterrupt | Exit::Breakpoint) => {
+            pending.by_root = true;
             false
         }
         (Passing::Broken, _) => {
@@ -221,7 +223,7 @@ pub fn passed<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendi
 
 /// Root has done what an exit was for; if that was what passes, it is over.
 pub fn over<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending) {
-    let executed = if cpu.passing() { cpu.passed_by_root() } else { Some(true) };
+    let executed = if cpu.passing() { cpu.passed_by_root() } else { Some(pending.by_root) };
     match executed {
         Some(true) => behind_it::<M>(cpu, core, bench, pending),
         Some(false) => pending.clear(),

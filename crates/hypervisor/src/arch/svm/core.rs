@@ -474,6 +474,9 @@ impl arch::Core for Svm {
     }
 
     fn set_rip(&mut self, value: u64) {
+        if self.is_passing() && value != self.vmcb.rip {
+            self.end_step(false);
+        }
         self.vmcb.rip = value;
     }
 
