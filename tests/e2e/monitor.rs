@@ -25,7 +25,11 @@ struct Lab {
 impl Lab {
     fn new(cpus: u32) -> Result<Lab> {
         let builder = Machine::builder().cpus(cpus).with_guest_module(&guest::module("monitored"));
-        let mut machine = builder.with_guest_program(&guest::program("traps")).with_stress_ng().boot()?;
+        let mut machine = builder
+            .with_guest_program(&guest::program("traps"))
+            .with_guest_program(&guest::program("watched"))
+            .with_stress_ng()
+            .boot()?;
         machine.ok("insmod /monitored.ko")?;
         let text = machine.ok("cat /sys/module/monitored/parameters/where")?;
         let mut numbers = text.split_whitespace().map(|word| u64::from_str_radix(word, 16));
@@ -54,7 +58,7 @@ impl Lab {
         let program_words = if script.is_empty() { 0 } else { self.scripts.stage(&mut self.wire, script)? };
         let ask = monitor::Ask {
             event: EventAsk { program_words, ..ask },
-            place: Place { address: from, space, pid: NO_PID },
+            place: Place { address: from, space, pid: if ask.pid == event::ALL { NO_PID } else { ask.pid } },
             last: from + (bytes - 1),
             access,
             zero: 0,
@@ -273,7 +277,7 @@ fn sixteen_more_are_applied_in_one_halt() -> Result {
         Ok(answer.text())
     };
     const RESERVED: &str = "the requested pools are allocated and reserved";
-    let too_many = typed("!monitor w jiffies l 14001 script { .n = .n + 1; }")?;
+    let too_many = typed(&format!("!monitor w {page} l 14001 script {{ .n = .n + 1; }}"))?;
     assert!(
         too_many.starts_with("err, too few monitor: 0x1") && too_many.contains("0x14 of 0x14 free (c0000023)"),
         "{too_many}"
@@ -304,4 +308,36 @@ fn sixteen_more_are_applied_in_one_halt() -> Result {
     drop(kd);
     machine.hyperdbg_ok(&["unload"])?;
     Ok(machine.console_is_healthy()?)
+}
+
+/// Would catch memory of a program that is taken for another's of the same address, a store of its that is lost on either core, and a system
+/// call that goes wrong on a page whose execution is monitored.
+#[test]
+fn a_programs_own_memory_and_code_are_monitored() -> Result {
+    const COUNT: u64 = 5000;
+    let mut lab = Lab::new(2)?;
+    let job = lab.machine.spawn(&format!("exec watched {COUNT} >/out"))?;
+    let text = guest::until_ok(&mut lab.machine, "grep ' ' /out")?;
+    let numbers: Vec<u64> = text.split_whitespace().filter_map(|word| u64::from_str_radix(word, 16).ok()).collect();
+    let [pid, word, function] = numbers[..] else { return Err(format!("{text}").into()) };
+    let its = EventAsk { pid: u32::try_from(pid)?, ..ask(event::MONITOR) };
+    let mut ids = Vec::new();
+    for (from, bytes, access) in [(word, 8, WRITE), (word, 16, WRITE), (function, 8, EXECUTE)] {
+        let (code, answer) = lab.ask(its, VIRTUAL, from, bytes, access, "")?;
+        assert_eq!(code, code::SUCCESS, "{answer:x?}");
+        ids.push(answer.id);
+    }
+    let (code, answer) = lab.ask(EventAsk { pid: 0x7ff_fff0, ..its }, VIRTUAL, word, 8, WRITE, "")?;
+    assert_eq!(code, code::PID_INVALID, "{answer:x?}");
+    let (code, answer) = lab.ask(its, VIRTUAL, 0x1000, 8, WRITE, "")?;
+    assert_eq!((code, answer.bytes), (code::ADDRESS_INVALID, 0x1000));
+    lab.machine.ok(&format!("kill -USR1 {pid}"))?;
+    lab.machine.wait_job(job, std::time::Duration::from_secs(120))?;
+    assert_eq!(lab.machine.ok("grep wrong /out")?, "0 wrong\n");
+    let hits = [lab.hits(ids[0])?, lab.hits(ids[1])?, lab.hits(ids[2])?];
+    // MOV, SYSCALL and RET.
+    assert_eq!(hits, [2 * COUNT, 4 * COUNT, 6 * COUNT]);
+    lab.clear()?;
+    assert_eq!(lab.units()?.1, 0);
+    lab.end()
 }

@@ -125,11 +125,15 @@ fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, guest: Guest
             let code = if evaluate::stage(body) { code::SUCCESS } else { code::REQUEST_MALFORMED };
             answer.say(code, &[])
         }
-        op::EVALUATE => match request::body::<Number>(body).map(|words| (guest.evaluate)(words.value)) {
-            Some(Some(evaluated)) => answer.ok(&evaluated),
-            Some(None) => answer.say(code::PROGRAM_REJECTED, &[]),
-            None => answer.say(code::REQUEST_MALFORMED, &[]),
-        },
+        op::EVALUATE => {
+            let evaluated = request::body::<Number>(body).map(|words| (guest.evaluate)(words.value));
+            watch::settle_changes::<M>(core);
+            match evaluated {
+                Some(Some(evaluated)) => answer.ok(&evaluated),
+                Some(None) => answer.say(code::PROGRAM_REJECTED, &[]),
+                None => answer.say(code::REQUEST_MALFORMED, &[]),
+            }
+        }
         op::GLOBALS => match request::body::<global::Ask>(body).map(globals::read) {
             Some(Ok(names)) => answer.ok(&names),
             Some(Err(code)) => answer.say(code, &[]),

@@ -22,7 +22,7 @@ use crate::{bank, custom, evaluate, messages, monitors, scripts, serve};
 use abi::boot::FRAME_BYTES;
 use abi::code;
 use abi::request::{EventAnswer, EventAsk, EventChange, Events, event};
-use core::sync::atomic::Ordering::SeqCst;
+use core::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use events::{Added, Code, CodeFault, Ended, Mark, Memory, More, NotAdded, Quick, Rest, Running, Table, Verdict};
 use script_vm::{Program, Size};
 use spin::Mutex;
@@ -46,6 +46,9 @@ const ARMED: [u32; 11] = [
 
 /// Held while it is told what events wait for, so that of two cores the later one tells the later state.
 static ARMING: Mutex<()> = Mutex::new(());
+
+/// Events were enabled, disabled or cleared since it was told.
+static CHANGED: AtomicBool = AtomicBool::new(false);
 
 /// The frames of units, by the direct map.
 #[derive(Clone, Copy, Debug)]
@@ -326,8 +329,16 @@ pub fn change<M: Machine>(core: u32, change: EventChange) -> Result<u32, u32> {
 pub fn change_within(core: u32, what: u32, id: u32) -> Result<u32, u32> {
     let reserve = bank::reserve().ok_or(code::NOT_LOADED)?;
     let changed = EVENTS.change(what, id, &Floor, reserve, core)?;
+    CHANGED.store(true, SeqCst);
     messages::changed(what, id);
     Ok(changed)
+}
+
+/// Does what an evaluation has left to do that changed events.
+pub fn settle_changes<M: Machine>(core: u32) {
+    if CHANGED.load(SeqCst) {
+        arm::<M>(core);
+    }
 }
 
 /// Counts messages of an event that were lost; those of an evaluation have no row.
@@ -343,6 +354,7 @@ pub fn rows(from: u32) -> Events {
 /// Tells the processor what the enabled events wait for (W1).
 pub fn arm<M: Machine>(core: u32) {
     let arming = ARMING.lock();
+    CHANGED.store(false, SeqCst);
     arm_msrs::<M>(event::MSR_READ, MsrAccess::Read);
     arm_msrs::<M>(event::MSR_WRITE, MsrAccess::Write);
     arm_ports::<M>();
