@@ -4,8 +4,8 @@
 //! - H1: an instruction that a guarded page stops is looked at as a whole: each of its accesses is tested with its whole width
 //!   against every monitor, also those on pages that it would reach only later.
 //! - H2: for one access a monitor fires once, and for one access monitors fire in the order in which they were registered.
-//! - H3: it is executed once, on this core, with nothing kept from it; other cores stay guarded. What is tried again, since it
-//!   faulted for another reason, fires again.
+//! - H3: it is executed once, on this core, with nothing kept from it; other cores stay guarded. One that will fault, since
+//!   something of it is not mapped, fires only when it comes again; one that faults for another reason fires each time.
 //! - H4: the processor's own accesses are told, too: the frame and the gate of an event that it delivers, and entries of page
 //!   tables, for a write only if it marks the entry as used. Where nothing else is known it is 8 bytes at the address that faulted.
 //!
@@ -59,6 +59,8 @@ pub struct Pending {
     count: usize,
     /// Root does what the guest was stopped at, and the step is over.
     by_root: bool,
+    /// It seemed about to fault, so that nothing fired before it.
+    late: bool,
 }
 
 /// Which monitor and which access: the order in which they fire.
@@ -67,11 +69,16 @@ type Order = (u32, u32);
 impl Pending {
     /// Nothing.
     pub const fn new() -> Pending {
-        Pending { parts: [Part { pa: 0, bytes: 0, what: 0, access: 0, ahead: 0 }; PARTS_MAX], count: 0, by_root: false }
+        Pending {
+            parts: [Part { pa: 0, bytes: 0, what: 0, access: 0, ahead: 0 }; PARTS_MAX],
+            count: 0,
+            by_root: false,
+            late: false,
+        }
     }
 
     fn clear(&mut self) {
-        (self.count, self.by_root) = (0, false);
+        (self.count, self.by_root, self.late) = (0, false, false);
     }
 
     fn parts(&self) -> &[Part] {
@@ -85,17 +92,24 @@ impl Pending {
         }
     }
 
-    /// Where these accesses lie, by the tables that the core is in; what is mapped nowhere will fault, and is left out.
-    fn place(&mut self, cr3: u64, accesses: &Accesses) {
+    /// Where these accesses lie, by the tables that the core is in. Whether all of them can be done, by a program if `user`;
+    /// what is mapped nowhere is left out.
+    fn place(&mut self, cr3: u64, user: bool, accesses: &Accesses) -> bool {
+        let mut possible = true;
         for (number, Access { linear, bytes, what }) in (0..).zip(accesses.all()) {
             let first = (*bytes).min(FRAME_BYTES - linear % FRAME_BYTES);
             for (ahead, bytes) in [(0, first), (first, (*bytes - first).min(FRAME_BYTES))] {
-                let pa = walk::translate(cr3, linear.wrapping_add(ahead), direct::read);
-                if let Some(pa) = pa.filter(|_| bytes > 0) {
+                if bytes == 0 {
+                    continue;
+                }
+                let look = walk::look(cr3, linear.wrapping_add(ahead), direct::read);
+                possible &= look.found.is_some() && !(user && what & WRITE != 0 && !look.writable());
+                if let Some(pa) = look.found {
                     self.add(Part { pa, bytes, what: *what, access: number, ahead });
                 }
             }
         }
+        possible
     }
 
     /// What faulted, if it is none of these (H4).
@@ -167,10 +181,12 @@ pub fn fault<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendin
     } else {
         accesses = accesses::of(cpu);
     }
-    pending.place(cpu.cr3(), &accesses);
+    let possible = pending.place(cpu.cr3(), cpu.cpl() == 3, &accesses);
     pending.place_fault(fault);
     let rip = cpu.rip();
-    let (suppressed, any) = fire::<M>(cpu, core, bench, pending, event::PRE);
+    // It will fault, and come again.
+    let comes_again = !possible && !fault.delivery;
+    let (suppressed, any) = if comes_again { (false, false) } else { fire::<M>(cpu, core, bench, pending, event::PRE) };
     if !any {
         pending.clear();
     }
@@ -239,6 +255,9 @@ pub fn waits<C: Core>(cpu: &C, pending: &Pending) -> bool {
 
 fn behind_it<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending) {
     if pending.count > 0 {
+        if pending.late {
+            fire::<M>(cpu, core, bench, pending, event::PRE);
+        }
         fire::<M>(cpu, core, bench, pending, event::POST);
         pending.clear();
     }

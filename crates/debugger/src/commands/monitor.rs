@@ -11,8 +11,8 @@
 //! overlap, and each fires. Events of the processor's own count, too: what it pushes when it delivers an interrupt. Instructions of 32-bit
 //! programs and those that read tables of the processor's count as 8 bytes where they begin to touch a monitored page.
 //! What root does in the guest's place (INS while its port is watched) does not, nor does a page table's mark that a page was written.
-//! With `sc on` the instruction is skipped, and nothing fires behind it. An instruction that faults and is tried again fires again. Each
-//! element of a REP counts by itself. HLT and MWAIT on a page whose execution is monitored end at once.
+//! With `sc on` the instruction is skipped, and nothing fires behind it. Each element of a REP counts by itself. HLT and MWAIT on a page
+//! whose execution is monitored end at once.
 //!
 //! It takes a unit of monitor for each page that the range touches; where whole 2 MiB or 1 GiB lie side by side, one for all of them. On
 //! such a page every access costs two exits, also beside the range; the rest of memory costs nothing.
