@@ -305,6 +305,8 @@ fn sixteen_more_are_applied_in_one_halt() -> Result {
     drop(kd);
     let mut kd = machine.debugger(&["--pause"])?;
     assert_eq!(kd.type_line("print .n")?.text(), "fa0", "twice for each write of two cores");
+    let row = kd.enter("g")?;
+    tests::at_prompt::wait_running(&mut kd, row + 1)?;
     drop(kd);
     machine.hyperdbg_ok(&["unload"])?;
     Ok(machine.console_is_healthy()?)
