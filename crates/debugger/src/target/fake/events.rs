@@ -36,7 +36,9 @@ pub struct Table {
     pub refusal: Option<(u32, EventAnswer)>,
     /// What each holds.
     units: Vec<(u32, Kind, Option<Kind>)>,
-    /// Monitors, and what they hold beside that.
+    /// Monitors as they were asked for.
+    pub monitors: Vec<request::monitor::Ask>,
+    /// ... and what they hold beside that.
     pages: Vec<(u32, u64)>,
     next: u32,
     model: Model,
@@ -109,6 +111,7 @@ impl Root {
         self.rows[at].used += pages;
         self.rows[at].high_water = self.rows[at].high_water.max(self.rows[at].used);
         self.events.pages.push((answer.id, pages));
+        self.events.monitors.push(*ask);
         Ok(EventAnswer { asked: pages, ..answer }.as_bytes().to_vec())
     }
 
