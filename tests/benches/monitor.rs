@@ -14,9 +14,10 @@ fn store(machine: &mut Machine) -> Result<f64> {
 
 /// Exits of all reasons so far.
 fn exits(machine: &mut Machine) -> Result<u64> {
+    // By reason: one core, and all of them.
     let text = machine.hyperdbg_ok(&["exits"])?;
-    let numbers = text.split_whitespace().filter_map(|word| word.strip_prefix("0x"));
-    Ok(numbers.filter_map(|digits| u64::from_str_radix(digits, 16).ok()).max().unwrap_or(0))
+    let counts = text.lines().skip(1).filter_map(|line| u64::from_str_radix(line.split_whitespace().last()?, 16).ok());
+    Ok(counts.sum())
 }
 
 fn main() -> Result {

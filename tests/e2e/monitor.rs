@@ -178,7 +178,7 @@ fn execution_is_counted_by_the_instruction_and_can_be_suppressed() -> Result {
     let mut lab = Lab::new(2)?;
     let function = lab.code + 0x800;
     for access in [EXECUTE, EXECUTE | WRITE, EXECUTE | WRITE | READ] {
-        let id = lab.add(VIRTUAL, function, 8, access, &format!("if (@rip != $context) {{ .wrong = .wrong + 1; }}"))?;
+        let id = lab.add(VIRTUAL, function, 8, access, "if (@rip != $context) { .wrong = .wrong + 1; }")?;
         let behind = EventAsk { stage: event::POST, ..ask(event::MONITOR) };
         let (code, behind) =
             lab.ask(behind, VIRTUAL, function, 2, access, "if (@rip == $context + 2) { .behind = .behind + 1; }")?;
@@ -321,7 +321,7 @@ fn a_programs_own_memory_and_code_are_monitored() -> Result {
     let job = lab.machine.spawn(&format!("exec watched {COUNT} >/out"))?;
     let text = guest::until_ok(&mut lab.machine, "grep ' ' /out")?;
     let numbers: Vec<u64> = text.split_whitespace().filter_map(|word| u64::from_str_radix(word, 16).ok()).collect();
-    let [pid, word, function] = numbers[..] else { return Err(format!("{text}").into()) };
+    let [pid, word, function] = numbers[..] else { return Err(text.into()) };
     let its = EventAsk { pid: u32::try_from(pid)?, ..ask(event::MONITOR) };
     let mut ids = Vec::new();
     for (from, bytes, access) in [(word, 8, WRITE), (word, 16, WRITE), (function, 8, EXECUTE)] {

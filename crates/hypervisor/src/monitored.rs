@@ -133,31 +133,71 @@ impl Pending {
         }
     }
 
-    /// The next hit behind this one (H2). Nothing is kept in between, so there may be any number.
-    fn next(&self, after: Order) -> Option<(Order, Hit)> {
-        let mut found: Option<(Order, Hit)> = None;
+    /// The hits behind this one (H2), as many as there is room for: those that are left are looked for behind them.
+    fn hits(&self, after: Order) -> Hits {
+        let mut hits = Hits { all: [NO_HIT; HITS_AT_ONCE], count: 0 };
         for part in self.parts() {
             for watched in monitors::of_frame(part.pa / FRAME_BYTES) {
                 let order = (watched.serial, part.access);
                 let touches = part.pa <= watched.range.1 && part.pa + (part.bytes - 1) >= watched.range.0;
-                if touches && watched.access & part.what != 0 && order > after && found.is_none_or(|(first, _)| order < first) {
+                if touches && watched.access & part.what != 0 && order > after {
                     let context = part.pa.wrapping_sub(part.ahead).wrapping_add(watched.context);
-                    found = Some((order, Hit { id: watched.id, serial: watched.serial, context }));
+                    hits.add(order, Hit { id: watched.id, serial: watched.serial, context });
                 }
             }
         }
-        found
+        hits
+    }
+}
+
+/// Hits that are found in one look.
+const HITS_AT_ONCE: usize = 4;
+const NO_HIT: (Order, Hit) = ((0, 0), Hit { id: 0, serial: 0, context: 0 });
+
+/// The first hits, in their order.
+struct Hits {
+    all: [(Order, Hit); HITS_AT_ONCE],
+    count: usize,
+}
+
+impl Hits {
+    /// Puts one in its place; the last falls off if there is no room, and one that is there already stays.
+    fn add(&mut self, order: Order, hit: Hit) {
+        let mut one = (order, hit);
+        for at in 0..HITS_AT_ONCE {
+            let Some(here) = self.all.get_mut(at) else { return };
+            if at == self.count {
+                *here = one;
+                self.count += 1;
+                return;
+            }
+            if here.0 == one.0 {
+                return;
+            }
+            if one.0 < here.0 {
+                core::mem::swap(here, &mut one);
+            }
+        }
+    }
+
+    fn all(&self) -> &[(Order, Hit)] {
+        self.all.get(..self.count).unwrap_or_default()
     }
 }
 
 /// Fires every monitor that is hit; whether one wants that the instruction has no effect, and whether there was one.
 fn fire<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &Pending, stage: u32) -> (bool, bool) {
     let (mut suppressed, mut any, mut after) = (false, false, (0, 0));
-    while let Some((order, hit)) = pending.next(after) {
-        suppressed |= watch::monitored::<M>(cpu, core, bench, &hit, stage);
-        (any, after) = (true, order);
+    loop {
+        let hits = pending.hits(after);
+        for (order, hit) in hits.all() {
+            suppressed |= watch::monitored::<M>(cpu, core, bench, hit, stage);
+            (any, after) = (true, *order);
+        }
+        if hits.count < HITS_AT_ONCE {
+            return (suppressed, any);
+        }
     }
-    (suppressed, any)
 }
 
 /// An access that nested tables did not allow.
@@ -258,7 +298,9 @@ fn behind_it<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendin
         if pending.late {
             fire::<M>(cpu, core, bench, pending, event::PRE);
         }
-        fire::<M>(cpu, core, bench, pending, event::POST);
+        if watch::armed_behind(event::MONITOR) {
+            fire::<M>(cpu, core, bench, pending, event::POST);
+        }
         pending.clear();
     }
 }
@@ -267,4 +309,24 @@ fn behind_it<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendin
 fn shield<C: Core>(cpu: &mut C) {
     ROOT.shielded.fetch_add(1, SeqCst);
     cpu.inject(Event::GeneralProtection);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch hits in another order than that of registration, one that is told twice, and one that is told before its time.
+    #[test]
+    fn the_first_hits_are_kept_in_their_order_and_each_once() {
+        let mut hits = Hits { all: [NO_HIT; HITS_AT_ONCE], count: 0 };
+        let hit = |serial| Hit { id: 0, serial, context: 0 };
+        for serial in [7, 3, 9, 3, 1, 7, 8, 2] {
+            hits.add((serial, 0), hit(serial));
+        }
+        assert!(hits.all().iter().map(|(order, hit)| (order.0, hit.serial)).eq([1, 2, 3, 7].map(|one| (one, one))));
+        let mut two = Hits { all: [NO_HIT; HITS_AT_ONCE], count: 0 };
+        two.add((4, 1), hit(4));
+        two.add((4, 0), hit(4));
+        assert!(two.all().iter().map(|(order, _)| *order).eq([(4, 0), (4, 1)]));
+    }
 }

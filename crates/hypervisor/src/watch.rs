@@ -134,6 +134,11 @@ pub fn armed(kind: u32) -> bool {
     EVENTS.armed(kind)
 }
 
+/// Whether one of them fires behind the instruction.
+pub fn armed_behind(kind: u32) -> bool {
+    EVENTS.armed_behind(kind)
+}
+
 /// Does what an exit is for, with the events before and behind it. `act` leaves the guest behind the instruction.
 #[inline]
 pub fn around<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, what: What, act: impl FnOnce(&mut M::Core)) {
