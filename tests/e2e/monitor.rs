@@ -343,3 +343,35 @@ fn a_programs_own_memory_and_code_are_monitored() -> Result {
     assert_eq!(lab.units()?.1, 0);
     lab.end()
 }
+
+/// Would catch an instruction that does not survive being executed alone (SYSRET, IRET, SWAPGS, STI, HLT, those that load segments), and a
+/// kernel that is lost on its way in or out.
+#[test]
+fn the_kernels_ways_in_and_out_are_executed_one_by_one() -> Result {
+    const WAYS: [&str; 6] = [
+        "entry_SYSCALL_64",
+        "asm_exc_page_fault",
+        "asm_sysvec_apic_timer_interrupt",
+        "common_interrupt_return",
+        "default_idle",
+        "__switch_to_asm",
+    ];
+    let mut lab = Lab::new(2)?;
+    let mut ids = Vec::new();
+    for way in WAYS {
+        let text = lab.machine.ok(&format!("awk '$3 == \"{way}\" {{ print $1; exit }}' /proc/kallsyms"))?;
+        let address = u64::from_str_radix(text.trim(), 16).map_err(|why| format!("{way}: {why}"))?;
+        ids.push(lab.add(VIRTUAL, address, 0x100, EXECUTE, "")?);
+    }
+    let job = guest::keep_busy(&mut lab.machine)?;
+    lab.machine.ok("sleep 10")?;
+    lab.machine.kill_job(job)?;
+    lab.machine.ok("sleep 2")?;
+    for (id, way) in ids.into_iter().zip(WAYS) {
+        let hits = lab.hits(id)?;
+        assert!(hits > 100, "{way}: {hits}");
+    }
+    lab.clear()?;
+    assert_eq!(lab.units()?.1, 0);
+    lab.end()
+}
