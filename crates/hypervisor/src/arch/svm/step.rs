@@ -13,7 +13,8 @@
 //! - P4: between two views the core forgets every translation: the guest flushes those that it runs under alone.
 //!
 //! Some are not stepped: SYSCALL and SYSRET, since they change the trap flag, are done by root; HLT and MWAIT, which would wait for what is
-//! masked, end at once, as by a wake-up for nothing. The trap behind MOV SS comes an instruction later: that one passes, too.
+//! masked, end at once, as by a wake-up for nothing. STI root does, too: its step ends only behind the next instruction (seen with QEMU
+//! 7.2), which is HLT in an idle loop. The trap behind MOV SS comes an instruction later: that one passes, too.
 //!
 //! **Callers**: `core`. **Proof**: the tests below it, `tests/e2e/monitor.rs`.
 #![expect(unsafe_code, reason = "the image of the flags that PUSHF leaves in guest memory")]
@@ -31,6 +32,7 @@ use crate::arch::{Begun, Delivery, Exit, Passing};
 use crate::walk;
 
 const TF: u64 = 1 << 8;
+const IF: u64 = 1 << 9;
 /// DR6: which breakpoints, access to debug registers, single step; and what reads as set.
 const DR6_HITS: u64 = 0xf;
 const DR6_STEP: u64 = 1 << 14;
@@ -170,6 +172,12 @@ impl Svm {
         if let Some(length) = waits.filter(|_| kernel) {
             self.vmcb.rip = self.vmcb.rip.wrapping_add(ahead + length);
             self.vmcb.interrupt_shadow = 0;
+            return Begun::Done;
+        }
+        if let ([0xfb, ..], true, 0) = (form.rest, kernel, self.vmcb.rflags & TF) {
+            self.vmcb.rflags |= IF;
+            self.vmcb.rip = self.vmcb.rip.wrapping_add(ahead + 1);
+            self.vmcb.interrupt_shadow = 1;
             return Begun::Done;
         }
         self.begin(match form.rest {

@@ -157,6 +157,9 @@ fn what_is_pushed_and_loaded_of_the_flags_is_the_guests() {
 fn what_is_not_stepped_is_done_and_what_root_does_ends_it() {
     let (mut svm, _page) = core(0, &[0xf4]);
     assert_eq!((svm.begin_step(), svm.vmcb.rip, svm.is_passing()), (Begun::Done, LINEAR + 1, false));
+    let (mut svm, _page) = core(0, &[0xfb, 0xf4]);
+    assert_eq!((svm.begin_step(), svm.vmcb.rip, svm.vmcb.rflags), (Begun::Done, LINEAR + 1, 2 | IF));
+    assert_eq!((svm.vmcb.interrupt_shadow, svm.begin_step(), svm.vmcb.rip), (1, Begun::Done, LINEAR + 2));
     let (mut svm, _page) = core(3, &[0xf4]);
     assert_eq!(svm.begin_step(), Begun::Stepping, "a fault");
     let (mut svm, _page) = core(3, &[0x0f, 0x05]);
