@@ -83,6 +83,8 @@ pub mod op {
     pub const NOTES: u32 = 40;
     /// Registers a monitor. \[[`super::monitor::Ask`], [`super::EventAnswer`] with every code\]
     pub const MONITOR_ADD: u32 = 48;
+    /// Registers a hidden breakpoint. \[[`super::epthook::Ask`], [`super::EventAnswer`] with every code\]
+    pub const EPTHOOK_ADD: u32 = 49;
 }
 
 /// What root tells unasked, on the link. The head's code is one of these.
@@ -350,6 +352,7 @@ pub const STAGE_WORDS_MAX: usize = 64;
 pub const PROGRAM_WORDS_MAX: usize = 10_240;
 const _: () = assert!(size_of::<Stage>() + 8 * STAGE_WORDS_MAX + size_of::<Head>() <= MESSAGE_BYTES_MAX);
 
+pub mod epthook;
 pub mod event;
 pub mod global;
 pub mod memory;

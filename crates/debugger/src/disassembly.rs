@@ -72,6 +72,23 @@ pub(crate) fn instructions(bytes: &[Option<u8>], address: u64, length: usize, bi
     shown
 }
 
+/// Where the instruction begins that has the byte at an offset, and where it ends, if what begins at 0 are instructions up to
+/// there: both as offsets.
+pub(crate) fn around(bytes: &[Option<u8>], offset: u64) -> Option<(u64, u64)> {
+    let code: Vec<u8> = bytes.iter().map_while(|byte| *byte).collect();
+    let mut decoder = Decoder::with_ip(64, &code, 0, DecoderOptions::NONE);
+    while decoder.can_decode() {
+        let instruction = decoder.decode();
+        if instruction.is_invalid() {
+            return None;
+        }
+        if instruction.next_ip() > offset {
+            return Some((instruction.ip(), instruction.next_ip()));
+        }
+    }
+    None
+}
+
 /// How many bytes from here on cannot be read.
 fn unreadable(bytes: &[Option<u8>], at: usize) -> usize {
     bytes[at..].iter().take_while(|byte| byte.is_none()).count()
@@ -158,6 +175,15 @@ mod tests {
             shown(&holed, 5, 64, nobody),
             [pair("55", "push    rbp"), pair("48", "(bad)"), pair("", "??"), pair("c3", "ret")]
         );
+    }
+
+    /// Would catch a boundary that is told of bytes that are none, or one that is beside the instruction.
+    #[test]
+    fn an_offset_is_in_the_instruction_around_it() {
+        let code = [0x55, 0x48, 0x89, 0xe5, 0x0f, 0x1f, 0x44, 0, 0, 0xc3, 0x06, 0x90].map(Some);
+        let around: Vec<_> = [0, 1, 3, 4, 8, 9].map(|offset| around(&code, offset).unwrap()).into();
+        assert_eq!(around, [(0, 1), (1, 4), (1, 4), (4, 9), (4, 9), (9, 10)]);
+        assert_eq!((super::around(&code, 11), super::around(&[None], 0)), (None, None));
     }
 
     /// Would catch a target that is another's, a name that stands for a small number, or one without its offset.

@@ -10,6 +10,7 @@
 //! - V3: what `prealloc plan` foretells is computed by what registers.
 
 mod control;
+pub(crate) mod epthook;
 pub(crate) mod monitor;
 
 use crate::answer::{Answer, Report};
@@ -85,6 +86,8 @@ pub(crate) static CONTROL_WRITE: Wanted =
 pub(crate) static DEBUG_REGISTER: Wanted = Wanted { number: event::DEBUG_REGISTER, word: "dr", filter: None };
 /// `!monitor`.
 pub(crate) static MONITOR: Wanted = Wanted { number: event::MONITOR, word: "monitor", filter: None };
+/// `!epthook`.
+pub(crate) static EPTHOOK: Wanted = Wanted { number: event::EPTHOOK, word: "epthook", filter: None };
 
 /// The word for a kind of [`event`].
 pub(crate) fn word(number: u32) -> &'static str {
@@ -103,6 +106,7 @@ pub(crate) fn word(number: u32) -> &'static str {
         &CONTROL_WRITE,
         &DEBUG_REGISTER,
         &MONITOR,
+        &EPTHOOK,
     ];
     kinds.iter().find(|kind| kind.number == number).map_or("unknown", |kind| kind.word)
 }
@@ -182,6 +186,8 @@ pub enum Wrong {
     CannotHalt,
     /// Of bytes to be monitored.
     Range(monitor::Wrong),
+    /// Of an instruction to be hooked.
+    Hook(epthook::Wrong),
 }
 
 /// What was typed.
@@ -193,7 +199,7 @@ struct Typed {
     code: Vec<u8>,
     /// The code stands before the script.
     code_first: bool,
-    /// Words of `!monitor` that are no options.
+    /// Words of `!monitor` and `!epthook` that are no options.
     places: Vec<Word>,
 }
 
@@ -217,7 +223,7 @@ fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error
         let Some(mut option) = OPTIONS.into_iter().find(|option| *option == lower) else {
             // Whatever begins like a number is meant for the filter.
             match kind.filter {
-                None if kind.number == event::MONITOR && line.block(word).is_none() => {
+                None if matches!(kind.number, event::MONITOR | event::EPTHOOK) && line.block(word).is_none() => {
                     places.push(word.clone());
                     continue;
                 }
@@ -428,13 +434,24 @@ fn registered(
     let answer = add(session, &ask)?;
     let EventAnswer { id, unit, .. } = answer;
     let monitor_units = monitor::pages_of(&answer, ask.kind);
+    let epthook_units = if ask.kind == event::EPTHOOK { answer.asked } else { 0 };
     let EventAsk { program_words, condition_bytes, code_bytes, buffer_bytes, .. } = ask;
     session.outputs().route(id, outputs);
     let book = session.book();
     book.events.insert(id, Some(Registered { text: line.text().trim().to_owned(), program }));
     let unit = Kind::from_number(unit).map_or("unknown", Kind::word);
     let (kind, program_bytes) = (kind.word, u64::from(program_words) * 8);
-    Ok(Answer::of(&Added { event: id, kind, unit, monitor_units, program_bytes, condition_bytes, code_bytes, buffer_bytes }))
+    Ok(Answer::of(&Added {
+        event: id,
+        kind,
+        unit,
+        monitor_units,
+        epthook_units,
+        program_bytes,
+        condition_bytes,
+        code_bytes,
+        buffer_bytes,
+    }))
 }
 
 /// Outputs by their names: they must be open.
@@ -499,6 +516,14 @@ pub(crate) const fn monitor_command(
     Command { names: &["!monitor"], takes: &[ACCESSES, Takes::Options(CHOICES)], run, cost: Some(cost) }
 }
 
+/// The command of hooks.
+pub(crate) const fn hook_command(
+    run: fn(&mut Session, &Line, &'static Command) -> Result<Answer, Error>,
+    cost: commands::Foretell,
+) -> Command {
+    Command { names: &["!epthook"], takes: &[Takes::Words(&[]), Takes::Options(CHOICES)], run, cost: Some(cost) }
+}
+
 /// A registered event.
 #[derive(Serialize)]
 struct Added {
@@ -507,6 +532,8 @@ struct Added {
     unit: &'static str,
     #[serde(skip_serializing_if = "is_none")]
     monitor_units: u64,
+    #[serde(skip_serializing_if = "is_none")]
+    epthook_units: u64,
     program_bytes: u64,
     condition_bytes: u32,
     code_bytes: u32,
@@ -520,10 +547,13 @@ fn is_none(units: &u64) -> bool {
 
 impl Report for Added {
     fn text(&self) -> String {
-        let Self { event, kind: _, unit, monitor_units, program_bytes, condition_bytes, code_bytes, buffer_bytes } = self;
+        let Self { event, kind: _, unit, monitor_units, epthook_units, .. } = self;
+        let Self { program_bytes, condition_bytes, code_bytes, buffer_bytes, .. } = self;
         let mut text = format!("event {event:x} registered: {unit}");
-        if *monitor_units > 0 {
-            text += &format!(", 0x{monitor_units:x} monitor");
+        for (kind, units) in [(Kind::Monitor, monitor_units), (Kind::Epthook, epthook_units)] {
+            if *units > 0 {
+                text += &format!(", 0x{units:x} {}", kind.word());
+            }
         }
         if *program_bytes > 0 {
             text += &format!(", program of 0x{program_bytes:x} bytes");

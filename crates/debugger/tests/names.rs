@@ -247,3 +247,23 @@ fn what_is_wrong_in_memory_is_told_and_a_file_helps() {
     prompt.ok(".sym reload");
     assert_eq!(prompt.ok("? msr_open"), ["ffffffffc0300010"]);
 }
+
+/// Would catch a hook inside of an instruction, a refusal of one that is at its beginning, and a line that is offered and is refused
+/// again.
+#[test]
+fn a_hook_inside_of_an_instruction_is_refused_with_the_two_around_it() {
+    let mut prompt = Prompt::vmi();
+    for at in ["startup_64", "startup_64+1", "startup_64+2", "startup_64+4", "startup_64+9"] {
+        prompt.ok(&format!("!epthook {at} script {{ .n = .n + 1; }}"));
+    }
+    let refused = prompt.err("!epthook startup_64+5 script { .n = 1; }");
+    assert_eq!(refused[0], "err, ffffffff81000005 is inside of an instruction");
+    assert!(refused.iter().any(|line| line.trim() == "it begins at ffffffff81000004, and the next one at ffffffff81000009"));
+    let offered = try_line(&refused).unwrap().to_owned();
+    assert_eq!(offered, "!epthook ffffffff81000004 script { .n = 1; }");
+    prompt.ok(&offered);
+    assert_eq!(
+        prompt.err("!epthook startup_64 startup_64 script { .n = 1; }")[0],
+        "err, couldn't resolve error at 'startup_64'"
+    );
+}

@@ -20,6 +20,8 @@ mod delivered;
 mod evaluate;
 mod globals;
 mod halt;
+mod hooked;
+mod hooks;
 mod hypercall;
 mod life;
 mod line;
@@ -33,6 +35,7 @@ mod reach;
 mod root;
 mod scripts;
 mod serve;
+mod simple;
 mod special;
 #[cfg(test)]
 mod storms;

@@ -12,7 +12,7 @@ use crate::limits::LINK_ROUNDS_AT_ONCE;
 use crate::monitored::{self, Pending};
 use crate::root::{
     OUT, ROOT, RUNNING, WATCH_BREAKPOINTS, WATCH_CONTROL_0, WATCH_CONTROL_4, WATCH_DEBUG, WATCH_DEBUG_REGISTERS,
-    WATCH_EXCEPTIONS, WATCH_GUARDED, WATCH_INTERRUPTS, WATCH_SYSTEM_CALLS, WATCH_TSC,
+    WATCH_EXCEPTIONS, WATCH_GUARDED, WATCH_HOOKED, WATCH_INTERRUPTS, WATCH_SYSTEM_CALLS, WATCH_TSC,
 };
 use crate::scripts::Bench;
 use crate::watch::{self, What};
@@ -64,7 +64,8 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
         }
         let exit = cpu.exit();
         record.count(&exit, cpu.rip());
-        if cpu.passing() && monitored::passed::<M>(cpu, core, &mut bench, &mut pending, &exit) {
+        let passing = cpu.passing();
+        if passing && monitored::passed::<M>(cpu, core, &mut bench, &mut pending, &exit) {
             continue;
         }
         match exit {
@@ -97,6 +98,12 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
                 monitored::fault::<M>(cpu, core, &mut bench, &mut pending, &access);
                 continue;
             }
+            // Of what passes it is the guest's own.
+            Exit::SoftInterrupt | Exit::Breakpoint
+                if !passing && cpu.executes_page() && monitored::breakpoint::<M>(cpu, core, &mut bench, &mut pending) =>
+            {
+                continue;
+            }
             Exit::SoftInterrupt => cpu.pass_on(),
             exit @ (Exit::SystemCall { .. }
             | Exit::SystemReturn { .. }
@@ -125,7 +132,7 @@ fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied, attention: u64
     }
     let watch = ROOT.watch.load(SeqCst);
     if watch != applied.watch {
-        cpu.watch(Watch::Breakpoints, watch & WATCH_BREAKPOINTS != 0);
+        cpu.watch(Watch::Breakpoints, watch & (WATCH_BREAKPOINTS | WATCH_HOOKED) != 0);
         cpu.watch(Watch::Debug, watch & WATCH_DEBUG != 0);
         cpu.watch(Watch::Tsc, watch & WATCH_TSC != 0);
         cpu.watch(Watch::SystemCalls, watch & WATCH_SYSTEM_CALLS != 0);

@@ -16,7 +16,7 @@ use crate::limits::{SEARCH_BYTES_AT_ONCE, SEARCH_LOOKS_MAX};
 use crate::scripts::{self, PROGRAM_TABLES};
 use crate::tasks::TASKS;
 use crate::walk::{self, Look};
-use crate::{bank, hypercall};
+use crate::{bank, hooks, hypercall};
 use abi::boot::FRAME_BYTES;
 use abi::code;
 use abi::request::memory::{
@@ -279,6 +279,9 @@ impl Memory {
         for (pa, start, end) in places {
             if !bytes.get(start..end).is_some_and(|bytes| bytes.is_empty() || hypercall::store(self.core, pa, bytes)) {
                 return short(code::MEMORY_OF_ROOT, start);
+            }
+            if start < end {
+                hooks::written(self.core, pa / FRAME_BYTES);
             }
         }
         #[expect(clippy::cast_possible_truncation, reason = "at most BYTES_MAX")]

@@ -16,10 +16,12 @@
 use crate::accesses::{self, Access, Accesses};
 use crate::arch::x86::direct;
 use crate::arch::{Begun, Core, Event, Exit, Machine, Nested, Passing};
+use crate::hooked::Then;
 use crate::limits::ACCESSES_MAX;
 use crate::root::ROOT;
 use crate::scripts::Bench;
-use crate::{bank, monitors, walk, watch};
+use crate::simple::Simple;
+use crate::{bank, hooked, hooks, monitors, walk, watch};
 use abi::boot::FRAME_BYTES;
 use abi::request::event;
 use abi::request::monitor::{EXECUTE, READ, WRITE};
@@ -35,6 +37,8 @@ const ACCESSED: u64 = 1 << 5;
 pub struct Hit {
     /// The event,
     pub id: u32,
+    /// its kind,
+    pub kind: u32,
     /// and the number of its monitor.
     pub serial: u32,
     /// The access' address, as the monitor names it.
@@ -61,6 +65,8 @@ pub struct Pending {
     by_root: bool,
     /// It seemed about to fault, so that nothing fired before it.
     late: bool,
+    /// Hooked frames that it writes: what is executed instead of them must follow. Two pages of one access.
+    written: [Option<u64>; 2],
 }
 
 /// Which monitor and which access: the order in which they fire.
@@ -74,6 +80,7 @@ impl Pending {
             count: 0,
             by_root: false,
             late: false,
+            written: [None; 2],
         }
     }
 
@@ -112,6 +119,31 @@ impl Pending {
         possible
     }
 
+    /// Notes what of it is a write into a hooked page.
+    fn note_written(&mut self) {
+        self.written = [None; 2];
+        for at in 0..self.count {
+            let Some(part) = self.parts.get(at).filter(|part| part.what & WRITE != 0) else { continue };
+            let pfn = part.pa / FRAME_BYTES;
+            if hooks::shown(pfn).is_some()
+                && !self.written.contains(&Some(pfn))
+                && let Some(room) = self.written.iter_mut().find(|room| room.is_none())
+            {
+                *room = Some(pfn);
+            }
+        }
+    }
+
+    /// What was to be written, is written.
+    fn follow<M: Machine>(&mut self, cpu: &M::Core, core: u32) {
+        for pfn in self.written.iter_mut().filter_map(Option::take) {
+            hooks::written(core, pfn);
+            while let Some(id) = hooks::lost(cpu.cr3(), pfn) {
+                watch::lose::<M>(core, id);
+            }
+        }
+    }
+
     /// What faulted, if it is none of these (H4).
     fn place_fault(&mut self, fault: &Nested) {
         let access = self.parts().iter().map(|part| part.access + 1).max().unwrap_or(0);
@@ -140,9 +172,13 @@ impl Pending {
             for watched in monitors::of_frame(part.pa / FRAME_BYTES) {
                 let order = (watched.serial, part.access);
                 let touches = part.pa <= watched.range.1 && part.pa + (part.bytes - 1) >= watched.range.0;
+                // A hook is hit by the instruction that begins there: its fetch is the first access, and this its first byte.
+                let begins = part.access == 0 && part.ahead == 0 && part.pa == watched.range.0;
+                let touches = touches && (begins || !watched.hook);
                 if touches && watched.access & part.what != 0 && order > after {
+                    let kind = if watched.hook { event::EPTHOOK } else { event::MONITOR };
                     let context = part.pa.wrapping_sub(part.ahead).wrapping_add(watched.context);
-                    hits.add(order, Hit { id: watched.id, serial: watched.serial, context });
+                    hits.add(order, Hit { id: watched.id, kind, serial: watched.serial, context });
                 }
             }
         }
@@ -152,7 +188,7 @@ impl Pending {
 
 /// Hits that are found in one look.
 const HITS_AT_ONCE: usize = 4;
-const NO_HIT: (Order, Hit) = ((0, 0), Hit { id: 0, serial: 0, context: 0 });
+const NO_HIT: (Order, Hit) = ((0, 0), Hit { id: 0, kind: 0, serial: 0, context: 0 });
 
 /// The first hits, in their order.
 struct Hits {
@@ -204,6 +240,13 @@ fn fire<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &P
 pub fn fault<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, fault: &Nested) {
     pending.clear();
     let pfn = fault.gpa / FRAME_BYTES;
+    let fetch = fault.fetch && !fault.delivery && !fault.walk;
+    let then = if fetch { hooked::fetched::<M>(cpu, core, bench, pending, fault) } else { Then::Other };
+    match then {
+        Then::Over => return,
+        Then::Step => return pass::<M>(cpu, core, bench, pending, fault),
+        Then::Other => {}
+    }
     if monitors::of_frame(pfn).next().is_none() {
         if bank::owns(core, pfn) {
             return shield(cpu);
@@ -212,6 +255,11 @@ pub fn fault<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendin
         cpu.flush();
         return cpu.again();
     }
+    pass::<M>(cpu, core, bench, pending, fault);
+}
+
+/// Lets pass what an access belongs to, with the events around it.
+fn pass<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, fault: &Nested) {
     let mut accesses = Accesses::default();
     if fault.delivery {
         if let Some(delivery) = cpu.delivery() {
@@ -223,6 +271,7 @@ pub fn fault<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendin
     }
     let possible = pending.place(cpu.cr3(), cpu.cpl() == 3, &accesses);
     pending.place_fault(fault);
+    pending.note_written();
     let rip = cpu.rip();
     // It will fault, and come again.
     let comes_again = !possible && !fault.delivery;
@@ -248,9 +297,46 @@ pub fn fault<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendin
     }
 }
 
+/// The instruction at a hook, which root can do itself; nothing else waits for it.
+pub fn simple<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, at: u64, does: Simple) {
+    pending.clear();
+    pending.add(Part { pa: at, bytes: 1, what: EXECUTE, access: 0, ahead: 0 });
+    let rip = cpu.rip();
+    let (suppressed, _) = fire::<M>(cpu, core, bench, pending, event::PRE);
+    if cpu.rip() != rip {
+        return pending.clear();
+    }
+    if suppressed {
+        pending.clear();
+    } else if !does.execute(cpu, core) {
+        // Linux has just given that memory away: the fault comes to who looks there.
+        pending.clear();
+        cpu.execute_all();
+        return;
+    }
+    cpu.continue_at(rip.wrapping_add(does.length));
+    behind_it::<M>(cpu, core, bench, pending);
+}
+
+/// A breakpoint in the copy of a hooked page; whether it was root's.
+pub fn breakpoint<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending) -> bool {
+    let then = hooked::breakpoint::<M>(cpu, core, bench, pending);
+    if then == Then::Step {
+        let gpa = walk::translate(cpu.cr3(), cpu.rip(), direct::read).unwrap_or(0);
+        pending.clear();
+        let fault = Nested { gpa, write: false, fetch: true, walk: false, delivery: false };
+        pass::<M>(cpu, core, bench, pending, &fault);
+    }
+    then != Then::Other
+}
+
 /// An exit while something passes; whether that was all of it.
 pub fn passed<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, exit: &Exit) -> bool {
-    match (cpu.passed(), exit) {
+    let passing = cpu.passed();
+    if passing != Passing::Going {
+        pending.follow::<M>(cpu, core);
+    }
+    match (passing, exit) {
         (Passing::Going, _) => false,
         (Passing::Done, _) => {
             behind_it::<M>(cpu, core, bench, pending);
@@ -279,7 +365,11 @@ pub fn passed<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendi
 
 /// Root has done what an exit was for; if that was what passes, it is over.
 pub fn over<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending) {
-    let executed = if cpu.passing() { cpu.passed_by_root() } else { Some(pending.by_root) };
+    let going = cpu.passing();
+    let executed = if going { cpu.passed_by_root() } else { Some(pending.by_root) };
+    if going && executed.is_some() {
+        pending.follow::<M>(cpu, core);
+    }
     match executed {
         Some(true) => behind_it::<M>(cpu, core, bench, pending),
         Some(false) => pending.clear(),
@@ -298,7 +388,7 @@ fn behind_it<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendin
         if pending.late {
             fire::<M>(cpu, core, bench, pending, event::PRE);
         }
-        if watch::armed_behind(event::MONITOR) {
+        if watch::armed_behind(event::MONITOR) || watch::armed_behind(event::EPTHOOK) {
             fire::<M>(cpu, core, bench, pending, event::POST);
         }
         pending.clear();
@@ -319,7 +409,7 @@ mod tests {
     #[test]
     fn the_first_hits_are_kept_in_their_order_and_each_once() {
         let mut hits = Hits { all: [NO_HIT; HITS_AT_ONCE], count: 0 };
-        let hit = |serial| Hit { id: 0, serial, context: 0 };
+        let hit = |serial| Hit { id: 0, kind: 0, serial, context: 0 };
         for serial in [7, 3, 9, 3, 1, 7, 8, 2] {
             hits.add((serial, 0), hit(serial));
         }

@@ -19,21 +19,21 @@
 //! **Callers**: `serve` and `watch` for requests; `monitored` on a fault. **Cost**: on a fault, three chains; a request is linear
 //! in its pieces. **Proof**: the tests below, `tests/e2e/monitor.rs`.
 
-mod record;
+pub(crate) mod record;
 #[cfg(test)]
 mod tests;
 
 use crate::arch::{Guard, Machine, Run, x86};
 use crate::limits::{EVENTS_MAX, MONITOR_BUCKETS, MONITOR_PIECES_MAX};
 use crate::memory::{self, Space};
-use crate::root::{ROOT, RUNNING, WATCH_GUARDED};
-use crate::{bank, pools, watch};
+use crate::root::{ROOT, RUNNING, WATCH_GUARDED, WATCH_HOOKED};
+use crate::{bank, hooks, pools, watch};
 use abi::boot::FRAME_BYTES;
 use abi::code;
 use abi::kind::Kind;
-use abi::request::memory::{PHYSICAL, VIRTUAL};
+use abi::request::memory::{PHYSICAL, Place, VIRTUAL};
 use abi::request::monitor::{Ask, EXECUTE, READ, WRITE};
-use abi::request::{EventAnswer, event};
+use abi::request::{EventAnswer, EventAsk, event};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use record::{Record, Says};
 use reserve::{Core, Extent, Handle, Shape};
@@ -42,12 +42,16 @@ use spin::{Mutex, MutexGuard};
 /// Levels of runs.
 const LEVELS: u32 = 3;
 const UNIT: Shape = pools::PLANS[Kind::Monitor.index()].shape;
+const HOOK: Shape = pools::PLANS[Kind::Epthook.index()].shape;
 const _: () = assert!(record::BYTES <= UNIT.bytes && UNIT.frames == 2, "a unit has room for a record and two tables");
+const _: () = assert!(record::BYTES <= HOOK.bytes && HOOK.frames == 3, "and one of a hook for the page that is executed");
 
-/// One monitor.
+/// One monitor, or one hook.
 #[derive(Clone, Copy)]
 struct Monitor {
     phase: Phase,
+    /// Of its event.
+    kind: u32,
     id: u32,
     serial: u32,
     /// Its records.
@@ -69,7 +73,7 @@ struct Monitors {
     serial: u32,
 }
 
-const FREE: Monitor = Monitor { phase: Phase::Free, id: 0, serial: 0, first: 0 };
+const FREE: Monitor = Monitor { phase: Phase::Free, kind: 0, id: 0, serial: 0, first: 0 };
 static MONITORS: Mutex<Monitors> = Mutex::new(Monitors { all: [FREE; EVENTS_MAX], serial: 1 });
 /// The first record of each chain.
 static CHAINS: [AtomicU64; MONITOR_BUCKETS] = [const { AtomicU64::new(0) }; MONITOR_BUCKETS];
@@ -92,6 +96,17 @@ fn chain_of(run: Run) -> &'static AtomicU64 {
     &CHAINS[at]
 }
 
+/// Hooks of a frame, enabled or not; no core may flush or halt before the last was seen (N2).
+pub(crate) fn hooks_of(pfn: u64) -> impl Iterator<Item = Record> {
+    records(Run { pfn, level: 0 }).filter(|record| record.is_hook())
+}
+
+/// Does something while no monitor and no hook comes or goes.
+pub(crate) fn steady<T>(core: u32, what: impl FnOnce() -> T) -> T {
+    let _monitors = lock(core);
+    what()
+}
+
 /// The records of just this run.
 fn records(run: Run) -> impl Iterator<Item = Record> {
     let first = Record::at(chain_of(run).load(SeqCst));
@@ -111,6 +126,8 @@ pub struct Watched {
     pub range: (u64, u64),
     /// What is to be added to a physical address, wrapping, for `$context`.
     pub context: u64,
+    /// It is a hook: an instruction that begins at its byte.
+    pub hook: bool,
 }
 
 /// What enabled monitors wait for in one frame; no core may flush or halt before the last was seen (N2).
@@ -120,7 +137,14 @@ pub fn of_frame(pfn: u64) -> impl Iterator<Item = Watched> {
         let start = says.run.pfn * FRAME_BYTES;
         let range = (start + says.range.0, start + says.range.1);
         let context = says.base.wrapping_sub(start);
-        says.enabled.then_some(Watched { id: says.id, serial: says.serial, access: says.access, range, context })
+        says.enabled.then_some(Watched {
+            id: says.id,
+            serial: says.serial,
+            access: says.access,
+            range,
+            context,
+            hook: says.hook,
+        })
     })
 }
 
@@ -133,6 +157,7 @@ struct Piece {
 }
 
 /// A range, from one end to the other.
+#[derive(Clone)]
 struct Pieces<'s> {
     /// Where the next begins; `None`: behind the last.
     at: Option<u64>,
@@ -180,6 +205,8 @@ struct Taker<'s> {
     pieces: Pieces<'s>,
     count: u64,
     serial: u32,
+    /// Of the event.
+    kind: u32,
     access: u32,
     /// The records so far, the last one first.
     first: u64,
@@ -189,7 +216,7 @@ struct Taker<'s> {
 
 impl events::More for Taker<'_> {
     fn units(&self) -> (Kind, u64) {
-        (Kind::Monitor, self.count)
+        (unit_of(self.kind), self.count)
     }
 
     fn take(&mut self, id: u32, handle: Handle, extent: &Extent) {
@@ -201,12 +228,18 @@ impl events::More for Taker<'_> {
             }
         };
         let Piece { run, range, base } = piece;
-        let says = Says { run, range, base, id, serial: self.serial, access: self.access, enabled: true };
+        let hook = self.kind == event::EPTHOOK;
+        let says = Says { run, range, base, id, serial: self.serial, access: self.access, enabled: true, hook };
         let Some(record) = Record::at(extent.small_pfn * FRAME_BYTES + u64::from(extent.small_offset)) else { return };
         record.write(&says, extent.pfn, handle);
         record.link(self.first);
         self.first = record.pa();
     }
+}
+
+/// What is taken for each piece, by the kind of the event.
+fn unit_of(kind: u32) -> Kind {
+    if kind == event::EPTHOOK { Kind::Epthook } else { Kind::Monitor }
 }
 
 /// What a refusal says.
@@ -222,13 +255,19 @@ pub fn add<M: Machine>(core: u32, tables: u64, ask: &Ask) -> (u32, EventAnswer) 
     if !sound || its.kind != event::MONITOR || its.flags & event::OPTION != 0 || last < place.address {
         return refuse(code::REQUEST_MALFORMED, 0);
     }
+    add_range::<M>(core, tables, &its, (place, last), access)
+}
+
+/// The same for who has looked at the request: bytes from a place up to the last, of an event without a filter.
+pub fn add_range<M: Machine>(core: u32, tables: u64, its: &EventAsk, of: (Place, u64), access: u32) -> (u32, EventAnswer) {
+    let (place, last) = of;
     let space = match memory::space(core, tables, place) {
         Ok(space) => (place.space == VIRTUAL).then_some(space),
         Err(code) => return refuse(code, 0),
     };
-    let pieces = || Pieces { at: Some(place.address), last, space: space.as_ref() };
+    let pieces = Pieces { at: Some(place.address), last, space: space.as_ref() };
     let mut count = 0;
-    for piece in pieces() {
+    for piece in pieces.clone() {
         match piece {
             Err((code, at)) => return refuse(code, at),
             Ok(piece) if !M::can_guard(piece.run.pfn) => return refuse(code::PHYSICAL_INVALID, piece.base + piece.range.0),
@@ -244,11 +283,11 @@ pub fn add<M: Machine>(core: u32, tables: u64, ask: &Ask) -> (u32, EventAnswer) 
     let Some(monitor) = monitors.all.iter_mut().find(|monitor| monitor.phase == Phase::Free) else {
         return refuse(code::EVENTS_FULL, 0);
     };
-    let mut taker = Taker { pieces: pieces(), count, serial, access, first: 0, moved: false };
-    let its = abi::request::EventAsk { flags: its.flags | event::OPTION, option: serial.into(), ..its };
+    let mut taker = Taker { pieces, count, serial, kind: its.kind, access, first: 0, moved: false };
+    let its = EventAsk { flags: its.flags | event::OPTION, option: serial.into(), ..*its };
     let (code, answer) = watch::register(core, &its, &mut taker);
     let moved = taker.moved || taker.pieces.next().is_some();
-    *monitor = Monitor { phase: Phase::There(true), id: answer.id, serial, first: taker.first };
+    *monitor = Monitor { phase: Phase::There(true), kind: its.kind, id: answer.id, serial, first: taker.first };
     if code != code::SUCCESS {
         give(monitor, core);
         return (code, answer);
@@ -262,6 +301,7 @@ pub fn add<M: Machine>(core: u32, tables: u64, ask: &Ask) -> (u32, EventAnswer) 
             let chain = chain_of(record.run());
             record.chain(chain.load(SeqCst));
             chain.store(record.pa(), SeqCst);
+            hooks::renew(record);
             guard::<M>(record.run(), record.frames());
         }
     }
@@ -285,6 +325,8 @@ fn guard<M: Machine>(run: Run, frames: [u64; 2]) {
             guard.read |= says.access & READ != 0;
             guard.write |= says.access & WRITE != 0;
             guard.fetch |= says.access & EXECUTE != 0;
+            // What is executed of a hooked page is a copy.
+            guard.write |= says.hook;
         }
     }
     M::guard(run, guard, frames);
@@ -294,28 +336,32 @@ fn guard<M: Machine>(run: Run, frames: [u64; 2]) {
 /// under is the same only when they have flushed: the caller sees to that; units of cleared ones are free at once if they did.
 pub fn arm<M: Machine>(core: u32) {
     let mut monitors = lock(core);
-    let (mut guarded, mut gone) = (false, false);
+    let (mut guarded, mut hooked, mut gone) = (false, false, false);
     for monitor in &mut monitors.all {
         let Phase::There(was) = monitor.phase else { continue };
-        match watch::state(monitor.id, monitor.serial) {
+        match watch::state(monitor.kind, monitor.id, monitor.serial) {
             None => {
                 retire::<M>(monitor);
                 gone = true;
             }
             Some(is) => {
                 guarded |= is;
+                hooked |= is && monitor.kind == event::EPTHOOK;
                 if is != was {
                     monitor.phase = Phase::There(is);
                     of_monitor(monitor.first).for_each(|record| record.enable(is));
+                    of_monitor(monitor.first).for_each(hooks::renew);
                     of_monitor(monitor.first).for_each(|record| guard::<M>(record.run(), record.frames()));
                 }
             }
         }
     }
-    if guarded {
-        ROOT.watch.fetch_or(WATCH_GUARDED, SeqCst);
-    } else {
-        ROOT.watch.fetch_and(!WATCH_GUARDED, SeqCst);
+    for (bit, is) in [(WATCH_GUARDED, guarded), (WATCH_HOOKED, hooked)] {
+        if is {
+            ROOT.watch.fetch_or(bit, SeqCst)
+        } else {
+            ROOT.watch.fetch_and(!bit, SeqCst)
+        };
     }
     if !gone {
         return;
@@ -336,6 +382,7 @@ pub fn arm<M: Machine>(core: u32) {
 fn retire<M: Machine>(monitor: &mut Monitor) {
     for record in of_monitor(monitor.first) {
         unchain(record);
+        hooks::renew(record);
         guard::<M>(record.run(), record.frames());
     }
     for record in of_monitor(monitor.first) {

@@ -35,6 +35,8 @@ pub const WATCH_CONTROL_4: u64 = 0x10;
 pub const WATCH_DEBUG_REGISTERS: u64 = 0x20;
 /// Bit of `Root::watch`: what monitors keep from the guest is kept from it.
 pub const WATCH_GUARDED: u64 = 0x40;
+/// Bit of `Root::watch`: there are hooks, so that breakpoints may be root's.
+pub const WATCH_HOOKED: u64 = 0x80;
 /// Bit of `Root::watch`: SYSCALL and SYSRET are done by root, for events.
 pub const WATCH_SYSTEM_CALLS: u64 = 0x100;
 /// Bit of `Root::watch`: external interrupts come to root first, for events.

@@ -14,7 +14,7 @@ use crate::arch::{Core, Injection};
 use crate::limits::{MESSAGE_TEXT_BYTES_MAX, SCRIPT_DATA_BYTES, SCRIPT_STACK_WORDS};
 use crate::root::ROOT;
 use crate::watch::Floor;
-use crate::{bank, clock, decode, globals, messages, walk, watch};
+use crate::{bank, clock, decode, globals, hooks, messages, walk, watch};
 use abi::boot::{Boot, FRAME_BYTES};
 use abi::request::event;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -347,10 +347,14 @@ impl<C: Core> Machine for Here<'_, C> {
         let value = value.to_le_bytes();
         // All of it or nothing: both pages of a write across a border are looked at first.
         self.bytes(space, address, size.bytes(), |_, pa| direct::copy_out(pa, &mut [0]))?;
+        let mut frames = [0; 2];
         self.bytes(space, address, size.bytes(), |i, pa| {
+            frames[usize::from(i > 0)] = pa / FRAME_BYTES;
             // SAFETY: a page of the guest's (X1), which no Rust code refers into.
             unsafe { direct::copy_in(pa, &value[i & 7..=i & 7]) }
-        })
+        })?;
+        frames.into_iter().for_each(|pfn| hooks::written(self.core, pfn));
+        Ok(())
     }
 
     fn change(&mut self, address: u64, change: Interlocked) -> Result<u64, BadAddress> {
@@ -365,6 +369,7 @@ impl<C: Core> Machine for Here<'_, C> {
                 }
             })
         };
+        hooks::written(self.core, pa / FRAME_BYTES);
         found.ok_or(BadAddress)
     }
 

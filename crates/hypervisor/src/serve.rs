@@ -5,7 +5,7 @@ use crate::halt::{HALT, Silent};
 use crate::limits::HALT_TRIES;
 use crate::line::{self, Message};
 use crate::root::{HALTED, ROOT, WATCH_BREAKPOINTS, WATCH_DEBUG};
-use crate::{evaluate, globals, memory, messages, monitors, notes, pools, watch};
+use crate::{evaluate, globals, hooks, memory, messages, monitors, notes, pools, watch};
 use abi::boot::Doorbell;
 use abi::code;
 use abi::request::{
@@ -112,6 +112,13 @@ fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, guest: Guest
         op::MONITOR_ADD => match request::body::<request::monitor::Ask>(body) {
             Some(ask) => {
                 let (code, added) = monitors::add::<M>(core, guest.tables, &ask);
+                answer.say(code, added.as_bytes())
+            }
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        op::EPTHOOK_ADD => match request::body::<request::epthook::Ask>(body) {
+            Some(ask) => {
+                let (code, added) = hooks::add::<M>(core, guest.tables, &ask);
                 answer.say(code, added.as_bytes())
             }
             None => answer.say(code::REQUEST_MALFORMED, &[]),

@@ -5,6 +5,8 @@ use abi::request::memory::{Entry, LEVELS};
 
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
+const ACCESSED: u64 = 1 << 5;
+const DIRTY: u64 = 1 << 6;
 const LARGE: u64 = 1 << 7;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
@@ -50,6 +52,12 @@ impl Look {
     /// Whether the guest itself may write there.
     pub fn writable(&self) -> bool {
         self.found.is_some() && self.entries.iter().take(self.levels).all(|entry| entry.value & WRITABLE != 0)
+    }
+
+    /// Whether a write there changes no entry: all say that they were used, and the last one that it was for a write.
+    pub fn used(&self) -> bool {
+        let walked = || self.entries.iter().take(self.levels);
+        walked().all(|entry| entry.value & ACCESSED != 0) && walked().next_back().is_some_and(|entry| entry.value & DIRTY != 0)
     }
 }
 

@@ -303,16 +303,16 @@ fn registered(ask: &EventAsk, add: impl FnOnce(&[u64], &bank::Reserve) -> Result
     }
 }
 
-/// Whether the event of a monitor is enabled; `None` if it was cleared.
-pub fn state(id: u32, serial: u32) -> Option<bool> {
-    EVENTS.state(id, event::MONITOR, serial.into())
+/// Whether the event of a monitor, or of a hook, is enabled; `None` if it was cleared.
+pub fn state(kind: u32, id: u32, serial: u32) -> Option<bool> {
+    EVENTS.state(id, kind, serial.into())
 }
 
 /// One stage of one monitor; whether the instruction shall have no effect.
 pub fn monitored<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, hit: &Hit, stage: u32) -> bool {
     let (scratch, text) = bench.parts();
     let mut here = Here::new(cpu, core, hit.context, Some(scratch), text);
-    let verdict = EVENTS.fire_one(hit.id, event::MONITOR, stage, hit.serial.into(), &Floor, &mut here);
+    let verdict = EVENTS.fire_one(hit.id, hit.kind, stage, hit.serial.into(), &Floor, &mut here);
     let (pause, changed) = (here.pause, here.changed);
     wanted::<M>(cpu, core, verdict, stage, pause, changed)
 }
@@ -325,6 +325,13 @@ pub fn change<M: Machine>(core: u32, change: EventChange) -> Result<u32, u32> {
     let changed = change_within(core, change.what, change.id)?;
     arm::<M>(core);
     Ok(changed)
+}
+
+/// Clears an event whose memory is something else's now, and says so.
+pub fn lose<M: Machine>(core: u32, id: u32) {
+    messages::push(id, core, b"cleared: its page is something else's now\n");
+    // It may have been cleared meanwhile.
+    let _changed = change::<M>(core, EventChange { what: event::CLEAR, id });
 }
 
 /// The same from inside of an event; [`arm`] must follow when it has ended.

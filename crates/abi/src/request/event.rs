@@ -28,6 +28,8 @@ pub const CONTROL_WRITE: u32 = 12;
 pub const DEBUG_REGISTER: u32 = 13;
 /// An access to a range of memory; registered by [`super::monitor::Ask`].
 pub const MONITOR: u32 = 14;
+/// An instruction at a hooked address; registered by [`super::epthook::Ask`].
+pub const EPTHOOK: u32 = 15;
 
 /// [`super::EventAsk::stage`]: before the instruction is emulated.
 pub const PRE: u32 = 1;

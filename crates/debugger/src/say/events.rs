@@ -5,7 +5,7 @@
 use super::{Said, plain, units};
 use crate::assemble::Bound;
 use crate::error;
-use crate::event::{Wrong, monitor};
+use crate::event::{Wrong, epthook, monitor};
 use crate::line::Line;
 use crate::program::{Fault, Trouble};
 use abi::code;
@@ -167,6 +167,13 @@ pub(super) fn wrong(span: &Range<usize>, wrong: &Wrong, typed: &Line) -> Said {
                 monitor::Wrong::Empty => said("no byte is none to be monitored").try_line(typed.with(span, "1")),
                 monitor::Wrong::Beyond => said("there are not so many addresses").try_line(typed.with(span, "1")),
             }
+        }
+        Wrong::Hook(epthook::Wrong::NoAddress) => Said::new("address", "which instruction").help("!epthook NAME script { … }"),
+        Wrong::Hook(epthook::Wrong::Inside { address, begins, next }) => {
+            Said::new("address", format!("{address:x} is inside of an instruction"))
+                .at(span)
+                .help(format!("it begins at {begins:x}, and the next one at {next:x}"))
+                .try_line(typed.with(span, &format!("{begins:x}")))
         }
         Wrong::CannotHalt => {
             Said::new("event", "without a script the event would halt the machine, and a machine cannot halt itself")

@@ -347,7 +347,7 @@ pub struct NoFrame;
 pub type Frames<'a> = dyn FnMut(usize) -> Option<u64> + 'a;
 
 /// Frames that each core needs for itself.
-pub const FRAMES_PER_CORE: usize = 3;
+pub const FRAMES_PER_CORE: usize = 3 + svm::executed::TABLES;
 
 /// A vendor: what its cores share. All of it is chosen once.
 #[expect(unsafe_code, reason = "entering is a promise about this core's state")]
@@ -441,6 +441,14 @@ pub trait Core {
     fn drop_interrupt(&mut self, vector: u8);
     /// Lets the guest execute the instruction that exited, and nothing else, with nothing kept from it.
     fn step(&mut self) -> Begun;
+    /// While the guest executes this frame's code, it executes that of the frame `shown`: there, and nowhere else, until
+    /// [`Core::execute_all`] or [`Core::flush`]. What guards keep from it otherwise stays so. False if it cannot be shown: then it is as by
+    /// guards alone.
+    fn execute(&mut self, pfn: u64, shown: u64) -> bool;
+    /// It executes what guards allow.
+    fn execute_all(&mut self);
+    /// Whether it executes one page alone.
+    fn executes_page(&self) -> bool;
     /// The event whose delivery the exit interrupted is delivered with nothing kept from it, and no instruction executed.
     fn deliver_unguarded(&mut self);
     /// Whether one of the two is going on.
@@ -478,6 +486,8 @@ pub trait Core {
     fn set_gpr(&mut self, number: u8, value: u64);
     /// Sets the instruction pointer.
     fn set_rip(&mut self, value: u64);
+    /// The flags.
+    fn rflags(&self) -> u64;
     /// Sets the flags; what the guest cannot set stays.
     fn set_rflags(&mut self, value: u64);
     /// A segment register by its number in instructions (es cs ss ds fs gs).

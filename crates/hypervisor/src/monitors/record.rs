@@ -33,6 +33,8 @@ pub struct Says {
     pub access: u32,
     /// It is enabled.
     pub enabled: bool,
+    /// It is a hook: only instructions that begin at its byte are meant.
+    pub hook: bool,
 }
 
 /// Words of a record.
@@ -60,6 +62,8 @@ pub const BYTES: u32 = (Word::Handle as u32 + 1) * 8;
 
 const ACCESS_SHIFT: u32 = 8;
 const ENABLED: u64 = 1 << 16;
+const HOOK: u64 = 1 << 17;
+const SHOWN: u64 = 1 << 18;
 
 impl Record {
     /// The one at a physical address.
@@ -91,7 +95,8 @@ impl Record {
         self.put(Word::Of, u64::from(says.id) | u64::from(says.serial) << 32);
         self.put(Word::Frames, frames);
         self.put(Word::Handle, handle.to_word());
-        self.put(Word::Flags, u64::from(says.run.level) | u64::from(says.access) << ACCESS_SHIFT);
+        let hook = if says.hook { HOOK } else { 0 };
+        self.put(Word::Flags, u64::from(says.run.level) | u64::from(says.access) << ACCESS_SHIFT | hook);
         self.enable(says.enabled);
     }
 
@@ -113,6 +118,7 @@ impl Record {
             serial: (of >> 32) as u32,
             access: (flags >> ACCESS_SHIFT & 0xff) as u32,
             enabled: flags & ENABLED != 0,
+            hook: flags & HOOK != 0,
         }
     }
 
@@ -125,6 +131,37 @@ impl Record {
     pub fn frames(self) -> [u64; 2] {
         let first = self.get(Word::Frames);
         [first, first + 1]
+    }
+
+    /// Whether it is a hook.
+    pub fn is_hook(self) -> bool {
+        self.get(Word::Flags) & HOOK != 0
+    }
+
+    /// The byte of a hook, and whether it is enabled.
+    pub fn hooked(self) -> (u64, bool) {
+        (self.get(Word::First), self.get(Word::Flags) & ENABLED != 0)
+    }
+
+    /// The linear address of a hook, and its event.
+    pub fn place(self) -> (u64, u32) {
+        (self.get(Word::Base).wrapping_add(self.get(Word::First)), self.says().id)
+    }
+
+    /// A hook's frame for what is executed instead of its page.
+    pub fn shadow(self) -> u64 {
+        self.get(Word::Frames) + 2
+    }
+
+    /// Whether that is what cores execute.
+    pub fn is_shown(self) -> bool {
+        self.get(Word::Flags) & SHOWN != 0
+    }
+
+    /// Says so.
+    pub fn show(self, shown: bool) {
+        let flags = self.get(Word::Flags) & !SHOWN;
+        self.put(Word::Flags, flags | if shown { SHOWN } else { 0 });
     }
 
     /// Its unit.

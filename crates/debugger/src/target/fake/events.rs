@@ -38,8 +38,8 @@ pub struct Table {
     units: Vec<(u32, Kind, Option<Kind>)>,
     /// Monitors as they were asked for.
     pub monitors: Vec<request::monitor::Ask>,
-    /// ... and what they hold beside that.
-    pages: Vec<(u32, u64)>,
+    /// What they and hooks hold beside that.
+    pages: Vec<(u32, Kind, u64)>,
     next: u32,
     model: Model,
 }
@@ -91,28 +91,37 @@ impl Root {
     /// A monitor takes a unit for each page. Nothing is mapped in the first one.
     pub(super) fn monitor_add(&mut self, ask: &request::monitor::Ask) -> Answered {
         let pages = ask.last / 4096 - ask.place.address / 4096 + 1;
+        let answered = self.event_with(&ask.event, ask.place.address, Kind::Monitor, pages)?;
+        self.events.monitors.push(*ask);
+        Ok(answered)
+    }
+
+    /// A hook takes one.
+    pub(super) fn epthook_add(&mut self, ask: &request::epthook::Ask) -> Answered {
+        self.event_with(&ask.event, ask.place.address, Kind::Epthook, 1)
+    }
+
+    fn event_with(&mut self, ask: &EventAsk, address: u64, kind: Kind, count: u64) -> Answered {
         let refuse = |code, answer: EventAnswer| Err((code, answer.as_bytes().to_vec()));
-        if ask.place.address < 4096 {
-            return refuse(code::ADDRESS_INVALID, EventAnswer { bytes: ask.place.address, ..EventAnswer::default() });
+        if address < 4096 {
+            return refuse(code::ADDRESS_INVALID, EventAnswer { bytes: address, ..EventAnswer::default() });
         }
-        let at = Kind::Monitor.index();
+        let at = kind.index();
         let (free, reserved) = (self.rows[at].free, self.rows[at].reserved);
-        if free < pages {
+        if free < count {
             self.rows[at].refused += 1;
-            let unit = Kind::Monitor as u32;
-            let short = EventAnswer { unit, asked: pages, free, reserved, ..EventAnswer::default() };
-            return refuse(code::used_up(Kind::Monitor), short);
+            let short = EventAnswer { unit: kind as u32, asked: count, free, reserved, ..EventAnswer::default() };
+            return refuse(code::used_up(kind), short);
         }
-        let (code, answer) = self.event_added(&ask.event);
+        let (code, answer) = self.event_added(ask);
         if code != code::SUCCESS {
             return refuse(code, answer);
         }
-        self.rows[at].free -= pages;
-        self.rows[at].used += pages;
+        self.rows[at].free -= count;
+        self.rows[at].used += count;
         self.rows[at].high_water = self.rows[at].high_water.max(self.rows[at].used);
-        self.events.pages.push((answer.id, pages));
-        self.events.monitors.push(*ask);
-        Ok(EventAnswer { asked: pages, ..answer }.as_bytes().to_vec())
+        self.events.pages.push((answer.id, kind, count));
+        Ok(EventAnswer { asked: count, ..answer }.as_bytes().to_vec())
     }
 
     fn event_added(&mut self, ask: &EventAsk) -> (u32, EventAnswer) {
@@ -193,10 +202,10 @@ impl Root {
                 let (gone, left): (Vec<_>, Vec<_>) = self.events.rows.drain(..).partition(|(row, _)| is(row));
                 self.events.rows = left;
                 for (row, _) in gone {
-                    if let Some(at) = self.events.pages.iter().position(|(id, _)| *id == row.id) {
-                        let (_, pages) = self.events.pages.remove(at);
-                        self.rows[Kind::Monitor.index()].free += pages;
-                        self.rows[Kind::Monitor.index()].used -= pages;
+                    if let Some(at) = self.events.pages.iter().position(|(id, ..)| *id == row.id) {
+                        let (_, kind, count) = self.events.pages.remove(at);
+                        self.rows[kind.index()].free += count;
+                        self.rows[kind.index()].used -= count;
                     }
                     let Some(at) = self.events.units.iter().position(|(id, ..)| *id == row.id) else { continue };
                     let (_, unit, buffer) = self.events.units.remove(at);

@@ -101,6 +101,8 @@ pub struct ModelCore {
     pub segment: Segment,
     /// The last event but NMIs.
     pub injected: Option<Event>,
+    /// The one page that is executed, and what is instead.
+    pub executed: Option<(u64, u64)>,
 }
 
 impl ModelCore {
@@ -120,6 +122,7 @@ impl ModelCore {
             bits: 64,
             segment: Segment::default(),
             injected: None,
+            executed: None,
             exit: Exit::Nmi,
         }
     }
@@ -257,6 +260,23 @@ impl Core for ModelCore {
     fn step(&mut self) -> Begun {
         self.rip += 3;
         Begun::Done
+    }
+
+    fn execute(&mut self, pfn: u64, shown: u64) -> bool {
+        self.executed = Some((pfn, shown));
+        true
+    }
+
+    fn execute_all(&mut self) {
+        self.executed = None;
+    }
+
+    fn executes_page(&self) -> bool {
+        self.executed.is_some()
+    }
+
+    fn rflags(&self) -> u64 {
+        self.modes[0]
     }
 
     fn deliver_unguarded(&mut self) {}

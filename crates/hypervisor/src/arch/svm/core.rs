@@ -383,6 +383,22 @@ impl arch::Core for Svm {
         self.begin_step()
     }
 
+    fn execute(&mut self, pfn: u64, shown: u64) -> bool {
+        self.execute_page(pfn, shown)
+    }
+
+    fn execute_all(&mut self) {
+        self.leave_page();
+    }
+
+    fn executes_page(&self) -> bool {
+        self.step.executed.on
+    }
+
+    fn rflags(&self) -> u64 {
+        self.guest_flags()
+    }
+
     fn deliver_unguarded(&mut self) {
         self.begin_delivery();
     }
@@ -618,6 +634,7 @@ impl arch::Core for Svm {
     }
 
     fn flush(&mut self) {
+        self.forget_page();
         self.vmcb.tlb_control = TLB_FLUSH_ALL;
     }
 

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the floor: turns SVM on and builds control blocks")]
 
 use super::core::Svm;
+use super::executed::Executed;
 use super::faults::Faults;
 use super::guarded::Guarded;
 use super::maps::Maps;
@@ -204,7 +205,7 @@ unsafe fn enter(
     seed: boot::Core,
     views: Views,
     maps: &Maps,
-    [guest, host, save]: [Frame; FRAMES_PER_CORE],
+    [guest, host, save, executed @ ..]: [Frame; FRAMES_PER_CORE],
 ) -> Result<Svm, CannotEnter> {
     supported()?;
     let (gdt, idt) = tables::current();
@@ -250,6 +251,7 @@ unsafe fn enter(
         parked: false,
         step: Step::new(views),
     };
+    svm.step.executed = Executed::of(executed.map(|frame| frame.pfn()));
     svm.park();
     Ok(svm)
 }

@@ -56,12 +56,12 @@ fn at(level: u32, pfn: u64) -> u64 {
     (pfn >> (9 * level) & 511) * 8
 }
 
-fn entry(table: u64, level: u32, pfn: u64) -> u64 {
+pub(super) fn entry(table: u64, level: u32, pfn: u64) -> u64 {
     direct::read((table & ADDRESS) + at(level, pfn)).unwrap_or(0)
 }
 
-fn set(table: u64, level: u32, pfn: u64, value: u64) {
-    // SAFETY: tables of the guarded and the closed view lie in frames that were handed in for them, hidden from Linux; no Rust
+pub(super) fn set(table: u64, level: u32, pfn: u64, value: u64) {
+    // SAFETY: tables of the guarded and the closed view, and those of what a core executes, lie in frames that were handed in for them, hidden from Linux; no Rust
     // reference leads there, and walkers load whole entries.
     let _in_ram = unsafe { direct::write((table & ADDRESS) + at(level, pfn), value) };
 }

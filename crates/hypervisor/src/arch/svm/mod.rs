@@ -4,6 +4,7 @@ mod control;
 mod core;
 mod debug;
 mod enter;
+pub(in crate::arch) mod executed;
 mod faults;
 pub(in crate::arch) mod guarded;
 mod interrupts;

@@ -23,6 +23,7 @@
 mod tests;
 
 use super::core::Svm;
+use super::executed::Executed;
 use super::vmcb::{TLB_FLUSH_ALL, event};
 use super::{EFER_LMA, EFER_SCE};
 use crate::arch::x86::decode::{self, INSTRUCTION_BYTES_MAX};
@@ -80,6 +81,8 @@ pub(super) struct Step {
     views: Views,
     /// The core runs guarded else.
     guarded: bool,
+    /// And then perhaps with nothing to be executed but one page.
+    pub(super) executed: Executed,
     mode: Mode,
     /// Where it began, and the guest's own trap flag and DR6.
     rip: u64,
@@ -89,17 +92,23 @@ pub(super) struct Step {
 
 impl Step {
     pub(super) fn new(views: Views) -> Step {
-        Step { views, guarded: false, mode: Mode::Nothing, rip: 0, tf: 0, dr6: 0 }
+        Step { views, guarded: false, executed: Executed::NONE, mode: Mode::Nothing, rip: 0, tf: 0, dr6: 0 }
     }
 
     pub(super) fn is_instruction(&self) -> bool {
         matches!(self.mode, Mode::Instruction(_))
     }
 
+    /// The root of the guarded view, if the core runs guarded.
+    pub(super) fn guarded_root(&self) -> Option<u64> {
+        self.guarded.then_some(self.views.guarded)
+    }
+
     fn view(&self) -> u64 {
         match self.mode {
             Mode::Instruction(_) => self.views.open,
             Mode::Delivery => self.views.closed,
+            Mode::Nothing if self.executed.on => self.executed.root_pa(),
             Mode::Nothing if self.guarded => self.views.guarded,
             Mode::Nothing => self.views.open,
         }
@@ -114,7 +123,7 @@ impl Svm {
     }
 
     /// P4.
-    fn change_view(&mut self) {
+    pub(super) fn change_view(&mut self) {
         self.vmcb.n_cr3 = self.step.view();
         self.vmcb.tlb_control = TLB_FLUSH_ALL;
         self.vmcb.vintr = if self.is_passing() { VIRTUAL_MASKING } else { 0 };
@@ -124,6 +133,7 @@ impl Svm {
     pub(super) fn watch_guarded(&mut self, on: bool) {
         if self.step.guarded != on {
             self.step.guarded = on;
+            self.step.executed.on = false;
             self.change_view();
         }
     }

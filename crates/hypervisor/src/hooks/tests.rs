@@ -1,0 +1,74 @@
+//! Hooks of a machine whose cores are threads: what is executed instead of a page, over its whole life.
+
+extern crate std;
+use super::*;
+use crate::arch::x86::direct::arena;
+use crate::hypercall;
+use crate::storms::{self, Prompt};
+use abi::kind::Kind;
+use abi::request::memory::{NO_PID, Place};
+use abi::request::{EventAsk, EventChange, Ledger, op};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// Four tables that map the page at 0 to a frame, and that frame.
+fn space() -> (u64, u64) {
+    let [root, upper, middle, lower, page] = [0; 5].map(|_| arena::run(1).unwrap() * FRAME_BYTES);
+    for (table, next) in [(root, upper), (upper, middle), (middle, lower), (lower, page)] {
+        assert!(hypercall::store(0, table, &(next | 7).to_le_bytes()));
+    }
+    (root, page)
+}
+
+fn bytes(pa: u64) -> [u8; 4] {
+    let mut bytes = [0; 4];
+    assert!(direct::copy_out(pa, &mut bytes));
+    bytes
+}
+
+/// What is executed instead of a frame, at these of its bytes.
+fn executed(page: u64, offset: u64) -> Option<[u8; 4]> {
+    shown(page / FRAME_BYTES).map(|pfn| bytes(pfn * FRAME_BYTES + offset))
+}
+
+/// Would catch a breakpoint that is not there, one that stays when its hook goes (facts B.35), a copy that does not follow what is written
+/// (facts B.45) or that goes with the hook that had it, a page that is written to, and a unit that is lost.
+#[test]
+fn a_copy_is_the_page_but_for_its_hooks_as_long_as_there_is_one() {
+    let prompt = &mut *storms::machine();
+    let used = |prompt: &mut Prompt| {
+        let ledger = Ledger::read_from_bytes(&prompt.ask(op::LEDGER, &[]).1).unwrap();
+        ledger.kinds[Kind::Epthook.index()].used
+    };
+    let change = |prompt: &mut Prompt, what, id| {
+        assert_eq!(prompt.ask(op::EVENT_CHANGE, EventChange { what, id }.as_bytes()).0, code::SUCCESS);
+    };
+    let (tables, page) = space();
+    let pfn = page / FRAME_BYTES;
+    let code = [0x55, 0x90, 0xc3, 0x66];
+    assert!(hypercall::store(0, page + 0x7fe, &code));
+    let added = |offset: u64| {
+        let event = EventAsk { kind: event::EPTHOOK, stage: 1, core: event::ALL, pid: event::ALL, ..EventAsk::default() };
+        let place = Place { address: offset, space: VIRTUAL, pid: NO_PID };
+        let (code, answer) = add::<crate::arch::model::Model>(0, tables, &Ask { event, place });
+        assert_eq!(code, code::SUCCESS, "{answer:x?}");
+        answer.id
+    };
+    let first = added(0x7fe);
+    assert_eq!((executed(page, 0x7fe), bytes(page + 0x7fe)), (Some([0xcc, 0x90, 0xc3, 0x66]), code));
+    let second = added(0x800);
+    assert_eq!((executed(page, 0x7fe), used(prompt)), (Some([0xcc, 0x90, 0xcc, 0x66]), 2));
+    assert!(is_at(page + 0x800) && !is_at(page + 0x801));
+    assert!(hypercall::store(0, page + 0x7fe, &[0xe9, 0xeb, 0xcc, 0x90]));
+    written(0, pfn);
+    assert_eq!(executed(page, 0x7fe), Some([0xcc, 0xeb, 0xcc, 0x90]));
+    change(prompt, event::CLEAR, first);
+    assert_eq!(executed(page, 0x7fe), Some([0xe9, 0xeb, 0xcc, 0x90]), "the other's copy");
+    change(prompt, event::DISABLE, second);
+    assert!(hypercall::store(0, page + 0x7fe, &code));
+    written(0, pfn);
+    assert_eq!((executed(page, 0x7fe), is_at(page + 0x800)), (Some(code), false));
+    change(prompt, event::ENABLE, second);
+    assert_eq!(executed(page, 0x7fe), Some([0x55, 0x90, 0xcc, 0x66]));
+    change(prompt, event::CLEAR, second);
+    assert_eq!((executed(page, 0x7fe), bytes(page + 0x7fe), used(prompt)), (None, code, 0));
+}

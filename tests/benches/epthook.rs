@@ -1,0 +1,47 @@
+//! What a hooked function costs: instructions of a call from the guest to root and back, counted by QEMU's `-icount`, and exits.
+//! `cargo bench -p tests --bench epthook`. It prints and judges nothing; the goal is at most three exits a hit. What an exit and a
+//! flush cost a processor beside its instructions, on silicon a thousand cycles and more, no emulator shows.
+use lab::Machine;
+use tests::{Result, guest};
+
+const ROUNDS: u32 = 10_000;
+
+/// Instructions of one call of the function at an offset of the page of code.
+fn call(machine: &mut Machine, offset: u64) -> Result<f64> {
+    let command = format!("cd /sys/module/hooked/parameters; echo {offset:x} {ROUNDS} >go && cat said >/dev/null && cat took");
+    Ok(machine.ok(&command)?.trim().parse::<f64>()? / f64::from(ROUNDS))
+}
+
+/// Exits of all reasons so far.
+fn exits(machine: &mut Machine) -> Result<u64> {
+    let text = machine.hyperdbg_ok(&["exits"])?;
+    // A row a reason, and the last number is that of all cores.
+    let counts = text.lines().skip(1).filter_map(|line| u64::from_str_radix(line.split_whitespace().last()?, 16).ok());
+    Ok(counts.sum())
+}
+
+fn main() -> Result {
+    let mut machine = Machine::builder().with_guest_module(&guest::module("hooked")).icount().boot()?;
+    machine.ok("insmod /hooked.ko")?;
+    let text = machine.ok("cat /sys/module/hooked/parameters/where")?;
+    let code = u64::from_str_radix(text.split_whitespace().next().ok_or("no address")?, 16)?;
+    let plain = call(&mut machine, 0)?;
+    machine.hyperdbg_ok(&["load"])?;
+    let none = call(&mut machine, 0)?;
+    println!("a call, instructions: {plain:.1} without root, {none:.1} with it");
+    for (what, hooked, called) in [
+        ("ENDBR64, its script counts a hit", 0, 0),
+        ("PUSH, likewise", 0x80, 0x80),
+        ("INC, which is stepped, likewise", 0x180, 0x180),
+        ("called from its own page, likewise", 0x180, 0x1c0),
+        ("a function beside it", 0, 0x200),
+    ] {
+        machine.hyperdbg_ok(&[&format!("!epthook {:x} script {{ .n = .n + 1; }}", code + hooked)])?;
+        let before = exits(&mut machine)?;
+        let with = call(&mut machine, called)?;
+        let exits = (exits(&mut machine)? - before) / u64::from(ROUNDS);
+        println!("{what}: {:.1} more, {exits} exits", with - none);
+        machine.hyperdbg_ok(&["events c all"])?;
+    }
+    Ok(machine.console_is_healthy()?)
+}
