@@ -244,7 +244,7 @@ impl arch::Core for Svm {
         // is two moves.
         x86::renew_task_priority();
         let vmcb = &mut *self.vmcb;
-        let is_cpuid = vmcb.exit_code == exit_code::CPUID && !self.step.is_instruction();
+        let is_cpuid = vmcb.exit_code == self.step.quick;
         vmcb.event_injection = 0;
         vmcb.tlb_control = 0;
         if vmcb.exit_int_info & event::VALID != 0 {

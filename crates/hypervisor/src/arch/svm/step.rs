@@ -24,7 +24,7 @@ mod tests;
 
 use super::core::Svm;
 use super::executed::Executed;
-use super::vmcb::{TLB_FLUSH_ALL, event};
+use super::vmcb::{TLB_FLUSH_ALL, event, exit_code};
 use super::{EFER_LMA, EFER_SCE};
 use crate::arch::x86::decode::{self, INSTRUCTION_BYTES_MAX};
 use crate::arch::x86::syscall::{self, Decoded};
@@ -88,11 +88,22 @@ pub(super) struct Step {
     rip: u64,
     tf: u64,
     dr6: u64,
+    /// The exit of which `run` says that it is CPUID: none while an instruction passes. A field, so that an exit compares once.
+    pub(super) quick: u64,
 }
 
 impl Step {
     pub(super) fn new(views: Views) -> Step {
-        Step { views, guarded: false, executed: Executed::NONE, mode: Mode::Nothing, rip: 0, tf: 0, dr6: 0 }
+        Step {
+            views,
+            guarded: false,
+            executed: Executed::NONE,
+            mode: Mode::Nothing,
+            rip: 0,
+            tf: 0,
+            dr6: 0,
+            quick: exit_code::CPUID,
+        }
     }
 
     pub(super) fn is_instruction(&self) -> bool {
@@ -124,6 +135,7 @@ impl Svm {
 
     /// P4.
     pub(super) fn change_view(&mut self) {
+        self.step.quick = if self.step.is_instruction() { u64::MAX } else { exit_code::CPUID };
         self.vmcb.n_cr3 = self.step.view();
         self.vmcb.tlb_control = TLB_FLUSH_ALL;
         self.vmcb.vintr = if self.is_passing() { VIRTUAL_MASKING } else { 0 };
