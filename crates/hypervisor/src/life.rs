@@ -64,6 +64,9 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
         }
         let exit = cpu.exit();
         record.count(&exit, cpu.rip());
+        if !matches!(exit, Exit::Nested(_)) {
+            pending.moves_on();
+        }
         let passing = cpu.passing();
         if passing && monitored::passed::<M>(cpu, core, &mut bench, &mut pending, &exit) {
             continue;

@@ -29,6 +29,9 @@ use core::sync::atomic::Ordering::SeqCst;
 
 /// Each access on two pages, and what faulted.
 const PARTS_MAX: usize = 2 * ACCESSES_MAX + 1;
+/// A flush ends a fault of a monitor that has gone. One that comes so often at one place is the guest's own business with memory
+/// that there is not, and ends as it does with root's.
+const STRAY_FAULTS_MAX: u8 = 16;
 /// In an entry of a page table: it was used.
 const ACCESSED: u64 = 1 << 5;
 
@@ -67,6 +70,8 @@ pub struct Pending {
     late: bool,
     /// Hooked frames that it writes: what is executed instead of them must follow. Two pages of one access.
     written: [Option<u64>; 2],
+    /// The last fault that nothing waited for, and how often it came in a row.
+    stray: (u64, u8),
 }
 
 /// Which monitor and which access: the order in which they fire.
@@ -81,7 +86,20 @@ impl Pending {
             by_root: false,
             late: false,
             written: [None; 2],
+            stray: (0, 0),
         }
+    }
+
+    /// Whether such a fault may be one of the monitors that have just gone: not if it comes again and again.
+    fn is_late(&mut self, gpa: u64) -> bool {
+        let times = if self.stray.0 == gpa { self.stray.1.saturating_add(1) } else { 1 };
+        self.stray = (gpa, times);
+        times <= STRAY_FAULTS_MAX
+    }
+
+    /// The guest has come further: an exit that is no such fault.
+    pub fn moves_on(&mut self) {
+        self.stray = (0, 0);
     }
 
     fn clear(&mut self) {
@@ -248,7 +266,7 @@ pub fn fault<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendin
         Then::Other => {}
     }
     if monitors::of_frame(pfn).next().is_none() {
-        if bank::owns(core, pfn) {
+        if bank::owns(core, pfn) || !pending.is_late(fault.gpa) {
             return shield(cpu);
         }
         // A monitor that was there when the core began to run.
@@ -260,6 +278,7 @@ pub fn fault<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendin
 
 /// Lets pass what an access belongs to, with the events around it.
 fn pass<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, fault: &Nested) {
+    pending.moves_on();
     let mut accesses = Accesses::default();
     if fault.delivery {
         if let Some(delivery) = cpu.delivery() {
