@@ -50,7 +50,6 @@ fn prepare<M: Machine>(boot: &Boot) -> Result<(), CannotEnter> {
         return Ok(());
     }
     ROOT.learn(boot, M::NAME);
-    crate::scripts::learn(boot);
     crate::tasks::learn(boot);
     crate::notes::learn(boot);
     words::prepare::<M>();

@@ -55,8 +55,7 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
             match rest {
                 None => emulate_cpuid(cpu),
                 Some(rest) => {
-                    let leaf = cpu.gpr(0) & 0xffff_ffff;
-                    let what = What { kind: event::CPUID, option: leaf, context: leaf };
+                    let what = asked_leaf(cpu);
                     watch::around_rest::<M>(cpu, core, &mut bench, rest, what, emulate_cpuid);
                 }
             }
@@ -74,8 +73,7 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
         match exit {
             // While an instruction passes that a monitor stopped.
             Exit::Cpuid => {
-                let leaf = cpu.gpr(0) & 0xffff_ffff;
-                let what = What { kind: event::CPUID, option: leaf, context: leaf };
+                let what = asked_leaf(cpu);
                 watch::around::<M>(cpu, core, &mut bench, what, emulate_cpuid);
             }
             Exit::Hypercall { cpl: 0 } => hypercall::handle::<M>(cpu, core, &mut bench),
@@ -155,6 +153,12 @@ fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied, attention: u64
     if settled && !HALT.wanted() {
         applied.attention = attention;
     }
+}
+
+#[inline(always)]
+fn asked_leaf<C: Core>(cpu: &C) -> What {
+    let leaf = cpu.gpr(0) & 0xffff_ffff;
+    What { kind: event::CPUID, option: leaf, context: leaf }
 }
 
 #[inline(always)]

@@ -13,8 +13,8 @@
 
 use crate::arch::x86::{self, direct};
 use crate::limits::{SEARCH_BYTES_AT_ONCE, SEARCH_LOOKS_MAX};
-use crate::scripts::{self, PROGRAM_TABLES};
-use crate::tasks::TASKS;
+use crate::scripts::PROGRAM_TABLES;
+use crate::tasks::{self, TASKS};
 use crate::walk::{self, Look};
 use crate::{bank, hooks, hypercall};
 use abi::boot::FRAME_BYTES;
@@ -156,7 +156,7 @@ impl Memory {
         if !matches!(place.space, VIRTUAL | PHYSICAL) {
             return Err(code::REQUEST_MALFORMED);
         }
-        let memory = Memory::new(core, place.space == PHYSICAL, tables, scripts::direct_map());
+        let memory = Memory::new(core, place.space == PHYSICAL, tables, tasks::direct_map());
         if place.pid == NO_PID {
             return Ok(memory);
         }

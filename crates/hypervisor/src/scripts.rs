@@ -13,45 +13,14 @@ use crate::arch::x86::{self, direct};
 use crate::arch::{Core, Injection};
 use crate::limits::{MESSAGE_TEXT_BYTES_MAX, SCRIPT_DATA_BYTES, SCRIPT_STACK_WORDS};
 use crate::root::ROOT;
+use crate::tasks::{self, TASKS};
 use crate::watch::Floor;
 use crate::{bank, clock, decode, globals, hooks, messages, walk, watch};
-use abi::boot::{Boot, FRAME_BYTES};
+use abi::boot::FRAME_BYTES;
 use abi::request::event;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 use events::{Buffer, Running};
 use script_vm::{BadAddress, Control, Interlocked, Label, Machine, Pseudo, Refused, Scratch, Size, Space, Special};
-
-/// What Linux said about its tasks when it loaded root.
-struct Tasks {
-    current: AtomicU64,
-    tid: AtomicU32,
-    pid: AtomicU32,
-    name: AtomicU32,
-    /// Where it has all of RAM.
-    direct_map: AtomicU64,
-}
-
-static TASKS: Tasks = Tasks {
-    current: AtomicU64::new(0),
-    tid: AtomicU32::new(0),
-    pid: AtomicU32::new(0),
-    name: AtomicU32::new(0),
-    direct_map: AtomicU64::new(0),
-};
-
-/// Takes what the boot page says.
-pub fn learn(boot: &Boot) {
-    TASKS.current.store(boot.current_task, Relaxed);
-    TASKS.tid.store(boot.task_tid, Relaxed);
-    TASKS.pid.store(boot.task_pid, Relaxed);
-    TASKS.name.store(boot.task_name, Relaxed);
-    TASKS.direct_map.store(boot.direct_map, Relaxed);
-}
-
-/// Where the kernel has all of RAM in its address space; 0 if that is not known.
-pub fn direct_map() -> u64 {
-    TASKS.direct_map.load(Relaxed)
-}
 
 /// Adds to a cell that scripts share.
 #[inline(always)]
@@ -378,7 +347,7 @@ impl<C: Core> Machine for Here<'_, C> {
     }
 
     fn direct(&mut self, address: u64) -> Result<u64, BadAddress> {
-        let map = TASKS.direct_map.load(Relaxed);
+        let map = tasks::direct_map();
         if map == 0 || direct::read(address & !7).is_none() { Err(BadAddress) } else { Ok(map.wrapping_add(address)) }
     }
 

@@ -9,8 +9,8 @@ use crate::{evaluate, globals, hooks, memory, messages, monitors, notes, pools, 
 use abi::boot::Doorbell;
 use abi::code;
 use abi::request::{
-    self, CORES_SHOWN_MAX, CoreState, Cores, EXIT_ROWS_MAX, Evaluated, EventAsk, EventChange, ExitRow, Exits, Halted, Hello,
-    MESSAGE_BYTES_MAX, Number, PreallocAsk, ReserveTest, global, notice, op, reason, test,
+    self, CORES_SHOWN_MAX, CoreState, Cores, EXIT_ROWS_MAX, Evaluated, EventAnswer, EventAsk, EventChange, ExitRow, Exits,
+    Halted, Hello, MESSAGE_BYTES_MAX, Number, PreallocAsk, ReserveTest, global, notice, op, reason, test,
 };
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -60,6 +60,14 @@ impl Answer<'_> {
     fn ok<T: IntoBytes + zerocopy::Immutable>(&mut self, body: &T) -> Then {
         self.say(code::SUCCESS, body.as_bytes())
     }
+
+    /// An event is registered, or was not; `None`: the request is none.
+    fn added(&mut self, added: Option<(u32, EventAnswer)>) -> Then {
+        match added {
+            Some((code, added)) => self.say(code, added.as_bytes()),
+            None => self.say(code::REQUEST_MALFORMED, &[]),
+        }
+    }
 }
 
 /// What commands refer to.
@@ -102,27 +110,13 @@ fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, guest: Guest
             Some(from) => answer.ok(&watch::rows(from.unwrap_or(u32::MAX))),
             None => answer.say(code::REQUEST_MALFORMED, &[]),
         },
-        op::EVENT_ADD => match request::body::<EventAsk>(body) {
-            Some(ask) => {
-                let (code, added) = watch::add::<M>(core, &ask);
-                answer.say(code, added.as_bytes())
-            }
-            None => answer.say(code::REQUEST_MALFORMED, &[]),
-        },
-        op::MONITOR_ADD => match request::body::<request::monitor::Ask>(body) {
-            Some(ask) => {
-                let (code, added) = monitors::add::<M>(core, guest.tables, &ask);
-                answer.say(code, added.as_bytes())
-            }
-            None => answer.say(code::REQUEST_MALFORMED, &[]),
-        },
-        op::EPTHOOK_ADD => match request::body::<request::epthook::Ask>(body) {
-            Some(ask) => {
-                let (code, added) = hooks::add::<M>(core, guest.tables, &ask);
-                answer.say(code, added.as_bytes())
-            }
-            None => answer.say(code::REQUEST_MALFORMED, &[]),
-        },
+        op::EVENT_ADD => answer.added(request::body::<EventAsk>(body).map(|ask| watch::add::<M>(core, &ask))),
+        op::MONITOR_ADD => {
+            answer.added(request::body::<request::monitor::Ask>(body).map(|ask| monitors::add::<M>(core, guest.tables, &ask)))
+        }
+        op::EPTHOOK_ADD => {
+            answer.added(request::body::<request::epthook::Ask>(body).map(|ask| hooks::add::<M>(core, guest.tables, &ask)))
+        }
         op::EVENT_CHANGE => match request::body::<EventChange>(body).map(|ask| watch::change::<M>(core, ask)) {
             Some(Ok(changed)) => answer.ok(&Number { value: changed.into() }),
             Some(Err(code)) => answer.say(code, &[]),

@@ -8,17 +8,17 @@
 use crate::arch::Core;
 use crate::arch::x86::decode;
 use crate::arch::x86::direct;
+use crate::arch::x86::flag::TF;
 use crate::{hypercall, monitors, walk};
 use abi::boot::FRAME_BYTES;
 
 const RSP: usize = 4;
-/// Flags: CF PF AF ZF SF OF, and TF.
+/// Flags: CF PF AF ZF SF OF.
 const CF: u64 = 1;
 const PF: u64 = 1 << 2;
 const AF: u64 = 1 << 4;
 const ZF: u64 = 1 << 6;
 const SF: u64 = 1 << 7;
-const TF: u64 = 1 << 8;
 const OF: u64 = 1 << 11;
 const ARITHMETIC: u64 = CF | PF | AF | ZF | SF | OF;
 

@@ -1,43 +1,68 @@
-//! Linux' list of its processes: whose page tables are whose.
+//! Linux' tasks: what is known of them, and from their list whose page tables are whose.
 //!
 //! **Holds always**
 //! - T1: it is only read, and nothing that it says is trusted: what it leads to is walked and bounded as any address is.
-//! - T2: it ends after [`TASKS_MAX`] processes, also where a list that changes meanwhile never comes back to its beginning.
+//! - T2: the list ends after [`TASKS_MAX`] processes, also where a list that changes meanwhile never comes back to its beginning.
 //!
-//! **Callers**: `memory`. **Cost**: three reads a process. **Proof**: the test below, `tests/e2e/memory.rs`.
+//! **Callers**: `memory` and `scripts`. **Cost**: three reads a process. **Proof**: the test below, `tests/e2e/memory.rs`.
 
 use crate::limits::TASKS_MAX;
 use abi::boot::Boot;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// What Linux said about its list when it loaded root.
+/// What Linux said about its tasks when it loaded root: offsets, and where its list begins.
 pub struct Tasks {
+    /// In what the kernel has for each core, the task that runs there; 0 if that is not known.
+    pub current: AtomicU64,
+    /// In a task, its number,
+    pub tid: AtomicU32,
+    /// its process' (thread group's),
+    pub pid: AtomicU32,
+    /// and its name.
+    pub name: AtomicU32,
+    direct_map: AtomicU64,
     first: AtomicU64,
     next: AtomicU32,
-    pid: AtomicU32,
     space: AtomicU32,
     tables: AtomicU32,
 }
 
 /// The one.
-pub static TASKS: Tasks = Tasks {
-    first: AtomicU64::new(0),
-    next: AtomicU32::new(0),
-    pid: AtomicU32::new(0),
-    space: AtomicU32::new(0),
-    tables: AtomicU32::new(0),
-};
+pub static TASKS: Tasks = Tasks::unknown();
 
 /// Takes what the boot page says.
 pub fn learn(boot: &Boot) {
+    TASKS.current.store(boot.current_task, Relaxed);
+    TASKS.tid.store(boot.task_tid, Relaxed);
+    TASKS.pid.store(boot.task_pid, Relaxed);
+    TASKS.name.store(boot.task_name, Relaxed);
+    TASKS.direct_map.store(boot.direct_map, Relaxed);
     TASKS.first.store(boot.first_task, Relaxed);
     TASKS.next.store(boot.task_next, Relaxed);
-    TASKS.pid.store(boot.task_pid, Relaxed);
     TASKS.space.store(boot.task_space, Relaxed);
     TASKS.tables.store(boot.space_tables, Relaxed);
 }
 
+/// Where the kernel has all of RAM in its address space; 0 if that is not known.
+pub fn direct_map() -> u64 {
+    TASKS.direct_map.load(Relaxed)
+}
+
 impl Tasks {
+    const fn unknown() -> Tasks {
+        Tasks {
+            current: AtomicU64::new(0),
+            tid: AtomicU32::new(0),
+            pid: AtomicU32::new(0),
+            name: AtomicU32::new(0),
+            direct_map: AtomicU64::new(0),
+            first: AtomicU64::new(0),
+            next: AtomicU32::new(0),
+            space: AtomicU32::new(0),
+            tables: AtomicU32::new(0),
+        }
+    }
+
     /// Where a process has its highest table, in the kernel's address space; 0 if it has none of its own, `None` if there is no
     /// such process. `read` reads the kernel's memory.
     pub fn tables_of(&self, pid: u32, read: impl Fn(u64, &mut [u8]) -> bool) -> Option<u64> {
@@ -80,6 +105,7 @@ mod tests {
             pid: AtomicU32::new(0x20),
             space: AtomicU32::new(0x28),
             tables: AtomicU32::new(0x40),
+            ..Tasks::unknown()
         };
         let read = |last: u64| {
             move |at: u64, to: &mut [u8]| {

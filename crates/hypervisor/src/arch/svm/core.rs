@@ -73,14 +73,6 @@ impl Svm {
         self.guest_bytes(self.vmcb.cs.base.wrapping_add(self.vmcb.rip), to)
     }
 
-    pub(super) fn code_bits_now(&self) -> u8 {
-        match self.vmcb.cs.attributes {
-            attributes if attributes & attribute::LONG != 0 => 64,
-            attributes if attributes & attribute::BIG != 0 => 32,
-            _ => 16,
-        }
-    }
-
     fn length(&mut self) -> u64 {
         self.text.find(self.vmcb.cr3, self.vmcb.cs.base.wrapping_add(self.vmcb.rip));
         // Without prefixes, as nearly always, the first bytes tell.
@@ -514,7 +506,11 @@ impl arch::Core for Svm {
     }
 
     fn code_bits(&self) -> u8 {
-        self.code_bits_now()
+        match self.vmcb.cs.attributes {
+            attributes if attributes & attribute::LONG != 0 => 64,
+            attributes if attributes & attribute::BIG != 0 => 32,
+            _ => 16,
+        }
     }
 
     fn cr3(&self) -> u64 {

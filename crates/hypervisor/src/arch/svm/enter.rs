@@ -231,29 +231,38 @@ unsafe fn enter(
     fill_control(vmcb, views, maps);
     let next_rip_saved = cpuid(SVM_FEATURES, 0).edx & 1 << 3 != 0;
     region::local().core.store(core, Relaxed);
-    let mut svm = Svm {
-        vmcb,
-        vmcb_pa: guest.pa(),
-        gprs: Gprs::new(host.pa()),
-        core,
-        seed,
-        next_rip_saved,
-        interrupted: 0,
-        nmi: false,
-        due: true,
-        hidden: 0,
-        text: Text::default(),
-        faults: Faults::default(),
-        held: 0,
-        follows: false,
-        stray: false,
-        debug_watched: false,
-        parked: false,
-        step: Step::new(views),
-    };
+    let mut svm = Svm::new(vmcb, guest.pa(), host.pa(), core, seed, views);
+    (svm.next_rip_saved, svm.due) = (next_rip_saved, true);
     svm.step.executed = Executed::of(executed.map(|frame| frame.pfn()));
     svm.park();
     Ok(svm)
+}
+
+impl Svm {
+    /// A core with nothing watched and nothing due. `guest` and `host` are the physical addresses of its control blocks, `vmcb` is
+    /// the guest's.
+    pub(super) fn new(vmcb: &'static mut Vmcb, guest: u64, host: u64, core: u32, seed: boot::Core, views: Views) -> Svm {
+        Svm {
+            vmcb,
+            vmcb_pa: guest,
+            gprs: Gprs::new(host),
+            core,
+            seed,
+            next_rip_saved: false,
+            interrupted: 0,
+            nmi: false,
+            due: false,
+            hidden: 0,
+            text: Text::default(),
+            faults: Faults::default(),
+            debug_watched: false,
+            parked: false,
+            held: 0,
+            follows: false,
+            stray: false,
+            step: Step::new(views),
+        }
+    }
 }
 
 fn fill_control(vmcb: &mut Vmcb, views: Views, maps: &Maps) {

@@ -37,7 +37,7 @@ const KERNEL_DATA: u16 = 0xc93;
 const USER_CODE: [u16; 2] = [0xcfb, 0xafb];
 const USER_DATA: u16 = 0xcf3;
 /// DR6.BS: a single step.
-const DR6_STEP: u64 = 1 << 14;
+pub(super) const DR6_STEP: u64 = 1 << 14;
 /// How often an instruction that cannot be read is fetched again before it counts as undefined: the first fetch faults for
 /// the page, the others are for a page that comes and goes.
 const FETCHES_MAX: u8 = 8;

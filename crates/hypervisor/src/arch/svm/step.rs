@@ -24,27 +24,24 @@ mod tests;
 
 use super::core::Svm;
 use super::executed::Executed;
+use super::faults::DR6_STEP;
+use super::guarded::entry;
+use super::npt::{LARGE, PRESENT, WRITE};
 use super::vmcb::{TLB_FLUSH_ALL, event, exit_code};
 use super::{EFER_LMA, EFER_SCE};
 use crate::arch::x86::decode::{self, INSTRUCTION_BYTES_MAX};
+use crate::arch::x86::flag::TF;
 use crate::arch::x86::syscall::{self, Decoded};
 use crate::arch::x86::{direct, vector};
-use crate::arch::{Begun, Delivery, Exit, Passing};
+use crate::arch::{Begun, Core, Delivery, Exit, Passing};
 use crate::walk;
 
-const TF: u64 = 1 << 8;
 const IF: u64 = 1 << 9;
-/// DR6: which breakpoints, access to debug registers, single step; and what reads as set.
+/// DR6: which breakpoints, and what reads as set.
 const DR6_HITS: u64 = 0xf;
-const DR6_STEP: u64 = 1 << 14;
 const DR6_EMPTY: u64 = 0xffff_0ff0;
 /// `vintr`: the guest's interrupt flag masks virtual interrupts only (APM2 15.21.1 "V_INTR_MASKING"); root's own is clear.
 const VIRTUAL_MASKING: u64 = 1 << 24;
-/// Entries of nested tables, see `npt`.
-const PRESENT: u64 = 1;
-const WRITE: u64 = 1 << 1;
-const LARGE: u64 = 1 << 7;
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 /// What the processor pushes of itself in 64-bit mode: SS, RSP, RFLAGS, CS, RIP.
 const FRAME_BYTES: u64 = 40;
 
@@ -184,7 +181,7 @@ impl Svm {
             }
             return Begun::Done;
         }
-        let form = decode::split(bytes, self.code_bits_now() == 64);
+        let form = decode::split(bytes, self.code_bits() == 64);
         let ahead = (read - form.rest.len()) as u64;
         let waits = match form.rest {
             [0xf4, ..] => Some(1),
@@ -315,7 +312,7 @@ impl Svm {
     fn guest_writes(&self, pa: u64) -> bool {
         let mut table = self.step.views.open;
         for level in (0..4).rev() {
-            let entry = direct::read((table & ADDRESS) + (pa >> (12 + 9 * level) & 511) * 8).unwrap_or(0);
+            let entry = entry(table, level, pa >> 12);
             if entry & (PRESENT | WRITE) != PRESENT | WRITE {
                 return false;
             }

@@ -176,6 +176,12 @@ pub unsafe fn write_dr6(value: u64) {
     unsafe { asm!("mov dr6, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
 }
 
+/// Bits of RFLAGS (APM2 3.1.6 "RFLAGS Register").
+pub mod flag {
+    /// Trap: a #DB behind each instruction.
+    pub const TF: u64 = 1 << 8;
+}
+
 /// Vectors of exceptions (APM2 8.2 "Vectors").
 pub mod vector {
     /// Debug.

@@ -8,8 +8,8 @@
 //!
 //! **Callers**: a vendor's floor, in root. **Proof**: the tests below; `tests/e2e/events_syscall.rs`.
 
-/// RFLAGS.TF.
-const TF: u64 = 1 << 8;
+use super::flag::TF;
+
 /// RFLAGS.RF.
 const RF: u64 = 1 << 16;
 /// RFLAGS bit 1, always set.

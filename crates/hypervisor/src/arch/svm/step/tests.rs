@@ -2,9 +2,6 @@
 #![expect(unsafe_code, reason = "frames of the tests' own RAM, and a control block of zeros")]
 
 extern crate std;
-use super::super::faults::Faults;
-use super::super::run::Gprs;
-use super::super::text::Text;
 use super::super::vmcb::{Vmcb, attribute, exit_code};
 use super::*;
 use crate::arch::Nested;
@@ -31,26 +28,8 @@ fn core(ring: u8, code: &[u8]) -> (Svm, Frame) {
     let (vmcb, seed) = unsafe { (Box::leak(Box::new(core::mem::zeroed::<Vmcb>())), core::mem::zeroed()) };
     (vmcb.cr3, vmcb.rip, vmcb.rsp, vmcb.efer, vmcb.cpl) = (root.pa(), LINEAR, STACK, LONG_MODE, ring);
     (vmcb.cs.attributes, vmcb.rflags, vmcb.dr6) = (attribute::LONG, 2, DR6_EMPTY);
-    let mut svm = Svm {
-        vmcb,
-        vmcb_pa: 0,
-        gprs: Gprs::new(0),
-        core: 0,
-        seed,
-        next_rip_saved: false,
-        interrupted: 0,
-        nmi: false,
-        due: false,
-        hidden: 0,
-        text: Text::default(),
-        faults: Faults::default(),
-        held: 0,
-        follows: false,
-        stray: false,
-        debug_watched: false,
-        parked: true,
-        step: Step::new(VIEWS),
-    };
+    let mut svm = Svm::new(vmcb, 0, 0, 0, seed, VIEWS);
+    svm.parked = true;
     svm.watch_guarded(true);
     assert_eq!(svm.vmcb.n_cr3, VIEWS.guarded);
     (svm, page)
