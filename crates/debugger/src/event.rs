@@ -21,6 +21,7 @@ use crate::cost::{Cost, Units};
 use crate::error::{Error, Reach, Refusal};
 use crate::globals;
 use crate::line::{Line, Word};
+use crate::memory;
 use crate::nearest;
 use crate::outputs;
 use crate::program::{self, How, Text};
@@ -28,6 +29,7 @@ use crate::session::Session;
 use crate::target::Mode;
 use abi::code as codes;
 use abi::kind::Kind;
+use abi::request::memory::Place;
 use abi::request::{self, EventAnswer, EventAsk, PROGRAM_WORDS_MAX, event, op};
 use script::Program;
 use serde::Serialize;
@@ -465,12 +467,26 @@ fn resolve(session: &Session, names: &[Name]) -> Result<Vec<usize>, Error> {
 }
 
 fn add(session: &mut Session, ask: &EventAsk) -> Result<EventAnswer, Error> {
-    let (code, body) = session.call(op::EVENT_ADD, ask.as_bytes())?;
+    added(session, op::EVENT_ADD, ask.as_bytes(), |_| None)
+}
+
+/// Asks root to register an event. `place` is which address a refusal is about that is about one, if the event has one.
+fn added(
+    session: &mut Session,
+    op: u32,
+    ask: &[u8],
+    place: impl FnOnce(&EventAnswer) -> Option<Place>,
+) -> Result<EventAnswer, Error> {
+    let (code, body) = session.call(op, ask)?;
     match request::body::<EventAnswer>(&body) {
         Some(answer) if code == codes::SUCCESS => Ok(answer),
-        Some(answer) => Err(refused(session, code, answer)),
+        Some(answer) => {
+            let is_about_place = matches!(code, codes::ADDRESS_INVALID | codes::PHYSICAL_INVALID | codes::PID_INVALID);
+            let place = if is_about_place { place(&answer) } else { None };
+            Err(place.map_or_else(|| refused(session, code, answer), |place| memory::refused(code, place, 0)))
+        }
         None if code != codes::SUCCESS && body.is_empty() => Err(refused(session, code, EventAnswer::default())),
-        None => Err(Error::Reach(Reach::Malformed { op: op::EVENT_ADD })),
+        None => Err(Error::Reach(Reach::Malformed { op })),
     }
 }
 

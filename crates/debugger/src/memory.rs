@@ -234,10 +234,15 @@ pub(crate) fn read(session: &mut Session, place: Place, length: u64) -> Result<B
 
 /// One request: as many bytes as could be read, and why not more.
 fn read_some(session: &mut Session, place: Place, bytes: u64) -> Result<(Vec<u8>, u32), Error> {
+    request_bytes(session, place, bytes)?.map_err(|code| refusal(session, code, place, 0))
+}
+
+/// The same, with the code of a refusal as it came. At most [`abi::request::memory::READ_BYTES_MAX`] bytes.
+pub(crate) fn request_bytes(session: &mut Session, place: Place, bytes: u64) -> Result<Result<(Vec<u8>, u32), u32>, Error> {
     let asked = Span { place, bytes: u32::try_from(bytes).unwrap_or(0), zero: 0 };
     let (code, body) = session.call(op::MEMORY_READ, asked.as_bytes())?;
     if code != code::SUCCESS {
-        return Err(refusal(session, code, place, 0));
+        return Ok(Err(code));
     }
     let malformed = Error::Reach(Reach::Malformed { op: op::MEMORY_READ });
     let Ok((head, body)) = Read::read_from_prefix(&body) else { return Err(malformed) };
@@ -245,7 +250,7 @@ fn read_some(session: &mut Session, place: Place, bytes: u64) -> Result<(Vec<u8>
     if body.len() as u64 != u64::from(head.bytes) || body.len() as u64 > bytes || whole != (head.why == code::SUCCESS) {
         return Err(malformed);
     }
-    Ok((body.to_vec(), head.why))
+    Ok(Ok((body.to_vec(), head.why)))
 }
 
 /// Writes at most [`BYTES_MAX`] bytes, all or none.

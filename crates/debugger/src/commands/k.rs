@@ -20,14 +20,13 @@ use crate::answer::{Answer, Report, hex};
 use crate::commands::{self, Command, Takes};
 use crate::error::Error;
 use crate::line::Line;
+use crate::memory;
 use crate::session::Session;
-use abi::code;
-use abi::request::memory::{NO_PID, Place, READ_BYTES_MAX, Read, Span, VIRTUAL};
+use abi::request::memory::{NO_PID, Place, READ_BYTES_MAX, VIRTUAL};
 use abi::request::{Registers, op};
 use serde::Serialize;
 use std::collections::HashMap;
 use symbols::unwind::{self, FRAMES_MAX, Frame, Memory, More, Orc};
-use zerocopy::{FromBytes, IntoBytes};
 
 /// The command.
 pub const COMMAND: Command = Command { names: &["k"], takes: &[Takes::Words(&["l"])], run, cost: None };
@@ -76,10 +75,8 @@ impl OfDebuggee<'_> {
             return Err(Error::Cancelled);
         }
         let place = Place { address, space: VIRTUAL, pid: NO_PID };
-        let ask = Span { place, bytes: u32::try_from(count.min(READ_BYTES_MAX)).unwrap_or(0), zero: 0 };
-        let (code, body) = self.session.call(op::MEMORY_READ, ask.as_bytes())?;
-        let read = Read::read_from_prefix(&body).ok().filter(|_| code == code::SUCCESS);
-        Ok(read.map(|(_, bytes)| bytes.to_vec()).filter(|bytes| bytes.len() == count))
+        let read = memory::request_bytes(self.session, place, count.min(READ_BYTES_MAX) as u64)?;
+        Ok(read.ok().map(|(bytes, _)| bytes).filter(|bytes| bytes.len() == count))
     }
 }
 

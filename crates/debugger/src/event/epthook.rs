@@ -4,19 +4,17 @@
 //! the kernel: instructions are counted from where the name before it begins.
 
 use super::{
-    Answer, Cost, EPTHOOK, Error, EventAnswer, Kind, Line, OPTIONS, Ready, Session, Units, parse, prepare, refused, registered,
-    resolve, units_of, wrong,
+    Answer, Cost, EPTHOOK, Error, Kind, Line, OPTIONS, Ready, Session, Units, added, parse, prepare, registered, resolve,
+    units_of, wrong,
 };
 use crate::commands;
 use crate::disassembly::{self, INSTRUCTION_BYTES_MAX};
-use crate::error::Reach;
 use crate::expr::Arithmetic;
 use crate::line::Word;
 use crate::memory;
-use abi::code;
 use abi::request::epthook::Ask;
 use abi::request::memory::{NO_PID, Place, VIRTUAL};
-use abi::request::{self, event, op};
+use abi::request::{event, op};
 use zerocopy::IntoBytes;
 
 /// How far from its name's beginning an address is looked at: functions are not longer.
@@ -78,16 +76,7 @@ pub(crate) fn register(session: &mut Session, line: &Line) -> Result<Answer, Err
     look(session, word, place)?;
     registered(session, line, &EPTHOOK, typed, outputs, &mut |session, its| {
         let ask = Ask { event: *its, place };
-        let (code, body) = session.call(op::EPTHOOK_ADD, ask.as_bytes())?;
-        match (code, request::body::<EventAnswer>(&body)) {
-            (code::SUCCESS, Some(answer)) => Ok(answer),
-            (code::ADDRESS_INVALID | code::PHYSICAL_INVALID | code::PID_INVALID, Some(_)) => {
-                Err(memory::refused(code, place, 0))
-            }
-            (code, Some(answer)) => Err(refused(session, code, answer)),
-            (code, None) if code != code::SUCCESS && body.is_empty() => Err(refused(session, code, EventAnswer::default())),
-            _ => Err(Error::Reach(Reach::Malformed { op: op::EPTHOOK_ADD })),
-        }
+        added(session, op::EPTHOOK_ADD, ask.as_bytes(), |_| Some(place))
     })
 }
 

@@ -6,18 +6,15 @@
 //! **Holds always**: what the plan foretells is what root takes, or more: how the kernel maps the range is not known before.
 
 use super::{
-    Answer, Cost, Error, EventAnswer, Kind, Line, MONITOR, OPTIONS, Ready, Session, Units, parse, prepare, refused, registered,
+    Answer, Cost, Error, EventAnswer, Kind, Line, MONITOR, OPTIONS, Ready, Session, Units, added, parse, prepare, registered,
     resolve, units_of, wrong,
 };
 use crate::commands;
-use crate::error::Reach;
 use crate::expr::Arithmetic;
 use crate::line::Word;
-use crate::memory;
-use abi::code;
 use abi::request::memory::{NO_PID, PHYSICAL, Place, VIRTUAL};
 use abi::request::monitor::{Ask, EXECUTE, READ, WRITE};
-use abi::request::{self, event, op};
+use abi::request::{event, op};
 use std::ops::Range;
 use zerocopy::IntoBytes;
 
@@ -138,16 +135,7 @@ pub(crate) fn register(session: &mut Session, line: &Line) -> Result<Answer, Err
     let place = Place { address: from, space, pid };
     registered(session, line, &MONITOR, typed, outputs, &mut |session, its| {
         let ask = Ask { event: *its, place, last, access, zero: 0 };
-        let (code, body) = session.call(op::MONITOR_ADD, ask.as_bytes())?;
-        match (code, request::body::<EventAnswer>(&body)) {
-            (code::SUCCESS, Some(answer)) => Ok(answer),
-            (code::ADDRESS_INVALID | code::PHYSICAL_INVALID | code::PID_INVALID, Some(EventAnswer { bytes, .. })) => {
-                Err(memory::refused(code, Place { address: bytes, ..place }, 0))
-            }
-            (code, Some(answer)) => Err(refused(session, code, answer)),
-            (code, None) if code != code::SUCCESS && body.is_empty() => Err(refused(session, code, EventAnswer::default())),
-            _ => Err(Error::Reach(Reach::Malformed { op: op::MONITOR_ADD })),
-        }
+        added(session, op::MONITOR_ADD, ask.as_bytes(), |answer| Some(Place { address: answer.bytes, ..place }))
     })
 }
 

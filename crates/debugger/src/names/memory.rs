@@ -12,10 +12,11 @@
 
 use super::{Known, MODULES, Machine, Nameless, Origin, Verdict, check};
 use crate::error::Error;
+use crate::memory;
 use crate::session::Session;
 use crate::target::Mode;
 use abi::code;
-use abi::request::memory::{NO_PID, PHYSICAL, Place, READ_BYTES_MAX, Read, Span, VIRTUAL};
+use abi::request::memory::{NO_PID, PHYSICAL, Place, READ_BYTES_MAX, VIRTUAL};
 use abi::request::note::{self as what, Notes};
 use abi::request::op;
 use std::fs::{self, DirBuilder};
@@ -26,7 +27,6 @@ use symbols::limits::{MODULE_NAMES_MAX, NAME_BYTES_MAX, NAMES_MAX, PACKED_BYTES_
 use symbols::note::{self, Note};
 use symbols::packed::{self, End, INDEX_BYTES, PIECE_BYTES_MAX, Packed, SYMBOL_BYTES};
 use symbols::{Builder, HIGH_HALF, Module, Table, Wrong, text};
-use zerocopy::{FromBytes, IntoBytes};
 
 /// Where the kernel itself lies; modules lie behind it.
 const IMAGE: std::ops::Range<u64> = 0xffff_ffff_8000_0000..0xffff_ffff_c000_0000;
@@ -299,18 +299,10 @@ impl Session {
         while bytes.len() < count {
             let wanted = (count - bytes.len()).min(READ_BYTES_MAX);
             let place = Place { address: address.wrapping_add(bytes.len() as u64), space, pid: NO_PID };
-            let ask = Span { place, bytes: u32::try_from(wanted).unwrap_or(0), zero: 0 };
-            let (code, body) = self.call(op::MEMORY_READ, ask.as_bytes()).map_err(nameless)?;
-            if code != code::SUCCESS {
-                return Err(Nameless::Refused(code));
-            }
-            let malformed = Nameless::Reach(crate::error::Reach::Malformed { op: op::MEMORY_READ });
-            let Ok((head, read)) = Read::read_from_prefix(&body) else { return Err(malformed) };
-            let got = usize::try_from(head.bytes).ok().and_then(|got| read.get(..got)).filter(|got| got.len() <= wanted);
-            let Some(got) = got else { return Err(malformed) };
-            bytes.extend_from_slice(got);
-            if got.len() < wanted {
-                let why = if head.why == code::SUCCESS { code::ADDRESS_INVALID } else { head.why };
+            let read = memory::request_bytes(self, place, wanted as u64).map_err(nameless)?;
+            let (got, why) = read.map_err(Nameless::Refused)?;
+            bytes.extend_from_slice(&got);
+            if why != code::SUCCESS {
                 return Ok((bytes, why));
             }
         }
