@@ -2,9 +2,10 @@
 
 use crate::{Result, guest, wire::Wire};
 use abi::code;
+use abi::kind::Kind;
 use abi::request::{
-    Evaluated, EventAnswer, EventAsk, EventChange, EventRow, Events, Message, Messages, Number, STAGE_WORDS_MAX, Stage, event,
-    op,
+    Evaluated, EventAnswer, EventAsk, EventChange, EventRow, Events, Ledger, Message, Messages, Number, STAGE_WORDS_MAX, Stage,
+    event, op,
 };
 use lab::{Machine, Mode};
 use script::{Global, NoSymbols, Options, compile, compile_expression};
@@ -57,8 +58,7 @@ impl Scripts {
     /// As [`Scripts::stage`].
     pub fn add(&mut self, wire: &mut Wire, ask: EventAsk, text: &str) -> Result<(u32, EventAnswer)> {
         let program_words = if text.is_empty() { 0 } else { self.stage(wire, text)? };
-        let (code, body) = wire.ask(op::EVENT_ADD, EventAsk { program_words, ..ask }.as_bytes())?;
-        Ok((code, EventAnswer::read_from_bytes(&body).map_err(|_| "a short answer")?))
+        register(wire, op::EVENT_ADD, EventAsk { program_words, ..ask }.as_bytes())
     }
 
     /// Registers an event with a script, a condition and code, each of which may be empty; its id.
@@ -82,9 +82,7 @@ impl Scripts {
         let [condition_bytes, code_bytes] = [condition, code].map(|code| u32::try_from(code.len()).unwrap_or(0));
         let ask = EventAsk { program_words: u32::try_from(program.len())?, condition_bytes, code_bytes, ..ask };
         stage(wire, &[program, machine_code(condition), machine_code(code)].concat())?;
-        let (code, body) = wire.ask(op::EVENT_ADD, ask.as_bytes())?;
-        let answer = EventAnswer::read_from_bytes(&body).map_err(|_| "a short answer")?;
-        if code == code::SUCCESS { Ok(answer.id) } else { Err(format!("refused with {code:x}: {answer:x?}").into()) }
+        accepted(register(wire, op::EVENT_ADD, ask.as_bytes())?)
     }
 
     /// Registers one that must be accepted; its id.
@@ -92,11 +90,25 @@ impl Scripts {
     /// # Errors
     /// As [`Scripts::stage`]; a refusal.
     pub fn added(&mut self, wire: &mut Wire, ask: EventAsk, text: &str) -> Result<u32> {
-        match self.add(wire, ask, text)? {
-            (code::SUCCESS, answer) => Ok(answer.id),
-            (code, answer) => Err(format!("refused with {code:x}: {answer:x?}").into()),
-        }
+        accepted(self.add(wire, ask, text)?)
     }
+}
+
+/// Asks for an event by one of the requests that register one; its code and numbers.
+///
+/// # Errors
+/// Those of the link.
+pub fn register(wire: &mut Wire, op: u32, ask: &[u8]) -> Result<(u32, EventAnswer)> {
+    let (code, body) = wire.ask(op, ask)?;
+    Ok((code, EventAnswer::read_from_bytes(&body).map_err(|_| "a short answer")?))
+}
+
+/// The id of one that must be accepted.
+///
+/// # Errors
+/// A refusal.
+pub fn accepted((code, answer): (u32, EventAnswer)) -> Result<u32> {
+    if code == code::SUCCESS { Ok(answer.id) } else { Err(format!("refused with {code:x}: {answer:x?}").into()) }
 }
 
 /// Machine code as it is staged: a return behind it, and filled up to whole words.
@@ -156,6 +168,15 @@ pub fn stage(wire: &mut Wire, words: &[u64]) -> Result {
         }
     }
     Ok(())
+}
+
+/// Units of a kind: free ones, and those in use.
+///
+/// # Errors
+/// Those of the link.
+pub fn units(wire: &mut Wire, kind: Kind) -> Result<(u64, u64)> {
+    let row = wire.get::<Ledger>(op::LEDGER, &[])?.kinds[kind.index()];
+    Ok((row.free, row.used))
 }
 
 /// The row of one event.

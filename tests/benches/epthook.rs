@@ -2,7 +2,8 @@
 //! `cargo bench -p tests --bench epthook`. It prints and judges nothing; the goal is at most three exits a hit. What an exit and a
 //! flush cost a processor beside its instructions, on silicon a thousand cycles and more, no emulator shows.
 use lab::Machine;
-use tests::{Result, guest};
+use tests::Result;
+use tests::guest::{self, exits};
 
 const ROUNDS: u32 = 10_000;
 
@@ -10,14 +11,6 @@ const ROUNDS: u32 = 10_000;
 fn call(machine: &mut Machine, offset: u64) -> Result<f64> {
     let command = format!("cd /sys/module/hooked/parameters; echo {offset:x} {ROUNDS} >go && cat said >/dev/null && cat took");
     Ok(machine.ok(&command)?.trim().parse::<f64>()? / f64::from(ROUNDS))
-}
-
-/// Exits of all reasons so far.
-fn exits(machine: &mut Machine) -> Result<u64> {
-    let text = machine.hyperdbg_ok(&["exits"])?;
-    // A row a reason, and the last number is that of all cores.
-    let counts = text.lines().skip(1).filter_map(|line| u64::from_str_radix(line.split_whitespace().last()?, 16).ok());
-    Ok(counts.sum())
 }
 
 fn main() -> Result {

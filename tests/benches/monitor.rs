@@ -2,7 +2,8 @@
 //! `cargo bench -p tests --bench monitor`. It prints and judges nothing; the goals are at most 500 instructions and two exits. What an
 //! exit and a flush cost a processor beside its instructions, on silicon a thousand cycles and more, no emulator shows.
 use lab::Machine;
-use tests::{Result, guest};
+use tests::Result;
+use tests::guest::{self, exits};
 
 const ROUNDS: u32 = 10_000;
 
@@ -10,14 +11,6 @@ const ROUNDS: u32 = 10_000;
 fn store(machine: &mut Machine) -> Result<f64> {
     let text = machine.ok(&format!("cd /sys/module/monitored/parameters; echo timed {ROUNDS} >go && cat said"))?;
     Ok(text.trim().parse::<f64>()? / f64::from(ROUNDS))
-}
-
-/// Exits of all reasons so far.
-fn exits(machine: &mut Machine) -> Result<u64> {
-    // By reason: one core, and all of them.
-    let text = machine.hyperdbg_ok(&["exits"])?;
-    let counts = text.lines().skip(1).filter_map(|line| u64::from_str_radix(line.split_whitespace().last()?, 16).ok());
-    Ok(counts.sum())
 }
 
 fn main() -> Result {

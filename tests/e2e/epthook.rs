@@ -3,13 +3,13 @@ use abi::code;
 use abi::kind::Kind;
 use abi::request::epthook::Ask;
 use abi::request::memory::{NO_PID, Place, VIRTUAL};
-use abi::request::{EventAnswer, EventAsk, Events, Ledger, Number, event, op};
+use abi::request::{EventAnswer, EventAsk, Events, Number, event, op};
 use lab::{Machine, Mode};
 use std::time::{Duration, Instant};
-use tests::scripting::{Scripts, ask, change, load, row, said};
+use tests::scripting::{Scripts, accepted, ask, change, load, register, row, said};
 use tests::wire::Wire;
-use tests::{Result, guest};
-use zerocopy::{FromBytes, IntoBytes};
+use tests::{Result, guest, scripting};
+use zerocopy::IntoBytes;
 
 const ROUNDS: u64 = 20_000;
 /// Hooks that come and go.
@@ -57,16 +57,12 @@ impl Lab {
         let program_words = if script.is_empty() { 0 } else { self.scripts.stage(&mut self.wire, script)? };
         let place = Place { address, space: VIRTUAL, pid: NO_PID };
         let ask = Ask { event: EventAsk { program_words, ..ask }, place };
-        let (code, body) = self.wire.ask(op::EPTHOOK_ADD, ask.as_bytes())?;
-        Ok((code, EventAnswer::read_from_bytes(&body).map_err(|_| "a short answer")?))
+        register(&mut self.wire, op::EPTHOOK_ADD, ask.as_bytes())
     }
 
     /// A hook that must be accepted; its id.
     fn add(&mut self, address: u64, script: &str) -> Result<u32> {
-        match self.ask(ask(event::EPTHOOK), address, script)? {
-            (code::SUCCESS, answer) => Ok(answer.id),
-            (code, answer) => Err(format!("refused with {code:x}: {answer:x?}").into()),
-        }
+        accepted(self.ask(ask(event::EPTHOOK), address, script)?)
     }
 
     fn hits(&mut self, id: u32) -> Result<u64> {
@@ -78,9 +74,7 @@ impl Lab {
     }
 
     fn units(&mut self) -> Result<(u64, u64)> {
-        let ledger: Ledger = self.wire.get(op::LEDGER, &[])?;
-        let row = ledger.kinds[Kind::Epthook.index()];
-        Ok((row.free, row.used))
+        scripting::units(&mut self.wire, Kind::Epthook)
     }
 
     fn events(&mut self) -> Result<u32> {

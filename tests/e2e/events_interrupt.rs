@@ -1,9 +1,9 @@
 //! External interrupts as events: each is seen, reaches Linux as it would have, and only if it shall.
 use abi::code;
 use abi::request::{EventAsk, Number, event, op, reason, test};
-use lab::{Machine, Mode};
+use lab::Machine;
 use std::time::{Duration, Instant};
-use tests::scripting::{Scripts, ask, ask_for, change, row};
+use tests::scripting::{Scripts, ask, ask_for, change, load, row};
 use tests::{Result, guest, wire::Wire};
 use zerocopy::IntoBytes;
 
@@ -18,9 +18,8 @@ const DROPPED: u64 = 50;
 fn machine(arguments: &str) -> Result<(Machine, Wire, Scripts)> {
     let builder = Machine::builder().with_stress_ng().with_guest_program(&guest::program("clocks"));
     let mut machine = builder.kernel_argument(arguments).boot()?;
-    machine.load(Mode::Debugger)?;
-    let wire = Wire::connect(&machine.link_path())?;
-    Ok((machine, wire, Scripts::default()))
+    let (wire, scripts) = load(&mut machine)?;
+    Ok((machine, wire, scripts))
 }
 
 /// How many interrupts of a row of /proc/interrupts each core has handled.

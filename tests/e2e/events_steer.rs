@@ -1,7 +1,7 @@
 //! Scripts that decide about events, about the guest, and ask about its code.
 use abi::kind::Kind;
-use abi::request::{EventAsk, Ledger, event, op};
-use tests::scripting::{ask_for, change, machine, row};
+use abi::request::{EventAsk, event};
+use tests::scripting::{self, ask_for, change, machine, row};
 use tests::{Result, wire::Wire};
 
 /// Leaves that nobody else asks for.
@@ -10,7 +10,7 @@ const OTHER: u64 = LEAF + 1;
 
 /// Regular events in use.
 fn used(wire: &mut Wire) -> Result<u64> {
-    Ok(wire.get::<Ledger>(op::LEDGER, &[])?.kinds[Kind::RegularEvent.index()].used)
+    Ok(scripting::units(wire, Kind::RegularEvent)?.1)
 }
 
 /// Would catch an event that a script disables and that goes on, one that it enables and whose instruction still passes by,

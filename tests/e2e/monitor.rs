@@ -3,12 +3,12 @@ use abi::code;
 use abi::kind::Kind;
 use abi::request::memory::{NO_PID, PHYSICAL, Place, VIRTUAL};
 use abi::request::monitor::{self, EXECUTE, READ, WRITE};
-use abi::request::{EventAnswer, EventAsk, Ledger, event, op};
+use abi::request::{EventAnswer, EventAsk, event, op};
 use lab::{Machine, Mode};
-use tests::scripting::{Scripts, ask, change, load, row};
+use tests::scripting::{Scripts, accepted, ask, change, load, register, row};
 use tests::wire::Wire;
-use tests::{Result, guest};
-use zerocopy::{FromBytes, IntoBytes};
+use tests::{Result, guest, scripting};
+use zerocopy::IntoBytes;
 
 const ROUNDS: u64 = 100_000;
 
@@ -63,16 +63,12 @@ impl Lab {
             access,
             zero: 0,
         };
-        let (code, body) = self.wire.ask(op::MONITOR_ADD, ask.as_bytes())?;
-        Ok((code, EventAnswer::read_from_bytes(&body).map_err(|_| "a short answer")?))
+        register(&mut self.wire, op::MONITOR_ADD, ask.as_bytes())
     }
 
     /// A monitor that must be accepted; its id.
     fn add(&mut self, space: u32, from: u64, bytes: u64, access: u32, script: &str) -> Result<u32> {
-        match self.ask(ask(event::MONITOR), space, from, bytes, access, script)? {
-            (code::SUCCESS, answer) => Ok(answer.id),
-            (code, answer) => Err(format!("refused with {code:x}: {answer:x?}").into()),
-        }
+        accepted(self.ask(ask(event::MONITOR), space, from, bytes, access, script)?)
     }
 
     fn hits(&mut self, id: u32) -> Result<u64> {
@@ -84,9 +80,7 @@ impl Lab {
     }
 
     fn units(&mut self) -> Result<(u64, u64)> {
-        let ledger: Ledger = self.wire.get(op::LEDGER, &[])?;
-        let row = ledger.kinds[Kind::Monitor.index()];
-        Ok((row.free, row.used))
+        scripting::units(&mut self.wire, Kind::Monitor)
     }
 
     fn end(mut self) -> Result {
