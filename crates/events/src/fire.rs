@@ -133,6 +133,20 @@ impl<const EVENTS: usize> Table<EVENTS> {
         Verdict::of(wants)
     }
 
+    /// What [`Table::fire_one`] does before an instruction, if that is known without a run; whether it is done. If not, nothing is.
+    ///
+    /// Only where no event can be running on this core (F2).
+    #[inline]
+    pub fn fire_one_quick(&self, mark: &Mark, id: u32, kind: u32, quick: &mut impl Quick) -> bool {
+        let _head = self.go_in(kind, mark);
+        let done = self.slots.get(id as usize).is_none_or(|slot| {
+            let gate = slot.gate.load(SeqCst);
+            !is_there(gate) || kind_of(gate) != kind || is_done(slot, quick)
+        });
+        mark.0.store(0, Release);
+        done
+    }
+
     /// The events before an instruction of which it is known what they want without a run: those that are not meant, whose
     /// guard misses, or that only count. Ends at the first other one, from which [`Table::fire_rest`] must go on.
     ///

@@ -29,6 +29,7 @@ mod memory;
 mod messages;
 mod monitored;
 mod monitors;
+mod moves;
 mod notes;
 mod ports;
 mod reach;

@@ -18,6 +18,7 @@ use crate::arch::x86::direct;
 use crate::arch::{Begun, Core, Event, Exit, Machine, Nested, Passing};
 use crate::hooked::Then;
 use crate::limits::ACCESSES_MAX;
+use crate::moves::{self, Last, Move};
 use crate::root::ROOT;
 use crate::scripts::Bench;
 use crate::simple::Simple;
@@ -70,6 +71,8 @@ pub struct Pending {
     late: bool,
     /// Hooked frames that it writes: what is executed instead of them must follow. Two pages of one access.
     written: [Option<u64>; 2],
+    /// The last access that root might do itself.
+    last: Last,
     /// The last fault that nothing waited for, and how often it came in a row.
     stray: (u64, u8),
 }
@@ -86,6 +89,7 @@ impl Pending {
             by_root: false,
             late: false,
             written: [None; 2],
+            last: Last::NONE,
             stray: (0, 0),
         }
     }
@@ -182,80 +186,78 @@ impl Pending {
             self.add(Part { pa: fault.gpa, bytes, what, access, ahead: 0 });
         }
     }
+}
 
-    /// The hits behind this one (H2), as many as there is room for: those that are left are looked for behind them.
-    fn hits(&self, after: Order) -> Hits {
-        let mut hits = Hits { all: [NO_HIT; HITS_AT_ONCE], count: 0 };
-        for part in self.parts() {
-            for watched in monitors::of_frame(part.pa / FRAME_BYTES) {
-                let order = (watched.serial, part.access);
-                let touches = part.pa <= watched.range.1 && part.pa + (part.bytes - 1) >= watched.range.0;
-                // A hook is hit by the instruction that begins there: its fetch is the first access, and this its first byte.
-                let begins = part.access == 0 && part.ahead == 0 && part.pa == watched.range.0;
-                let touches = touches && (begins || !watched.hook);
-                if touches && watched.access & part.what != 0 && order > after {
-                    let kind = if watched.hook { event::EPTHOOK } else { event::MONITOR };
-                    let context = part.pa.wrapping_sub(part.ahead).wrapping_add(watched.context);
-                    hits.add(order, Hit { id: watched.id, kind, serial: watched.serial, context });
-                }
+/// The first hit behind this one (H2), and whether there are more.
+#[inline(always)]
+fn first_hit(parts: &[Part], after: Order) -> Option<(Order, Hit, bool)> {
+    let mut first = None;
+    for part in parts {
+        for watched in monitors::of_frame(part.pa / FRAME_BYTES) {
+            let order = (watched.serial, part.access);
+            let last = part.pa.wrapping_add(part.bytes.wrapping_sub(1));
+            let touches = part.pa <= watched.range.1 && last >= watched.range.0;
+            // A hook is hit by the instruction that begins there: its fetch is the first access, and this its first byte.
+            let begins = part.access == 0 && part.ahead == 0 && part.pa == watched.range.0;
+            if !touches || watched.hook && !begins || watched.access & part.what == 0 || order <= after {
+                continue;
             }
+            let kind = if watched.hook { event::EPTHOOK } else { event::MONITOR };
+            let context = part.pa.wrapping_sub(part.ahead).wrapping_add(watched.context);
+            let hit = Hit { id: watched.id, kind, serial: watched.serial, context };
+            first = earlier(first, order, hit);
         }
-        hits
+    }
+    first
+}
+
+/// The earlier of two hits; a part of the same access on its second page is the same hit.
+#[inline(always)]
+fn earlier(first: Option<(Order, Hit, bool)>, order: Order, hit: Hit) -> Option<(Order, Hit, bool)> {
+    match first {
+        Some((here, ..)) if order < here => Some((order, hit, true)),
+        Some((here, hit, more)) => Some((here, hit, more || order != here)),
+        None => Some((order, hit, false)),
     }
 }
 
-/// Hits that are found in one look.
-const HITS_AT_ONCE: usize = 4;
-const NO_HIT: (Order, Hit) = ((0, 0), Hit { id: 0, kind: 0, serial: 0, context: 0 });
-
-/// The first hits, in their order.
-struct Hits {
-    all: [(Order, Hit); HITS_AT_ONCE],
-    count: usize,
+/// What came of events that fired.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fired {
+    /// One wants that the instruction has no effect.
+    suppressed: bool,
+    /// There was one.
+    any: bool,
+    /// One has done more than to count: what was looked at before may be otherwise.
+    ran: bool,
 }
 
-impl Hits {
-    /// Puts one in its place; the last falls off if there is no room, and one that is there already stays.
-    fn add(&mut self, order: Order, hit: Hit) {
-        let mut one = (order, hit);
-        for at in 0..HITS_AT_ONCE {
-            let Some(here) = self.all.get_mut(at) else { return };
-            if at == self.count {
-                *here = one;
-                self.count += 1;
-                return;
-            }
-            if here.0 == one.0 {
-                return;
-            }
-            if one.0 < here.0 {
-                core::mem::swap(here, &mut one);
-            }
+/// Fires every monitor that is hit.
+fn fire<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &Pending, stage: u32) -> Fired {
+    let (mut fired, mut after) = (Fired::default(), (0, 0));
+    while let Some((order, hit, more)) = first_hit(pending.parts(), after) {
+        if stage != event::PRE || !watch::monitored_quick(cpu, core, &hit) {
+            fired.suppressed |= watch::monitored::<M>(cpu, core, bench, &hit, stage);
+            fired.ran = true;
+        }
+        (fired.any, after) = (true, order);
+        if !more {
+            break;
         }
     }
-
-    fn all(&self) -> &[(Order, Hit)] {
-        self.all.get(..self.count).unwrap_or_default()
-    }
-}
-
-/// Fires every monitor that is hit; whether one wants that the instruction has no effect, and whether there was one.
-fn fire<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &Pending, stage: u32) -> (bool, bool) {
-    let (mut suppressed, mut any, mut after) = (false, false, (0, 0));
-    loop {
-        let hits = pending.hits(after);
-        for (order, hit) in hits.all() {
-            suppressed |= watch::monitored::<M>(cpu, core, bench, hit, stage);
-            (any, after) = (true, *order);
-        }
-        if hits.count < HITS_AT_ONCE {
-            return (suppressed, any);
-        }
-    }
+    fired
 }
 
 /// An access that nested tables did not allow.
 pub fn fault<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, fault: &Nested) {
+    if !plain::<M>(cpu, core, bench, pending, fault) {
+        other::<M>(cpu, core, bench, pending, fault);
+    }
+}
+
+/// One that is no plain access.
+#[inline(never)]
+fn other<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, fault: &Nested) {
     pending.clear();
     let pfn = fault.gpa / FRAME_BYTES;
     let fetch = fault.fetch && !fault.delivery && !fault.walk;
@@ -276,6 +278,68 @@ pub fn fault<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendin
     pass::<M>(cpu, core, bench, pending, fault);
 }
 
+/// The access is a plain one, which root does itself, with the events around it; false: it is not, and nothing was done.
+#[inline(always)]
+fn plain<M: Machine>(cpu: &mut M::Core, number: u32, bench: &mut Bench, pending: &mut Pending, fault: &Nested) -> bool {
+    if fault.fetch || fault.walk || fault.delivery {
+        return false;
+    }
+    pending.clear();
+    let Some((does, pa)) = moves::of(cpu, &mut pending.last) else { return false };
+    let hooked = does.what & WRITE != 0 && monitors::has_hooks() && hooks::shown(pa / FRAME_BYTES).is_some();
+    if hooked || fault.gpa.wrapping_sub(pa) >= does.bytes {
+        return false;
+    }
+    // Its fetch was not stopped, so nothing waits for that.
+    let part = Part { pa, bytes: does.bytes, what: does.what, access: 1, ahead: 0 };
+    let quick = match first_hit(core::slice::from_ref(&part), (0, 0)) {
+        None => true,
+        Some((_, hit, more)) => !more && !watch::armed_behind(event::MONITOR) && watch::monitored_quick(cpu, number, &hit),
+    };
+    if quick && does.execute(cpu, pa) {
+        let next = cpu.rip().wrapping_add(does.length);
+        cpu.continue_at(next);
+    } else {
+        let does = *does;
+        pending.add(part);
+        plain_around::<M>(cpu, number, bench, pending, &does, quick);
+    }
+    true
+}
+
+/// The same with events that do more than to count; `told` if they have been asked.
+#[inline(never)]
+fn plain_around<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, does: &Move, told: bool) {
+    let rip = cpu.rip();
+    let fired = if told { Fired::default() } else { fire::<M>(cpu, core, bench, pending, event::PRE) };
+    let next = rip.wrapping_add(does.length);
+    if cpu.rip() != rip {
+        return pending.clear();
+    }
+    if fired.suppressed {
+        pending.clear();
+        return cpu.continue_at(next);
+    }
+    // A script may have changed what it uses.
+    let pa = pending.parts().first().map_or(0, |part| part.pa);
+    let same = !fired.ran || moves::of(cpu, &mut pending.last).is_some_and(|(is, at)| (is, at) == (does, pa));
+    if same && does.execute(cpu, pa) {
+        cpu.continue_at(next);
+        behind_it::<M>(cpu, core, bench, pending);
+    } else {
+        step::<M>(cpu, core, bench, pending);
+    }
+}
+
+/// The guest executes the instruction, and what waits for it is told behind it.
+fn step<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending) {
+    match cpu.step() {
+        Begun::Stepping => {}
+        Begun::Done => behind_it::<M>(cpu, core, bench, pending),
+        Begun::NotNow => pending.clear(),
+    }
+}
+
 /// Lets pass what an access belongs to, with the events around it.
 fn pass<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, fault: &Nested) {
     pending.moves_on();
@@ -294,8 +358,8 @@ fn pass<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &m
     let rip = cpu.rip();
     // It will fault, and come again.
     let comes_again = !possible && !fault.delivery;
-    let (suppressed, any) = if comes_again { (false, false) } else { fire::<M>(cpu, core, bench, pending, event::PRE) };
-    if !any {
+    let fired = if comes_again { Fired::default() } else { fire::<M>(cpu, core, bench, pending, event::PRE) };
+    if !fired.any {
         pending.clear();
     }
     if fault.delivery {
@@ -305,15 +369,11 @@ fn pass<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &m
         // A script, or somebody at the prompt, has sent the guest elsewhere.
         return pending.clear();
     }
-    if let Some(length) = accesses.length.filter(|_| suppressed) {
+    if let Some(length) = accesses.length.filter(|_| fired.suppressed) {
         pending.clear();
         return cpu.continue_at(rip.wrapping_add(length));
     }
-    match cpu.step() {
-        Begun::Stepping => {}
-        Begun::Done => behind_it::<M>(cpu, core, bench, pending),
-        Begun::NotNow => pending.clear(),
-    }
+    step::<M>(cpu, core, bench, pending);
 }
 
 /// The instruction at a hook, which root can do itself; nothing else waits for it.
@@ -321,11 +381,11 @@ pub fn simple<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendi
     pending.clear();
     pending.add(Part { pa: at, bytes: 1, what: EXECUTE, access: 0, ahead: 0 });
     let rip = cpu.rip();
-    let (suppressed, _) = fire::<M>(cpu, core, bench, pending, event::PRE);
+    let fired = fire::<M>(cpu, core, bench, pending, event::PRE);
     if cpu.rip() != rip {
         return pending.clear();
     }
-    if suppressed {
+    if fired.suppressed {
         pending.clear();
     } else if !does.execute(cpu, core) {
         // Linux has just given that memory away: the fault comes to who looks there.
@@ -426,16 +486,13 @@ mod tests {
 
     /// Would catch hits in another order than that of registration, one that is told twice, and one that is told before its time.
     #[test]
-    fn the_first_hits_are_kept_in_their_order_and_each_once() {
-        let mut hits = Hits { all: [NO_HIT; HITS_AT_ONCE], count: 0 };
+    fn the_first_hit_is_found_and_whether_there_are_others() {
         let hit = |serial| Hit { id: 0, kind: 0, serial, context: 0 };
-        for serial in [7, 3, 9, 3, 1, 7, 8, 2] {
-            hits.add((serial, 0), hit(serial));
-        }
-        assert!(hits.all().iter().map(|(order, hit)| (order.0, hit.serial)).eq([1, 2, 3, 7].map(|one| (one, one))));
-        let mut two = Hits { all: [NO_HIT; HITS_AT_ONCE], count: 0 };
-        two.add((4, 1), hit(4));
-        two.add((4, 0), hit(4));
-        assert!(two.all().iter().map(|(order, _)| *order).eq([(4, 0), (4, 1)]));
+        let found = |all: &[Order]| all.iter().fold(None, |first, order| earlier(first, *order, hit(order.0)));
+        assert_eq!(found(&[]), None);
+        assert_eq!(found(&[(7, 0)]), Some(((7, 0), hit(7), false)));
+        assert_eq!(found(&[(7, 0), (7, 0)]), Some(((7, 0), hit(7), false)), "two pages of one access");
+        assert_eq!(found(&[(7, 0), (3, 0), (9, 0)]), Some(((3, 0), hit(3), true)));
+        assert_eq!(found(&[(4, 1), (4, 0)]), Some(((4, 0), hit(4), true)));
     }
 }

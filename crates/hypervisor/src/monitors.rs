@@ -77,6 +77,10 @@ const FREE: Monitor = Monitor { phase: Phase::Free, kind: 0, id: 0, serial: 0, f
 static MONITORS: Mutex<Monitors> = Mutex::new(Monitors { all: [FREE; EVENTS_MAX], serial: 1 });
 /// The first record of each chain.
 static CHAINS: [AtomicU64; MONITOR_BUCKETS] = [const { AtomicU64::new(0) }; MONITOR_BUCKETS];
+/// Records of more than one frame that are on chains.
+static LARGE: AtomicU32 = AtomicU32::new(0);
+/// Records of hooks that are on chains.
+static HOOKS: AtomicU32 = AtomicU32::new(0);
 /// Monitors that are [`Phase::Gone`].
 static GONE: AtomicU32 = AtomicU32::new(0);
 
@@ -94,6 +98,11 @@ fn chain_of(run: Run) -> &'static AtomicU64 {
     let hash = (run.pfn >> (9 * run.level)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
     let at = (hash.wrapping_add(u64::from(run.level)) % MONITOR_BUCKETS as u64) as usize;
     &CHAINS[at]
+}
+
+/// Whether there is a hook anywhere.
+pub(crate) fn has_hooks() -> bool {
+    HOOKS.load(SeqCst) > 0
 }
 
 /// Hooks of a frame, enabled or not; no core may flush or halt before the last was seen (N2).
@@ -131,21 +140,53 @@ pub struct Watched {
 }
 
 /// What enabled monitors wait for in one frame; no core may flush or halt before the last was seen (N2).
-pub fn of_frame(pfn: u64) -> impl Iterator<Item = Watched> {
-    (0..LEVELS).flat_map(move |level| records(Run { pfn: pfn >> (9 * level) << (9 * level), level })).filter_map(|record| {
-        let says = record.says();
-        let start = says.run.pfn * FRAME_BYTES;
-        let range = (start + says.range.0, start + says.range.1);
-        let context = says.base.wrapping_sub(start);
-        says.enabled.then_some(Watched {
-            id: says.id,
-            serial: says.serial,
-            access: says.access,
-            range,
-            context,
-            hook: says.hook,
-        })
-    })
+#[inline(always)]
+pub fn of_frame(pfn: u64) -> OfFrame {
+    OfFrame { run: Run { pfn, level: 0 }, next: chain_of(Run { pfn, level: 0 }).load(SeqCst) }
+}
+
+/// See [`of_frame`]. Written out, since every access that is stopped goes through it: as a chain of iterators it was eight
+/// hundred instructions.
+#[derive(Clone, Debug)]
+pub struct OfFrame {
+    run: Run,
+    /// The next record of its chain, or 0.
+    next: u64,
+}
+
+impl Iterator for OfFrame {
+    type Item = Watched;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Watched> {
+        loop {
+            while let Some((says, next)) = Record::at(self.next).and_then(Record::look) {
+                self.next = next;
+                if says.run == self.run && says.enabled {
+                    return Some(watched(&says));
+                }
+            }
+            let level = self.run.level + 1;
+            if level == LEVELS || LARGE.load(SeqCst) == 0 {
+                return None;
+            }
+            self.run = Run { pfn: self.run.pfn >> (9 * level) << (9 * level), level };
+            self.next = chain_of(self.run).load(SeqCst);
+        }
+    }
+}
+
+#[inline(always)]
+fn watched(says: &Says) -> Watched {
+    let start = says.run.pfn * FRAME_BYTES;
+    Watched {
+        id: says.id,
+        serial: says.serial,
+        access: says.access,
+        range: (start | says.range.0, start | says.range.1),
+        context: says.base.wrapping_sub(start),
+        hook: says.hook,
+    }
 }
 
 /// A stretch of a range within one run of frames.
@@ -301,6 +342,8 @@ pub fn add_range<M: Machine>(core: u32, tables: u64, its: &EventAsk, of: (Place,
             let chain = chain_of(record.run());
             record.chain(chain.load(SeqCst));
             chain.store(record.pa(), SeqCst);
+            LARGE.fetch_add(u32::from(record.run().level > 0), SeqCst);
+            HOOKS.fetch_add(u32::from(record.is_hook()), SeqCst);
             hooks::renew(record);
             guard::<M>(record.run(), record.frames());
         }
@@ -318,8 +361,7 @@ fn of_monitor(first: u64) -> impl Iterator<Item = Record> {
 /// What all monitors together keep from the guest in a run of frames.
 fn guard<M: Machine>(run: Run, frames: [u64; 2]) {
     let mut guard = Guard::default();
-    for record in records(run) {
-        let says = record.says();
+    for (says, _) in records(run).filter_map(Record::look) {
         guard.covered = true;
         if says.enabled {
             guard.read |= says.access & READ != 0;
@@ -393,6 +435,8 @@ fn retire<M: Machine>(monitor: &mut Monitor) {
 }
 
 fn unchain(gone: Record) {
+    LARGE.fetch_sub(u32::from(gone.run().level > 0), SeqCst);
+    HOOKS.fetch_sub(u32::from(gone.is_hook()), SeqCst);
     let chain = chain_of(gone.run());
     if chain.load(SeqCst) == gone.pa() {
         return chain.store(gone.chained(), SeqCst);
@@ -446,4 +490,6 @@ pub fn close() {
     let mut monitors = MONITORS.lock();
     monitors.all.iter_mut().filter(|monitor| monitor.phase != Phase::Free).for_each(|monitor| give(monitor, 0));
     CHAINS.iter().for_each(|chain| chain.store(0, SeqCst));
+    LARGE.store(0, SeqCst);
+    HOOKS.store(0, SeqCst);
 }

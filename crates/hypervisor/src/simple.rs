@@ -14,13 +14,13 @@ use abi::boot::FRAME_BYTES;
 
 const RSP: usize = 4;
 /// Flags: CF PF AF ZF SF OF.
-const CF: u64 = 1;
-const PF: u64 = 1 << 2;
-const AF: u64 = 1 << 4;
-const ZF: u64 = 1 << 6;
-const SF: u64 = 1 << 7;
-const OF: u64 = 1 << 11;
-const ARITHMETIC: u64 = CF | PF | AF | ZF | SF | OF;
+pub const CF: u64 = 1;
+pub const PF: u64 = 1 << 2;
+pub const AF: u64 = 1 << 4;
+pub const ZF: u64 = 1 << 6;
+pub const SF: u64 = 1 << 7;
+pub const OF: u64 = 1 << 11;
+pub const ARITHMETIC: u64 = CF | PF | AF | ZF | SF | OF;
 
 /// What an instruction does; registers by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,12 @@ use abi::boot::FRAME_BYTES;
 use abi::request::memory::{Entry, LEVELS};
 
 const PRESENT: u64 = 1;
-const WRITABLE: u64 = 1 << 1;
-const ACCESSED: u64 = 1 << 5;
-const DIRTY: u64 = 1 << 6;
+/// In an entry: what it leads to can be written,
+pub const WRITABLE: u64 = 1 << 1;
+/// was used,
+pub const ACCESSED: u64 = 1 << 5;
+/// and, in the last one, was written.
+pub const DIRTY: u64 = 1 << 6;
 const LARGE: u64 = 1 << 7;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 

@@ -317,6 +317,34 @@ pub fn monitored<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, hi
     wanted::<M>(cpu, core, verdict, stage, pause, changed)
 }
 
+/// What one monitor wants before an instruction, if that is known without a run; whether it is done.
+pub fn monitored_quick<C: Core>(cpu: &C, core: u32, hit: &Hit) -> bool {
+    EVENTS.fire_one_quick(mark(core), hit.id, hit.kind, &mut Stopped { cpu, serial: hit.serial })
+}
+
+/// A core whose guest was stopped by a monitor.
+struct Stopped<'c, C> {
+    cpu: &'c C,
+    serial: u32,
+}
+
+impl<C: Core> Quick for Stopped<'_, C> {
+    #[inline(always)]
+    fn option(&self) -> u64 {
+        self.serial.into()
+    }
+
+    #[inline(always)]
+    fn gpr(&self, number: usize) -> u64 {
+        self.cpu.gpr(number)
+    }
+
+    #[inline(always)]
+    fn count(&mut self, cell: u16, added: u64) {
+        scripts::count(cell, added);
+    }
+}
+
 /// Enables, disables or clears.
 ///
 /// # Errors

@@ -15,7 +15,7 @@
 //! whose execution is monitored end at once.
 //!
 //! It takes a unit of monitor for each page that the range touches; where whole 2 MiB or 1 GiB lie side by side, one for all of them. On
-//! such a page every access costs two exits, also beside the range; the rest of memory costs nothing.
+//! such a page every access costs an exit or two, also beside the range; the rest of memory costs nothing.
 //! ```kd
 //! 0: kHyperDbg> !monitor w ffff888000002ff8 l 10 script { printf("%s writes %llx\n", $pname, $context); }
 //! event 0 registered: regular-event, 0x2 monitor, program of 0x{hex} bytes

@@ -478,6 +478,14 @@ pub trait Core {
     }
     /// Reads bytes at the guest's instruction pointer; how many could be read.
     fn code(&self, to: &mut [u8]) -> usize;
+    /// As many bytes at the guest's instruction pointer as an instruction has and one more, the first one lowest; `None` if they lie on two pages, or
+    /// cannot be read. Quick where the last ones were read.
+    fn near_code(&mut self) -> Option<u128>;
+    /// The physical address of a linear one, and what all entries of the tables on the way say, bit by bit; the last says alone
+    /// what it was used for. `None` if it is mapped nowhere. Quick where the last one lay.
+    fn near_data(&mut self, linear: u64) -> Option<(u64, u64)>;
+    /// Whether memory is there that the guest can write but for guards.
+    fn may_write(&mut self, pa: u64) -> bool;
     /// Everything a person may want to see.
     fn registers(&self) -> Registers;
     /// A general register by its number in instructions (rax rcx rdx rbx rsp rbp rsi rdi r8 … r15), which is below 16.

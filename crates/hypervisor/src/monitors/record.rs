@@ -57,6 +57,7 @@ enum Word {
     Handle,
 }
 
+const WORDS: usize = Word::Handle as usize + 1;
 /// Bytes of a record.
 pub const BYTES: u32 = (Word::Handle as u32 + 1) * 8;
 
@@ -106,20 +107,30 @@ impl Record {
         self.put(Word::Flags, flags | if enabled { ENABLED } else { 0 });
     }
 
-    /// What it says.
+    /// What it says, and the next on its chain.
+    #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "fields of words, as `write` put them together")]
-    pub fn says(self) -> Says {
-        let (flags, of) = (self.get(Word::Flags), self.get(Word::Of));
-        Says {
-            run: self.run(),
-            range: (self.get(Word::First), self.get(Word::Last)),
-            base: self.get(Word::Base),
+    pub fn look(self) -> Option<(Says, u64)> {
+        let words = direct::Words::<WORDS>::at(self.0)?;
+        let get = |word: Word| words.get(word as usize);
+        let (flags, of) = (get(Word::Flags), get(Word::Of));
+        let says = Says {
+            run: Run { pfn: get(Word::Pfn), level: (flags & 0xff) as u32 },
+            range: (get(Word::First), get(Word::Last)),
+            base: get(Word::Base),
             id: of as u32,
             serial: (of >> 32) as u32,
             access: (flags >> ACCESS_SHIFT & 0xff) as u32,
             enabled: flags & ENABLED != 0,
             hook: flags & HOOK != 0,
-        }
+        };
+        Some((says, get(Word::Chained)))
+    }
+
+    /// The event.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half, as `write` put it")]
+    fn id(self) -> u32 {
+        self.get(Word::Of) as u32
     }
 
     /// The frames that it is about.
@@ -145,7 +156,7 @@ impl Record {
 
     /// The linear address of a hook, and its event.
     pub fn place(self) -> (u64, u32) {
-        (self.get(Word::Base).wrapping_add(self.get(Word::First)), self.says().id)
+        (self.get(Word::Base).wrapping_add(self.get(Word::First)), self.id())
     }
 
     /// A hook's frame for what is executed instead of its page.

@@ -11,12 +11,14 @@ pub mod uart;
 extern crate std;
 use crate::arch::svm::guarded::Guarded;
 use crate::arch::svm::npt::Npt;
+use crate::arch::x86;
 use crate::arch::x86::direct::arena;
-use crate::arch::x86::{self, direct::Frame};
+use crate::arch::x86::direct::{self, Frame};
 use crate::arch::{
     Begun, CannotEnter, Core, Delivery, Event, Exit, FRAMES_PER_CORE, Frames, Guard, Injection, Machine, MsrAccess, NoFrame,
     Passing, Run, Segment, SystemRegisters, Watch,
 };
+use crate::walk;
 use abi::boot::{self, Block};
 use abi::request::Registers;
 use core::cell::Cell;
@@ -317,6 +319,22 @@ impl Core for ModelCore {
         let count = to.len().min(self.text.len());
         to[..count].copy_from_slice(&self.text[..count]);
         count
+    }
+
+    fn near_code(&mut self) -> Option<u128> {
+        let mut bytes = [0; 16];
+        (self.code(&mut bytes) > 0).then_some(u128::from_le_bytes(bytes))
+    }
+
+    fn near_data(&mut self, linear: u64) -> Option<(u64, u64)> {
+        let look = walk::look(self.tables, linear, direct::read);
+        let entries = look.entries.get(..look.levels)?;
+        let last = entries.last()?.value;
+        Some((look.found?, entries.iter().fold(last, |all, entry| all & (entry.value | walk::DIRTY))))
+    }
+
+    fn may_write(&mut self, _: u64) -> bool {
+        true
     }
 
     fn registers(&self) -> Registers {

@@ -10,26 +10,21 @@ use super::faults::{EXCEPTION_BP, EXCEPTION_DB, Faults, exception};
 use super::interrupts::is_interrupt;
 use super::run::{self, Gprs};
 use super::step::Step;
-use super::text::Text;
 use super::vmcb::{INTERCEPT_2_RDTSCP, TLB_FLUSH_ALL, Vmcb, attribute, event, exit_code, intercept_1};
 use super::{EFER_LMA, EFER_SVME, skip};
 use crate::arch::x86::decode::{INSTRUCTION_BYTES_MAX, segment};
-use crate::arch::x86::{self, direct, msr, region, tables, vector};
+use crate::arch::x86::way::Way;
+use crate::arch::x86::{self, direct, msr, region, vector};
 use crate::arch::{self, Begun, DebugRegister, Delivery, Event, Exit, Injection, Nested, Passing, Port, Watch};
 use crate::walk;
-use abi::boot::{self, Resume};
+use abi::boot;
 use abi::request::Registers;
-use core::arch::asm;
 use core::sync::atomic::Ordering::Relaxed;
-use zerocopy::IntoBytes;
 
 /// Flags that a program can set by POPF in ring 0: CF PF AF ZF SF TF IF DF OF IOPL NT AC ID.
 const RFLAGS_SETTABLE: u64 = 0x24_7fd5;
 /// INTO's, as exits have it.
 const OVERFLOW: u8 = vector::OF.to_le_bytes()[0];
-/// In the last argument of the way back: open the global interrupt flag.
-const LEAVE_OPENS_GIF: u64 = 1 << 32;
-
 /// One core.
 #[derive(Debug)]
 pub struct Svm {
@@ -46,8 +41,12 @@ pub struct Svm {
     /// One of the two is there.
     pub(super) due: bool,
     pub(super) hidden: u64,
-    /// Where the guest's code is read.
-    pub(super) text: Text,
+    /// Where the guest's code is read,
+    pub(super) text: Way,
+    /// and where it reads and writes.
+    pub(super) data: Way,
+    /// The last page that was found to be the guest's, which it is at least until the next flush: its first address, or 1.
+    pub(super) its_own: u64,
     pub(super) faults: Faults,
     /// Accesses to debug registers are watched.
     pub(super) debug_watched: bool,
@@ -70,7 +69,32 @@ impl Svm {
 
     /// Bytes at the guest's instruction pointer; how many could be read.
     pub fn code(&self, to: &mut [u8]) -> usize {
-        self.guest_bytes(self.vmcb.cs.base.wrapping_add(self.vmcb.rip), to)
+        let start = self.vmcb.cs.base.wrapping_add(self.vmcb.rip);
+        if let Some(bytes) = self.text.bytes(self.vmcb.cr3, start)
+            && let Some(bytes) = bytes.to_le_bytes().get(..to.len())
+        {
+            to.copy_from_slice(bytes);
+            return to.len();
+        }
+        self.guest_bytes(start, to)
+    }
+
+    #[inline(always)]
+    fn near_code(&mut self) -> Option<u128> {
+        let (cr3, start) = (self.vmcb.cr3, self.vmcb.cs.base.wrapping_add(self.vmcb.rip));
+        self.text.bytes(cr3, start).or_else(|| {
+            self.text.find(cr3, start);
+            self.text.bytes(cr3, start)
+        })
+    }
+
+    #[inline(always)]
+    fn near_data(&mut self, linear: u64) -> Option<(u64, u64)> {
+        let cr3 = self.vmcb.cr3;
+        self.data.place(cr3, linear).or_else(|| {
+            self.data.find(cr3, linear);
+            self.data.place(cr3, linear)
+        })
     }
 
     fn length(&mut self) -> u64 {
@@ -447,6 +471,24 @@ impl arch::Core for Svm {
         Svm::code(self, to)
     }
 
+    #[inline(always)]
+    fn near_code(&mut self) -> Option<u128> {
+        Svm::near_code(self)
+    }
+
+    #[inline(always)]
+    fn near_data(&mut self, linear: u64) -> Option<(u64, u64)> {
+        Svm::near_data(self, linear)
+    }
+
+    #[inline(always)]
+    fn may_write(&mut self, pa: u64) -> bool {
+        if self.its_own != pa & !0xfff && self.guest_writes(pa) {
+            self.its_own = pa & !0xfff;
+        }
+        self.its_own == pa & !0xfff
+    }
+
     fn registers(&self) -> Registers {
         let v = &self.vmcb;
         let selector = |segment: &super::vmcb::Segment| u64::from(segment.selector);
@@ -631,54 +673,11 @@ impl arch::Core for Svm {
 
     fn flush(&mut self) {
         self.forget_page();
+        self.its_own = 1;
         self.vmcb.tlb_control = TLB_FLUSH_ALL;
     }
 
     fn leave(&mut self) -> ! {
-        self.give_back_interrupts();
-        if self.is_passing() {
-            self.end_step(false);
-        }
-        let efer = self.efer();
-        let v = &*self.vmcb;
-        let g = &self.gprs;
-        let resume = Resume {
-            gprs: [g.r15, g.r14, g.r13, g.r12, g.r11, g.r10, g.r9, g.r8, g.rbp, g.rdi, g.rsi, g.rdx, g.rcx, g.rbx, v.rax],
-            frame: [v.rip, u64::from(v.cs.selector), v.rflags, v.rsp, u64::from(v.ss.selector)],
-        };
-        region::local().object.store(0, Relaxed);
-        let data = u64::from(v.ds.selector) | u64::from(v.es.selector) << 16 | LEAVE_OPENS_GIF;
-        self.unpark();
-        let v = &*self.vmcb;
-        let (limit, idt_limit) = (table_limit(v.gdtr.limit), table_limit(v.idtr.limit));
-        // SAFETY: everything loaded here is the guest's own state, which it loaded itself before: its debug registers, its
-        // PAT, and with VMLOAD its FS, GS, TR, LDTR and system-call registers. Its tables become valid with its CR3, which
-        // the way back loads before anything can use them: the global interrupt flag is still clear, so not even an NMI
-        // comes between, and the code and stack of these lines do not need a descriptor. `resume` lies in memory of
-        // Linux' that the module set aside for this core. The way back is mapped alike in both address spaces.
-        unsafe {
-            direct::copy_in(self.seed.resume_pa, resume.as_bytes());
-            x86::write_dr6(v.dr6);
-            x86::write_dr7(v.dr7);
-            x86::write_msr(msr::PAT, v.g_pat);
-            run::load(self.vmcb_pa);
-            asm!("mov cr2, {}", in(reg) v.cr2, options(nostack));
-            tables::load(tables::Table { base: v.gdtr.base, limit }, tables::Table { base: v.idtr.base, limit: idt_limit });
-            asm!(
-                "jmp {way_back}",
-                way_back = in(reg) self.seed.leave,
-                in("rdi") self.seed.resume_va,
-                in("rsi") v.cr3,
-                in("rdx") v.cr4,
-                in("rcx") efer,
-                in("r8") v.cr0,
-                in("r9") data,
-                options(noreturn)
-            );
-        }
+        self.leave_for_good()
     }
-}
-
-fn table_limit(limit: u32) -> u16 {
-    u16::try_from(limit & 0xffff).unwrap_or(u16::MAX)
 }

@@ -9,10 +9,10 @@ use super::maps::Maps;
 use super::npt::Npt;
 use super::run::{self, Gprs};
 use super::step::{Step, Views};
-use super::text::Text;
 use super::vmcb::{INTERCEPT_2_ALL, Segment, TLB_FLUSH_ALL, Vmcb, intercept_1};
 use super::{EFER_SVME, msr};
 use crate::arch::x86::direct::{self, Frame};
+use crate::arch::x86::way::Way;
 use crate::arch::x86::{self, cpuid, read_msr, region, tables, write_msr};
 use crate::arch::{CannotEnter, Core, FRAMES_PER_CORE, Frames, Guard, Machine, MsrAccess, NoFrame, Run};
 use crate::walk;
@@ -253,7 +253,9 @@ impl Svm {
             nmi: false,
             due: false,
             hidden: 0,
-            text: Text::default(),
+            text: Way::default(),
+            data: Way::default(),
+            its_own: 1,
             faults: Faults::default(),
             debug_watched: false,
             parked: false,

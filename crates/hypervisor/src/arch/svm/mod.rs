@@ -8,13 +8,13 @@ pub(in crate::arch) mod executed;
 mod faults;
 pub(in crate::arch) mod guarded;
 mod interrupts;
+mod leave;
 mod maps;
 pub(in crate::arch) mod npt;
 mod run;
 mod saved;
 mod skip;
 mod step;
-mod text;
 mod vmcb;
 
 pub use self::core::Svm;

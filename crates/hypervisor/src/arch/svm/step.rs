@@ -309,7 +309,7 @@ impl Svm {
     }
 
     /// Whether the open view lets the guest write there.
-    fn guest_writes(&self, pa: u64) -> bool {
+    pub(super) fn guest_writes(&self, pa: u64) -> bool {
         let mut table = self.step.views.open;
         for level in (0..4).rev() {
             let entry = entry(table, level, pa >> 12);

@@ -33,6 +33,7 @@ fn base() -> u64 {
 #[cfg(test)]
 use arena::base;
 
+#[inline(always)]
 fn pointer(pa: u64, bytes: u64) -> Option<*mut u8> {
     let end = pa.checked_add(bytes)?;
     (end <= END.load(Relaxed)).then(|| (base() + pa) as *mut u8)
@@ -69,6 +70,27 @@ pub unsafe fn write(pa: u64, value: u64) -> bool {
     }
     // SAFETY: mapped by D1 and D3, aligned; nobody holds a reference by the caller's promise.
     unsafe { word.cast::<u64>().write_volatile(value) };
+    true
+}
+
+/// Writes 1, 2, 4 or 8 bytes at once; `false` beyond RAM, or if they are not aligned to their width.
+///
+/// # Safety
+/// As [`write`].
+#[inline(always)]
+pub unsafe fn put(pa: u64, bytes: u64, value: u64) -> bool {
+    let Some(to) = pointer(pa, bytes).filter(|_| pa & bytes.wrapping_sub(1) == 0) else { return false };
+    // SAFETY: mapped by D1 and D3, aligned; nobody holds a reference by the caller's promise.
+    #[expect(clippy::cast_possible_truncation, reason = "the low bytes are what is written")]
+    unsafe {
+        match bytes {
+            8 => to.cast::<u64>().write_volatile(value),
+            4 => to.cast::<u32>().write_volatile(value as u32),
+            2 => to.cast::<u16>().write_volatile(value as u16),
+            1 => to.write_volatile(value as u8),
+            _ => return false,
+        }
+    }
     true
 }
 
@@ -109,6 +131,29 @@ impl Word {
     }
 }
 
+/// `N` times eight bytes of RAM that were found once.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<const N: usize>(*const u64);
+
+impl<const N: usize> Words<N> {
+    /// Those from a physical address on; `None` as [`read`].
+    #[inline(always)]
+    #[must_use]
+    pub fn at(pa: u64) -> Option<Words<N>> {
+        let first = pointer(pa, N as u64 * 8)?.cast::<u64>().cast_const();
+        pa.is_multiple_of(8).then_some(Words(first))
+    }
+
+    /// Reads one of them.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(self, number: usize) -> u64 {
+        assert!(number < N, "one of those that were found");
+        // SAFETY: `at` found all `N` mapped, which they stay (D1), and aligned; volatile by D2.
+        unsafe { self.0.add(number).read_volatile() }
+    }
+}
+
 /// A page of RAM that was found once.
 #[derive(Clone, Copy, Debug)]
 pub struct Page(*const u8);
@@ -145,6 +190,21 @@ impl Page {
             );
         }
         pair
+    }
+
+    /// Reads eight bytes, aligned or not, as [`Page::pair`]; the last eight of the page count as the last.
+    #[inline(always)]
+    #[must_use]
+    pub fn word(self, offset: u64) -> u64 {
+        let word;
+        // SAFETY: as in `pair`.
+        unsafe {
+            asm!(
+                "mov {word}, [{page} + {at}]", word = lateout(reg) word, page = in(reg) self.0,
+                at = in(reg) (offset & 0xfff).min(0xff8), options(nostack, preserves_flags, readonly)
+            );
+        }
+        word
     }
 }
 

@@ -15,6 +15,7 @@ pub mod tables;
 pub mod trap;
 #[cfg(not(test))]
 pub mod uart;
+pub mod way;
 pub mod window;
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
-//! Where the guest's code was read last, so that the next instruction on that page is read without a walk of its tables.
+//! A page of the guest's that was looked at last, so that it is found again without a walk of its tables.
 //!
 //! A processor that does not tell where the next instruction begins (no NRIP save, as in QEMU) leaves it to root to look at
-//! each intercepted one. Programs that execute many of them do so from one place.
+//! each intercepted one, and what a monitor stops is looked at whoever the processor is. Programs that do much of it do so from
+//! one place, and mostly to one place.
 //!
 //! **Holds always**
-//! - T1: what is read without a walk is what a walk would find: every entry of the tables on the way is compared with what
+//! - T1: what is found without a walk is what a walk would find: every entry of the tables on the way is compared with what
 //!   it was. The guest may change any of them at any time, and need not say so.
 //!
-//! **Cost**: about 25 machine instructions where the last one was, else a walk.
+//! **Cost**: about 25 machine instructions for the page that was the last one, else a walk.
 
 use crate::arch::x86::direct::{self, Page, Word};
 use crate::walk;
@@ -15,39 +16,62 @@ use crate::walk;
 /// Levels of the guest's tables.
 const LEVELS: usize = 4;
 
-/// A page of the guest's code, and the way to it.
+/// A page of the guest's, and the way to it.
 #[derive(Debug)]
-pub struct Text {
+pub struct Way {
     cr3: u64,
     /// Where it begins, linear.
     linear: u64,
+    /// The same, physical.
+    pa: u64,
     /// Entries on the way and what they said; where a large page ends the way early, the last one stands there again.
     way: [(Word, u64); LEVELS],
     page: Page,
 }
 
-impl Default for Text {
+impl Default for Way {
     fn default() -> Self {
         // No guest has such tables: reserved bits are set.
-        Text { cr3: u64::MAX, linear: 0, way: [(Word::nowhere(), 0); LEVELS], page: Page::nowhere() }
+        Way { cr3: u64::MAX, linear: 0, pa: 0, way: [(Word::nowhere(), 0); LEVELS], page: Page::nowhere() }
     }
 }
 
-impl Text {
+impl Way {
+    /// How far behind the page's beginning a linear address lies, if it is known to lie in it; if not, it may all the same.
+    #[inline(always)]
+    fn within(&self, cr3: u64, linear: u64) -> Option<u64> {
+        let at = linear.wrapping_sub(self.linear);
+        (cr3 == self.cr3 && at <= 0xfff && self.way.iter().all(|(word, was)| word.get() == *was)).then_some(at)
+    }
+
     /// Whether the code at this linear address is known to begin with these bytes; if not, it may all the same.
     #[inline(always)]
     pub fn begins(&self, cr3: u64, linear: u64, bytes: [u8; 2]) -> bool {
-        let at = linear.wrapping_sub(self.linear);
         // The last byte of the page begins nothing: what follows lies elsewhere.
-        cr3 == self.cr3
-            && at < 0xfff
-            && self.way.iter().all(|(word, was)| word.get() == *was)
-            && self.page.pair(at) == u16::from_le_bytes(bytes).into()
+        self.within(cr3, linear).is_some_and(|at| at < 0xfff && self.page.pair(at) == u16::from_le_bytes(bytes).into())
     }
 
-    /// Walks to the page of a linear address, for [`Text::begins`].
+    /// As many bytes from a linear address on as an instruction has and one more, if they are known to lie in this page.
+    #[inline(always)]
+    pub fn bytes(&self, cr3: u64, linear: u64) -> Option<u128> {
+        let at = self.within(cr3, linear).filter(|at| *at <= 0xff0)?;
+        Some(u128::from(self.page.word(at)) | u128::from(self.page.word(at + 8)) << 64)
+    }
+
+    /// The physical address of a linear one, if that is known, and what all entries on the way say, bit by bit; the last says
+    /// alone what it was used for.
+    #[inline(always)]
+    pub fn place(&self, cr3: u64, linear: u64) -> Option<(u64, u64)> {
+        let at = self.within(cr3, linear)?;
+        let [ahead @ .., (_, last)] = &self.way;
+        let all = ahead.iter().fold(*last, |all, (_, entry)| all & (entry | walk::DIRTY));
+        Some((self.pa | at, all))
+    }
+
+    /// Walks to the page of a linear address.
+    #[inline(never)]
     pub fn find(&mut self, cr3: u64, linear: u64) {
-        *self = Text::default();
+        *self = Way::default();
         let mut way = [None; LEVELS];
         let mut seen = 0;
         let found = walk::translate_by(cr3, linear, |pa| {
@@ -61,7 +85,7 @@ impl Text {
         let last = seen.checked_sub(1).and_then(|last| *way.get(last)?);
         let (Some(pa), Some(last)) = (found, last) else { return };
         let Some(page) = Page::at(pa) else { return };
-        *self = Text { cr3, linear: linear & !0xfff, way: way.map(|step| step.unwrap_or(last)), page };
+        *self = Way { cr3, linear: linear & !0xfff, pa: pa & !0xfff, way: way.map(|step| step.unwrap_or(last)), page };
     }
 }
 
@@ -96,25 +120,25 @@ mod tests {
         write(other * 4096 + 8, 0x00a2_0ff3);
         write(page * 4096 + 0xff8, 0x0f << 56);
         let cr3 = tables(first, page);
-        let mut text = Text::default();
+        let mut way = Way::default();
         let cpuid = [0x0f, 0xa2];
-        assert!(!text.begins(cr3, LINEAR + 8, cpuid), "nothing was found yet");
-        text.find(cr3, LINEAR + 0x123);
-        assert!(text.begins(cr3, LINEAR + 8, cpuid) && !text.begins(cr3, LINEAR + 9, cpuid));
-        assert!(!text.begins(cr3, LINEAR + 0x1008, cpuid) && !text.begins(cr3, LINEAR - 0xff8, cpuid));
-        assert!(!text.begins(cr3, LINEAR + 0xfff, [0x0f, 0]), "its second byte lies on the next page");
-        assert!(!text.begins(cr3 + 4096, LINEAR + 8, cpuid));
+        assert!(!way.begins(cr3, LINEAR + 8, cpuid), "nothing was found yet");
+        way.find(cr3, LINEAR + 0x123);
+        assert!(way.begins(cr3, LINEAR + 8, cpuid) && !way.begins(cr3, LINEAR + 9, cpuid));
+        assert!(!way.begins(cr3, LINEAR + 0x1008, cpuid) && !way.begins(cr3, LINEAR - 0xff8, cpuid));
+        assert!(!way.begins(cr3, LINEAR + 0xfff, [0x0f, 0]), "its second byte lies on the next page");
+        assert!(!way.begins(cr3 + 4096, LINEAR + 8, cpuid));
         // Each entry on the way in its turn: changed, and as it was.
         for level in 0..4 {
             let entry = (first + level) * 4096 + (LINEAR >> (12 + 9 * (3 - level)) & 511) * 8;
             let was = direct::read(entry).unwrap();
             write(entry, if level == 3 { other * 4096 | 1 } else { 0 });
-            assert!(!text.begins(cr3, LINEAR + 8, cpuid), "level {level}");
+            assert!(!way.begins(cr3, LINEAR + 8, cpuid), "level {level}");
             write(entry, was);
-            assert!(text.begins(cr3, LINEAR + 8, cpuid));
+            assert!(way.begins(cr3, LINEAR + 8, cpuid));
         }
         // Code that changes is read anew each time.
         write(page * 4096 + 8, 0x9090);
-        assert!(!text.begins(cr3, LINEAR + 8, cpuid));
+        assert!(!way.begins(cr3, LINEAR + 8, cpuid));
     }
 }
