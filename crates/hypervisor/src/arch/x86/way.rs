@@ -37,24 +37,24 @@ impl Default for Way {
 }
 
 impl Way {
-    /// How far behind the page's beginning a linear address lies, if it is known to lie in it; if not, it may all the same.
+    /// How far behind the page's beginning so many bytes from a linear address on lie, if they are known to lie in it; if not, they may
+    /// all the same.
     #[inline(always)]
-    fn within(&self, cr3: u64, linear: u64) -> Option<u64> {
+    fn within(&self, cr3: u64, linear: u64, bytes: u64) -> Option<u64> {
         let at = linear.wrapping_sub(self.linear);
-        (cr3 == self.cr3 && at <= 0xfff && self.way.iter().all(|(word, was)| word.get() == *was)).then_some(at)
+        (cr3 == self.cr3 && at <= 0x1000 - bytes && self.way.iter().all(|(word, was)| word.get() == *was)).then_some(at)
     }
 
     /// Whether the code at this linear address is known to begin with these bytes; if not, it may all the same.
     #[inline(always)]
     pub fn begins(&self, cr3: u64, linear: u64, bytes: [u8; 2]) -> bool {
-        // The last byte of the page begins nothing: what follows lies elsewhere.
-        self.within(cr3, linear).is_some_and(|at| at < 0xfff && self.page.pair(at) == u16::from_le_bytes(bytes).into())
+        self.within(cr3, linear, 2).is_some_and(|at| self.page.pair(at) == u16::from_le_bytes(bytes).into())
     }
 
     /// As many bytes from a linear address on as an instruction has and one more, if they are known to lie in this page.
     #[inline(always)]
     pub fn bytes(&self, cr3: u64, linear: u64) -> Option<u128> {
-        let at = self.within(cr3, linear).filter(|at| *at <= 0xff0)?;
+        let at = self.within(cr3, linear, 16)?;
         Some(u128::from(self.page.word(at)) | u128::from(self.page.word(at + 8)) << 64)
     }
 
@@ -62,7 +62,7 @@ impl Way {
     /// alone what it was used for.
     #[inline(always)]
     pub fn place(&self, cr3: u64, linear: u64) -> Option<(u64, u64)> {
-        let at = self.within(cr3, linear)?;
+        let at = self.within(cr3, linear, 1)?;
         let [ahead @ .., (_, last)] = &self.way;
         let all = ahead.iter().fold(*last, |all, (_, entry)| all & (entry | walk::DIRTY));
         Some((self.pa | at, all))
