@@ -367,7 +367,7 @@ pub struct EventAsk {
     pub kind: u32,
     /// [`event::PRE`], [`event::POST`] or both.
     pub stage: u32,
-    /// [`event::BREAK`], [`event::SHORT_CIRCUIT`], [`event::OPTION`], [`event::CODE_FIRST`].
+    /// [`event::BREAK`], [`event::SHORT_CIRCUIT`], [`event::OPTION`], [`event::GATHER`], [`event::CODE_FIRST`], [`event::FAST`].
     pub flags: u32,
     /// The only core on which it fires, or [`event::ALL`].
     pub core: u32,

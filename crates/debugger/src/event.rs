@@ -116,6 +116,8 @@ pub(crate) fn word(number: u32) -> &'static str {
 /// The options, in the order of the manuals.
 pub(crate) const OPTIONS: [&str; 11] =
     ["pid", "core", "stage", "sc", "buffer", "imm", "output", "script", "condition", "code", ASSEMBLY];
+/// A word of `!epthook` alone.
+const FAST: &str = "fast";
 /// Stands before an option whose code is to be assembled.
 const ASSEMBLY: &str = "asm";
 const ASSEMBLED: [&str; 2] = ["condition", "code"];
@@ -186,6 +188,8 @@ pub enum Wrong {
     NoBuffer,
     /// Without a script it would halt the machine on which the prompt runs.
     CannotHalt,
+    /// What no kind but hooks can be.
+    NotFast,
     /// Of bytes to be monitored.
     Range(monitor::Wrong),
     /// Of an instruction to be hooked.
@@ -203,6 +207,8 @@ struct Typed {
     code_first: bool,
     /// Words of `!monitor` and `!epthook` that are no options.
     places: Vec<Word>,
+    /// Where a hook is put instead, if it is not where it was asked for.
+    moved: Option<u64>,
 }
 
 /// The name of an output, and its place.
@@ -222,6 +228,14 @@ fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error
     let mut words = line.words().iter().skip(1);
     while let Some(mut word) = words.next() {
         let lower = word.text.to_ascii_lowercase();
+        if lower == FAST {
+            match kind.number {
+                event::EPTHOOK if ask.flags & event::FAST == 0 => ask.flags |= event::FAST,
+                event::EPTHOOK => return Err(wrong(&word.span, Wrong::Twice)),
+                _ => return Err(wrong(&word.span, Wrong::NotFast)),
+            }
+            continue;
+        }
         let Some(mut option) = OPTIONS.into_iter().find(|option| *option == lower) else {
             // Whatever begins like a number is meant for the filter.
             match kind.filter {
@@ -294,7 +308,7 @@ fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error
         Some(span) if ask.flags & event::SHORT_CIRCUIT != 0 && ask.stage != event::PRE => {
             Err(wrong(&span, Wrong::ShortCircuitPost))
         }
-        _ => Ok(Typed { ask, text, outputs, condition, code, code_first, places }),
+        _ => Ok(Typed { ask, text, outputs, condition, code, code_first, places, moved: None }),
     }
 }
 
@@ -381,7 +395,7 @@ impl Ready {
 type Compile<'c> = &'c dyn Fn(&mut Session, &Text, &Line, How) -> Result<Program, Error>;
 
 fn prepare(session: &mut Session, line: &Line, typed: Typed, compile: Compile) -> Result<Ready, Error> {
-    let Typed { mut ask, text, outputs: _, condition, code, code_first, places: _ } = typed;
+    let Typed { mut ask, text, outputs: _, condition, code, code_first, places: _, moved: _ } = typed;
     let end = line.text().trim_end().len();
     let program = text.map(|text| compile(session, &text, line, How::Script)).transpose()?;
     match &program {
@@ -430,6 +444,7 @@ fn registered(
     outputs: Vec<usize>,
     add: Add,
 ) -> Result<Answer, Error> {
+    let moved = typed.moved;
     let Ready { ask, program, staged } = prepare(session, line, typed, &globals::compile)?;
     session.hear_alone();
     program::stage(session, &staged)?;
@@ -453,6 +468,7 @@ fn registered(
         condition_bytes,
         code_bytes,
         buffer_bytes,
+        how: epthook::how(&ask, &answer, moved),
     }))
 }
 
@@ -537,7 +553,7 @@ pub(crate) const fn hook_command(
     run: fn(&mut Session, &Line, &'static Command) -> Result<Answer, Error>,
     cost: commands::Foretell,
 ) -> Command {
-    Command { names: &["!epthook"], takes: &[Takes::Words(&[]), Takes::Options(CHOICES)], run, cost: Some(cost) }
+    Command { names: &["!epthook"], takes: &[Takes::Words(&[FAST]), Takes::Options(CHOICES)], run, cost: Some(cost) }
 }
 
 /// A registered event.
@@ -554,6 +570,9 @@ struct Added {
     condition_bytes: u32,
     code_bytes: u32,
     buffer_bytes: u64,
+    /// Of a hook that was asked to be fast.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    how: Option<epthook::How>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as the derive calls it")]
@@ -564,7 +583,7 @@ fn is_none(units: &u64) -> bool {
 impl Report for Added {
     fn text(&self) -> String {
         let Self { event, kind: _, unit, monitor_units, epthook_units, .. } = self;
-        let Self { program_bytes, condition_bytes, code_bytes, buffer_bytes, .. } = self;
+        let Self { program_bytes, condition_bytes, code_bytes, buffer_bytes, how, .. } = self;
         let mut text = format!("event {event:x} registered: {unit}");
         for (kind, units) in [(Kind::Monitor, monitor_units), (Kind::Epthook, epthook_units)] {
             if *units > 0 {
@@ -581,6 +600,9 @@ impl Report for Added {
         }
         if *buffer_bytes > 0 {
             text += &format!(", $buffer of 0x{buffer_bytes:x}");
+        }
+        if let Some(how) = how {
+            text += &how.text();
         }
         text
     }

@@ -267,3 +267,27 @@ fn a_hook_inside_of_an_instruction_is_refused_with_the_two_around_it() {
         "err, couldn't resolve error at 'startup_64'"
     );
 }
+
+/// Would catch a hook on the place of the kernel's tracer, where that one would find a breakpoint; one that is moved in silence, or for
+/// nothing; and one that is hidden in silence.
+#[test]
+fn a_fast_hook_is_behind_the_place_of_the_tracer_and_says_how_it_is() {
+    let mut prompt = Prompt::vmi();
+    let script = "script { .n = .n + 1; }";
+    let mut said = |line: &str| prompt.ok(line).join("\n");
+    assert!(said(&format!("!epthook startup_64 fast {script}")).ends_with(", fast"));
+    said("eb startup_64 0f 1f 44 00 00");
+    let moved = said(&format!("!epthook FAST startup_64 {script}"));
+    assert!(moved.ends_with(", fast at ffffffff81000005: behind the place that the kernel keeps for its tracer"), "{moved}");
+    assert!(said(&format!("!epthook startup_64 {script}")).ends_with("bytes"), "a hidden one may be anywhere");
+    said("eb startup_64 f3 0f 1e fa 0f 1f 44 00 00");
+    assert!(said(&format!("!epthook startup_64 fast {script}")).ends_with(", fast"));
+    assert!(said(&format!("!epthook startup_64+4 fast {script}")).contains(", fast at ffffffff81000009: "));
+    let hidden = said(&format!("!epthook 555555554000 fast {script}"));
+    assert!(
+        hidden.ends_with(", hidden: the kernel copies and moves pages of programs, and would copy the breakpoint"),
+        "{hidden}"
+    );
+    assert_eq!(prompt.err(&format!("!epthook startup_64 fast fast {script}"))[0], "err, 'fast' stands there twice");
+    assert_eq!(prompt.err(&format!("!monitor w startup_64 l 8 fast {script}"))[0], "err, only a hook can be fast");
+}

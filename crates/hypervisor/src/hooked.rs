@@ -19,6 +19,7 @@ use crate::arch::x86::direct;
 use crate::arch::{Core, Machine, Nested};
 use crate::hooks::{self, BREAKPOINT};
 use crate::monitored::{self, Pending};
+use crate::root::ROOT;
 use crate::scripts::Bench;
 use crate::{monitors, simple, walk};
 use abi::boot::FRAME_BYTES;
@@ -51,6 +52,12 @@ pub fn fetched<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pend
     }
     let mut watched = monitors::of_frame(pfn);
     match hooks::shown(pfn) {
+        // It can be executed without a view of its own.
+        Some(_) if cpu.executes_page() && hooks::is_visible(pfn) => {
+            cpu.execute_all();
+            cpu.again();
+            Then::Over
+        }
         Some(shown) if watched.all(|watched| watched.hook) => go_on::<M>(cpu, core, bench, pending, at, shown),
         None if cpu.executes_page() && watched.next().is_none() => {
             cpu.execute_all();
@@ -61,23 +68,26 @@ pub fn fetched<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pend
     }
 }
 
-/// A breakpoint that the core met while it executed the copy of a page.
+/// A breakpoint that the core met.
 pub fn breakpoint<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending) -> Then {
     let Some(at) = place(cpu) else { return Then::Other };
     if hooks::is_at(at) {
-        return match hooks::shown(at / FRAME_BYTES) {
-            Some(shown) if monitors::of_frame(at / FRAME_BYTES).all(|watched| watched.hook) => {
+        let pfn = at / FRAME_BYTES;
+        return match hooks::shown(pfn) {
+            _ if !cpu.executes_page() => do_hooked::<M>(cpu, core, bench, pending, at),
+            Some(shown) if monitors::of_frame(pfn).all(|watched| watched.hook) => {
                 go_on::<M>(cpu, core, bench, pending, at, shown)
             }
             _ => Then::Step,
         };
     }
     let mut byte = [0];
-    if direct::copy_out(at, &mut byte) && byte == [BREAKPOINT] {
+    if direct::copy_out(at, &mut byte) && byte == [BREAKPOINT] || pending.is_unclaimed(cpu.rip(), ROOT.core(core).total()) {
         return Then::Other;
     }
-    // The hook has gone this instant.
-    cpu.execute_all();
+    // If the hook has gone this instant, what there is now is there behind a flush, and it does not come again.
+    monitors::steady(core, || ());
+    cpu.flush();
     cpu.again();
     Then::Over
 }
@@ -89,6 +99,11 @@ fn go_on<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &
         cpu.again();
         return if shows { Then::Over } else { Then::Other };
     }
+    do_hooked::<M>(cpu, core, bench, pending, at)
+}
+
+/// A hook here fires, and root does the instruction if it can.
+fn do_hooked<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, at: u64) -> Then {
     let Some(instruction) = simple::of(cpu) else { return Then::Step };
     monitored::simple::<M>(cpu, core, bench, pending, at, instruction);
     Then::Over

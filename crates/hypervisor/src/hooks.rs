@@ -21,11 +21,11 @@
 
 use crate::arch::Machine;
 use crate::arch::x86::direct;
-use crate::monitors::{self, record::Record};
-use crate::walk;
+use crate::monitors::{self, record::Record, record::VISIBLE};
+use crate::{memory, visible, walk};
 use abi::boot::FRAME_BYTES;
 use abi::code;
-use abi::request::epthook::Ask;
+use abi::request::epthook::{Ask, IS_VISIBLE};
 use abi::request::memory::VIRTUAL;
 use abi::request::monitor::EXECUTE;
 use abi::request::{EventAnswer, event};
@@ -38,16 +38,38 @@ pub const BREAKPOINT: u8 = 0xcc;
 
 /// Registers a hook, with what is staged for it. `tables` is CR3 of the core that is meant.
 pub fn add<M: Machine>(core: u32, tables: u64, ask: &Ask) -> (u32, EventAnswer) {
-    let Ask { event: its, place } = *ask;
+    let Ask { event: mut its, place } = *ask;
+    let fast = its.flags & event::FAST != 0;
+    its.flags &= !event::FAST;
     if place.space != VIRTUAL || its.kind != event::EPTHOOK || its.flags & event::OPTION != 0 {
         return (code::REQUEST_MALFORMED, EventAnswer { id: event::ALL, ..EventAnswer::default() });
     }
-    monitors::add_range::<M>(core, tables, &its, (place, place.address), EXECUTE)
+    let mut why = IS_VISIBLE;
+    if fast && let Ok(space) = memory::space(core, tables, place) {
+        why = visible::why_hidden(&space, place.address);
+    }
+    let access = EXECUTE | if fast && why == IS_VISIBLE { VISIBLE } else { 0 };
+    let (code, mut answer) = monitors::add_range::<M>(core, tables, &its, (place, place.address), access);
+    if code == code::SUCCESS && fast {
+        if why == IS_VISIBLE
+            && let Some((pa, _)) = memory::space(core, tables, place).ok().and_then(|space| space.page(place.address))
+        {
+            why = visible::why_hidden_there(pa);
+        }
+        answer.rejected = why.into();
+    }
+    (code, answer)
 }
 
 /// What is executed instead of a frame, if that has hooks.
 pub fn shown(pfn: u64) -> Option<u64> {
     monitors::hooks_of(pfn).find(|record| record.is_shown()).map(Record::shadow)
+}
+
+/// Whether what cores execute of a frame is what everybody reads there (`visible`): one of its hooks may be seen, and no other may not.
+pub fn is_visible(pfn: u64) -> bool {
+    let mut enabled = monitors::hooks_of(pfn).filter(|record| record.hooked().1).map(Record::is_visible);
+    enabled.next() == Some(true) && enabled.all(|visible| visible)
 }
 
 /// Whether an enabled hook is at a physical address.
@@ -61,6 +83,10 @@ pub fn renew(record: Record) {
         return;
     }
     let pfn = record.run().pfn;
+    if record.is_shown() {
+        // Also if it has gone: until cores have flushed, it is what they execute.
+        copy(pfn, record.shadow());
+    }
     let heir = monitors::hooks_of(pfn).find(|record| record.is_shown()).or_else(|| monitors::hooks_of(pfn).next());
     if let Some(heir) = heir {
         copy(pfn, heir.shadow());

@@ -16,7 +16,7 @@ use crate::root::{
 };
 use crate::scripts::Bench;
 use crate::watch::{self, What};
-use crate::{delivered, hypercall, line, ports, serve, special, words};
+use crate::{delivered, hits, hypercall, line, ports, serve, special, words};
 use abi::request::{event, goodbye, notice};
 use core::sync::atomic::Ordering::SeqCst;
 use zerocopy::IntoBytes;
@@ -40,14 +40,15 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
     let mut applied = Applied { attention: 0, revision: 0, watch: 0 };
     let mut bench = Bench::new();
     let mut pending = Pending::new();
+    let mut known = None;
     let mark = watch::mark(core);
     HALT.adopt_time(cpu);
     cpu.settle_down();
     record.state.store(RUNNING, SeqCst);
     loop {
         let attention = ROOT.attention.load(SeqCst);
-        if attention != applied.attention {
-            settle(cpu, core, &mut applied, attention);
+        if attention != applied.attention && settle(cpu, core, &mut applied, attention) {
+            known = None;
         }
         if cpu.run() {
             record.count(&Exit::Cpuid, cpu.rip());
@@ -60,6 +61,14 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
                 }
             }
             continue;
+        }
+        if applied.watch & WATCH_HOOKED != 0 && cpu.meets_breakpoint() {
+            let rip = cpu.rip();
+            if hits::quick::<M>(cpu, core, &mut known) {
+                record.count(&Exit::Breakpoint, rip);
+                pending.moves_on();
+                continue;
+            }
         }
         let exit = cpu.exit();
         record.count(&exit, cpu.rip());
@@ -101,7 +110,9 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
             }
             // Of what passes it is the guest's own.
             Exit::SoftInterrupt | Exit::Breakpoint
-                if !passing && cpu.executes_page() && monitored::breakpoint::<M>(cpu, core, &mut bench, &mut pending) =>
+                if !passing
+                    && applied.watch & WATCH_HOOKED != 0
+                    && monitored::breakpoint::<M>(cpu, core, &mut bench, &mut pending) =>
             {
                 continue;
             }
@@ -123,9 +134,9 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
     }
 }
 
-/// E2. What is not over is looked at again before the next run.
+/// E2. What is not over is looked at again before the next run. Whether the core flushes.
 #[cold]
-fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied, attention: u64) {
+fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied, attention: u64) -> bool {
     let settled = watch::settle(core);
     HALT.join(cpu, core);
     if ROOT.dying.load(SeqCst) {
@@ -146,13 +157,15 @@ fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied, attention: u64
         applied.watch = watch;
     }
     let revision = ROOT.acknowledge_flush(core);
-    if revision != applied.revision {
+    let flushes = revision != applied.revision;
+    if flushes {
         cpu.flush();
         applied.revision = revision;
     }
     if settled && !HALT.wanted() {
         applied.attention = attention;
     }
+    flushes
 }
 
 #[inline(always)]

@@ -21,8 +21,8 @@ use crate::limits::ACCESSES_MAX;
 use crate::moves::{self, Last, Move};
 use crate::root::ROOT;
 use crate::scripts::Bench;
-use crate::simple::Simple;
-use crate::{bank, hooked, hooks, monitors, walk, watch};
+use crate::simple::{self, Simple};
+use crate::{bank, hooked, hooks, monitors, visible, walk, watch};
 use abi::boot::FRAME_BYTES;
 use abi::request::event;
 use abi::request::monitor::{EXECUTE, READ, WRITE};
@@ -70,11 +70,20 @@ pub struct Pending {
     /// It seemed about to fault, so that nothing fired before it.
     late: bool,
     /// Hooked frames that it writes: what is executed instead of them must follow. Two pages of one access.
-    written: [Option<u64>; 2],
+    written: [Option<Written>; 2],
+    /// Where a breakpoint of nobody's was last, and the how manieth exit that was.
+    unclaimed: (u64, u64),
     /// The last access that root might do itself.
     last: Last,
     /// The last fault that nothing waited for, and how often it came in a row.
     stray: (u64, u8),
+}
+
+/// Bytes of a hooked frame that are written, from the first to the last.
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    pfn: u64,
+    bytes: (u64, u64),
 }
 
 /// Which monitor and which access: the order in which they fire.
@@ -89,6 +98,7 @@ impl Pending {
             by_root: false,
             late: false,
             written: [None; 2],
+            unclaimed: (0, 0),
             last: Last::NONE,
             stray: (0, 0),
         }
@@ -104,6 +114,11 @@ impl Pending {
     /// The guest has come further: an exit that is no such fault.
     pub fn moves_on(&mut self) {
         self.stray = (0, 0);
+    }
+
+    /// Whether the last exit was a breakpoint of nobody's, too, at the same place; this is the `nth` exit.
+    pub fn is_unclaimed(&mut self, rip: u64, nth: u64) -> bool {
+        core::mem::replace(&mut self.unclaimed, (rip, nth)) == (rip, nth.wrapping_sub(1))
     }
 
     fn clear(&mut self) {
@@ -146,20 +161,24 @@ impl Pending {
         self.written = [None; 2];
         for at in 0..self.count {
             let Some(part) = self.parts.get(at).filter(|part| part.what & WRITE != 0) else { continue };
-            let pfn = part.pa / FRAME_BYTES;
-            if hooks::shown(pfn).is_some()
-                && !self.written.contains(&Some(pfn))
-                && let Some(room) = self.written.iter_mut().find(|room| room.is_none())
-            {
-                *room = Some(pfn);
+            let (pfn, first) = (part.pa / FRAME_BYTES, part.pa % FRAME_BYTES);
+            let bytes = (first, first + (part.bytes - 1));
+            if hooks::shown(pfn).is_none() {
+                continue;
+            }
+            let is_free = |room: &&mut Option<Written>| room.is_none_or(|written| written.pfn == pfn);
+            if let Some(room) = self.written.iter_mut().find(is_free) {
+                let all = room.map_or(bytes, |written| (written.bytes.0.min(bytes.0), written.bytes.1.max(bytes.1)));
+                *room = Some(Written { pfn, bytes: all });
             }
         }
     }
 
     /// What was to be written, is written.
     fn follow<M: Machine>(&mut self, cpu: &M::Core, core: u32) {
-        for pfn in self.written.iter_mut().filter_map(Option::take) {
+        for Written { pfn, bytes } in self.written.iter_mut().filter_map(Option::take) {
             hooks::written(core, pfn);
+            visible::written::<M>(core, pfn, bytes);
             while let Some(id) = hooks::lost(cpu.cr3(), pfn) {
                 watch::lose::<M>(core, id);
             }
@@ -387,17 +406,15 @@ pub fn simple<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendi
     }
     if fired.suppressed {
         pending.clear();
-    } else if !does.execute(cpu, core) {
-        // Linux has just given that memory away: the fault comes to who looks there.
-        pending.clear();
-        cpu.execute_all();
-        return;
+    } else if fired.ran && simple::of(cpu) != Some(does) || !does.execute(cpu) {
+        // A script has changed what it uses.
+        return step::<M>(cpu, core, bench, pending);
     }
     cpu.continue_at(rip.wrapping_add(does.length));
     behind_it::<M>(cpu, core, bench, pending);
 }
 
-/// A breakpoint in the copy of a hooked page; whether it was root's.
+/// A breakpoint while there are hooks; whether it was root's.
 pub fn breakpoint<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending) -> bool {
     let then = hooked::breakpoint::<M>(cpu, core, bench, pending);
     if then == Then::Step {

@@ -35,7 +35,7 @@ use abi::request::memory::{PHYSICAL, Place, VIRTUAL};
 use abi::request::monitor::{Ask, EXECUTE, READ, WRITE};
 use abi::request::{EventAnswer, EventAsk, event};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
-use record::{Record, Says};
+use record::{Record, Says, VISIBLE};
 use reserve::{Core, Extent, Handle, Shape};
 use spin::{Mutex, MutexGuard};
 
@@ -108,6 +108,25 @@ pub(crate) fn has_hooks() -> bool {
 /// Hooks of a frame, enabled or not; no core may flush or halt before the last was seen (N2).
 pub(crate) fn hooks_of(pfn: u64) -> impl Iterator<Item = Record> {
     records(Run { pfn, level: 0 }).filter(|record| record.is_hook())
+}
+
+/// Hooks of a frame that are visible and one of these bytes is written of, from the first to the last, are hidden from now on, on every
+/// core; `each` is told their events.
+pub(crate) fn hide<M: Machine>(core: u32, pfn: u64, (first, last): (u64, u64), mut each: impl FnMut(u32)) {
+    let is_hit = |record: &Record| record.is_visible() && (first..=last).contains(&record.hooked().0);
+    if !hooks_of(pfn).any(|record| is_hit(&record)) {
+        return;
+    }
+    {
+        let _monitors = lock(core);
+        for record in hooks_of(pfn).filter(is_hit) {
+            record.hide();
+            each(record.id());
+            guard::<M>(record.run(), record.frames());
+        }
+    }
+    // A core that is silent sees it when it comes.
+    let _all_have_seen_it = ROOT.flush_all(core);
 }
 
 /// Does something while no monitor and no hook comes or goes.
@@ -360,17 +379,22 @@ fn of_monitor(first: u64) -> impl Iterator<Item = Record> {
 
 /// What all monitors together keep from the guest in a run of frames.
 fn guard<M: Machine>(run: Run, frames: [u64; 2]) {
-    let mut guard = Guard::default();
+    let (mut guard, mut visible) = (Guard::default(), false);
     for (says, _) in records(run).filter_map(Record::look) {
         guard.covered = true;
         if says.enabled {
             guard.read |= says.access & READ != 0;
             guard.write |= says.access & WRITE != 0;
-            guard.fetch |= says.access & EXECUTE != 0;
+            guard.fetch |= says.access & EXECUTE != 0 && says.access & VISIBLE == 0;
             // What is executed of a hooked page is a copy.
             guard.write |= says.hook;
+            visible |= says.access & VISIBLE != 0;
         }
     }
+    if visible && !guard.read && !guard.fetch {
+        guard.shown = hooks::shown(run.pfn);
+    }
+    guard.fetch |= visible && guard.shown.is_none();
     M::guard(run, guard, frames);
 }
 

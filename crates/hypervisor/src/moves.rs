@@ -345,8 +345,9 @@ impl Move {
     }
 }
 
+/// Stores 1, 2, 4 or 8 bytes where the guest can write itself ([`Core::may_write`]); false if there is no RAM.
 #[inline(always)]
-fn store(pa: u64, bytes: u64, value: u64) -> bool {
+pub fn store(pa: u64, bytes: u64, value: u64) -> bool {
     // SAFETY: the guest can write there itself (V2), and until this core flushes, so no Rust code refers into it.
     unsafe { direct::put(pa, bytes, value) }
 }

@@ -7,12 +7,13 @@
 
 use crate::arch::Core;
 use crate::arch::x86::decode;
-use crate::arch::x86::direct;
 use crate::arch::x86::flag::TF;
-use crate::{hypercall, monitors, walk};
+use crate::{monitors, moves, walk};
 use abi::boot::FRAME_BYTES;
 
 const RSP: usize = 4;
+/// Enabled data breakpoints of the guest's own.
+const DR7_ENABLED: u64 = 0xff;
 /// Flags: CF PF AF ZF SF OF.
 pub const CF: u64 = 1;
 pub const PF: u64 = 1 << 2;
@@ -90,44 +91,67 @@ fn subtracted(flags: u64, from: u64, less: u64) -> u64 {
 }
 
 /// An instruction that root can do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Simple {
     does: Does,
     /// Its bytes.
     pub length: u64,
-    /// Where a PUSH stores.
+    /// Where a PUSH stores, once it is known.
     pushes_to: u64,
 }
 
+/// The one that 64-bit code begins with, the first byte lowest.
+pub fn decoded(code: u128) -> Option<Simple> {
+    let bytes = code.to_le_bytes();
+    let (does, length) = decode(bytes.get(..decode::INSTRUCTION_BYTES_MAX)?)?;
+    Some(Simple { does, length, pushes_to: 0 })
+}
+
 /// The instruction that the core is about to execute, if root can do it: it will not fault, and no monitor waits for it.
-pub fn of<C: Core>(cpu: &C) -> Option<Simple> {
+pub fn of<C: Core>(cpu: &mut C) -> Option<Simple> {
     if cpu.code_bits() != 64 || cpu.rflags() & TF != 0 {
         return None;
     }
-    let mut bytes = [0; decode::INSTRUCTION_BYTES_MAX];
-    let read = cpu.code(&mut bytes);
-    let (does, length) = decode(bytes.get(..read)?)?;
-    let mut pushes_to = 0;
-    if let Does::Push(_) = does {
-        let to = cpu.gpr(RSP).wrapping_sub(8);
-        let look = walk::look(cpu.cr3(), to, direct::read);
-        let pa = look.found.filter(|_| cpu.cpl() == 0 && to.is_multiple_of(8) && look.writable() && look.used())?;
-        if monitors::of_frame(pa / FRAME_BYTES).next().is_some() {
-            return None;
+    let found = match cpu.near_code() {
+        Some(code) => decoded(code)?,
+        None => {
+            let mut bytes = [0; decode::INSTRUCTION_BYTES_MAX];
+            let read = cpu.code(&mut bytes);
+            let (does, length) = decode(bytes.get(..read)?)?;
+            Simple { does, length, pushes_to: 0 }
         }
-        pushes_to = pa;
-    }
-    Some(Simple { does, length, pushes_to })
+    };
+    found.aimed(cpu)
 }
 
 impl Simple {
+    /// The same with the place where it stores, if it does so and can: as long as this core does not flush.
+    #[inline(always)]
+    pub fn aimed<C: Core>(self, cpu: &mut C) -> Option<Simple> {
+        if !matches!(self.does, Does::Push(_)) {
+            return Some(self);
+        }
+        const WANTED: u64 = walk::WRITABLE | walk::ACCESSED | walk::DIRTY;
+        let to = cpu.gpr(RSP).wrapping_sub(8);
+        if !to.is_multiple_of(8) || cpu.cpl() != 0 || cpu.debug_register(7) & DR7_ENABLED != 0 {
+            return None;
+        }
+        let (pa, says) = cpu.near_data(to)?;
+        // A kernel does not push into its programs' memory but by mistake.
+        if says & (WANTED | walk::USER) != WANTED || !cpu.may_write(pa) {
+            return None;
+        }
+        monitors::of_frame(pa / FRAME_BYTES).next().is_none().then_some(Simple { pushes_to: pa, ..self })
+    }
+
     /// Does it, but for the instruction pointer; false if it could not be.
-    pub fn execute<C: Core>(self, cpu: &mut C, core: u32) -> bool {
-        let set = |cpu: &mut C, number: usize, value| cpu.set_gpr(u8::try_from(number).unwrap_or(0), value);
+    #[inline(always)]
+    pub fn execute<C: Core>(self, cpu: &mut C) -> bool {
+        let set = |cpu: &mut C, number: usize, value| cpu.set_gpr(number.to_le_bytes()[0], value);
         match self.does {
             Does::Nothing => {}
             Does::Push(number) => {
-                if !hypercall::store(core, self.pushes_to, &cpu.gpr(number).to_le_bytes()) {
+                if !moves::store(self.pushes_to, 8, cpu.gpr(number)) {
                     return false;
                 }
                 set(cpu, RSP, cpu.gpr(RSP).wrapping_sub(8));

@@ -6,7 +6,9 @@ use abi::request::memory::{Entry, LEVELS};
 const PRESENT: u64 = 1;
 /// In an entry: what it leads to can be written,
 pub const WRITABLE: u64 = 1 << 1;
-/// was used,
+/// a program can use it,
+pub const USER: u64 = 1 << 2;
+/// it was used,
 pub const ACCESSED: u64 = 1 << 5;
 /// and, in the last one, was written.
 pub const DIRTY: u64 = 1 << 6;
@@ -55,12 +57,6 @@ impl Look {
     /// Whether the guest itself may write there.
     pub fn writable(&self) -> bool {
         self.found.is_some() && self.entries.iter().take(self.levels).all(|entry| entry.value & WRITABLE != 0)
-    }
-
-    /// Whether a write there changes no entry: all say that they were used, and the last one that it was for a write.
-    pub fn used(&self) -> bool {
-        let walked = || self.entries.iter().take(self.levels);
-        walked().all(|entry| entry.value & ACCESSED != 0) && walked().next_back().is_some_and(|entry| entry.value & DIRTY != 0)
     }
 }
 

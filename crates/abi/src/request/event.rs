@@ -46,6 +46,8 @@ pub const OPTION: u32 = 4;
 pub const GATHER: u32 = 8;
 /// The machine code runs before the program; only with both.
 pub const CODE_FIRST: u32 = 16;
+/// A hook shall be a breakpoint that can be read, for the sake of speed; see [`super::epthook`].
+pub const FAST: u32 = 32;
 
 /// The instruction that returns, and what fills the words behind it.
 pub const CODE_RETURN: u8 = 0xc3;

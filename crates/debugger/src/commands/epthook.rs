@@ -1,6 +1,6 @@
 //! Registers an event: an instruction is executed, and nobody who reads it sees a breakpoint.
 //!
-//!     !epthook ADDRESS [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no]
+//!     !epthook ADDRESS [fast] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no]
 //!         [output {A, B}] [script { … }] [[asm] condition { … }] [[asm] code { … }]
 //! ADDRESS is where the instruction begins: a name, an expression, a number. If the names of the kernel are known, an address
 //! inside of an instruction is refused, and the two around it are told. It is virtual and translated once, by `pid`'s tables if
@@ -14,7 +14,13 @@
 //! If the kernel uses the page for something else, as when a module is unloaded, the hook is cleared and says so. A hook in a program stays
 //! with the memory, whatever becomes of the program.
 //!
-//! It takes a unit of epthook. A call of a function on a hooked page costs two exits, hooked or not, and two more for each call from there to
+//! With `fast` whoever reads the code finds a breakpoint (0xcc), a hit costs one exit, and other code on the page nothing. The debugger's own commands show what was there. The
+//! hook is hidden all the same, and the answer says so, where the kernel patches the instruction and looks at it before (NOPs of 2 and 5 bytes, calls, jumps, breakpoints), in a program's
+//! page, and as long as a hidden hook or a monitor of reads or fetches is on the page; a hidden hook that comes later hides it, too. Where a function begins with the place of the kernel's
+//! tracer, the hook is put on the instruction behind it; then `$context` is that address. If the kernel writes over it, it is hidden from then on, and says so. A probe of the kernel's own behind it in
+//! the same function is refused by the kernel.
+//!
+//! It takes a unit of epthook, `fast` or not. Without `fast` a call of a function on a hooked page costs two exits, hooked or not, and two more for each call from there to
 //! other pages; the instruction itself none if it is what functions begin with: ENDBR64, a NOP, PUSH, MOV or XOR of registers, SUB of
 //! the stack pointer; else one or two. With a monitor on the same page each instruction there costs two. The rest of memory costs
 //! nothing.
@@ -23,6 +29,13 @@
 //! event 0 registered: regular-event, 0x1 epthook, program of 0x{hex} bytes
 //! 0: kHyperDbg> !epthook ffffffff81000002 core 1
 //! event 1 registered: regular-event, 0x1 epthook
+//! 0: kHyperDbg> !epthook ffffffff81000006 fast script { .hits = .hits + 1; }
+//! event 2 registered: regular-event, 0x1 epthook, program of 0x{hex} bytes, fast
+//! 0: kHyperDbg> !cpuid fast
+//! err, only a hook can be fast
+//!      !cpuid fast
+//!             ^~~~
+//!      try: !cpuid
 //! 0: kHyperDbg> !epthook
 //! err, which instruction
 //!      !epthook NAME script { … }

@@ -4,21 +4,85 @@
 //! the kernel: instructions are counted from where the name before it begins.
 
 use super::{
-    Answer, Cost, EPTHOOK, Error, Kind, Line, OPTIONS, Ready, Session, Units, added, parse, prepare, registered, resolve,
-    units_of, wrong,
+    Answer, Cost, EPTHOOK, Error, EventAnswer, EventAsk, Kind, Line, OPTIONS, Ready, Session, Units, added, parse, prepare,
+    registered, resolve, units_of, wrong,
 };
+use crate::answer::hex;
 use crate::commands;
 use crate::disassembly::{self, INSTRUCTION_BYTES_MAX};
 use crate::expr::Arithmetic;
 use crate::line::Word;
 use crate::memory;
-use abi::request::epthook::Ask;
+use abi::request::epthook::{Ask, HIDDEN_BY_OTHERS, IS_VISIBLE, PATCHED, PROGRAM};
 use abi::request::memory::{NO_PID, Place, VIRTUAL};
 use abi::request::{event, op};
+use serde::Serialize;
 use zerocopy::IntoBytes;
 
 /// How far from its name's beginning an address is looked at: functions are not longer.
 const LOOK_BYTES_MAX: u64 = 0x8000;
+
+/// What a function begins with where the kernel's tracer may get a call.
+const TRACED: [u8; 5] = [0x0f, 0x1f, 0x44, 0, 0];
+/// ENDBR64, which may stand before that.
+const BRANCHED_TO: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+
+/// What became of a hook that was asked to be fast.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct How {
+    /// It is.
+    fast: bool,
+    /// Why not, or why it is elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+    /// Where it is, if that is not where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+}
+
+impl How {
+    /// As it is told behind the rest.
+    pub(crate) fn text(&self) -> String {
+        let Self { fast, why, at } = self;
+        let mut text = if *fast { ", fast".to_owned() } else { ", hidden".to_owned() };
+        if let Some(at) = at {
+            text += &format!(" at {}", at.trim_start_matches("0x"));
+        }
+        if let Some(why) = why {
+            text += &format!(": {why}");
+        }
+        text
+    }
+}
+
+/// What root says of a hook; `None` if it was not asked to be fast.
+pub(crate) fn how(ask: &EventAsk, answer: &EventAnswer, moved: Option<u64>) -> Option<How> {
+    let at = moved.map(hex);
+    let why = match u32::try_from(answer.rejected).unwrap_or(u32::MAX) {
+        IS_VISIBLE if moved.is_some() => Some("behind the place that the kernel keeps for its tracer"),
+        IS_VISIBLE => None,
+        PATCHED => Some("the kernel patches that instruction, and looks at it before"),
+        PROGRAM => Some("the kernel copies and moves pages of programs, and would copy the breakpoint"),
+        HIDDEN_BY_OTHERS => Some("as long as others on its page are, or a monitor waits for reads or fetches there"),
+        _ => Some("for a reason that this prompt does not know"),
+    };
+    let fast = answer.rejected == u64::from(IS_VISIBLE);
+    (ask.flags & event::FAST != 0).then_some(How { fast, why, at })
+}
+
+/// Behind the place of the kernel's tracer, if a function begins there with one: the kernel patches that one, and looks at it before.
+fn behind_tracer(session: &mut Session, place: Place) -> Result<Option<u64>, Error> {
+    let Ok(known) = session.names().at_hand() else { return Ok(None) };
+    let Some((start, _)) = known.table.extent(place.address) else { return Ok(None) };
+    let ahead = usize::try_from(place.address - start).unwrap_or(usize::MAX);
+    if ahead != 0 && ahead != BRANCHED_TO.len() {
+        return Ok(None);
+    }
+    let read = memory::read(session, Place { address: start, ..place }, (ahead + TRACED.len()) as u64)?;
+    let bytes: Option<Vec<u8>> = read.bytes.into_iter().collect();
+    let begins = bytes.as_deref().and_then(|bytes| bytes.strip_prefix(BRANCHED_TO.get(..ahead)?));
+    Ok((begins == Some(&TRACED)).then(|| place.address + TRACED.len() as u64))
+}
 
 /// What is wrong with an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,13 +131,17 @@ fn look(session: &mut Session, word: &Word, place: Place) -> Result<(), Error> {
 
 /// Registers a hook.
 pub(crate) fn register(session: &mut Session, line: &Line) -> Result<Answer, Error> {
-    let typed = parse(line, &EPTHOOK, &mut |word| commands::count(session, word))?;
+    let mut typed = parse(line, &EPTHOOK, &mut |word| commands::count(session, word))?;
     let word = place(line, &typed.places)?;
     let address = commands::evaluate(session, &word.text, &word.span, Arithmetic::Wrapping)?;
     let outputs = resolve(session, &typed.outputs)?;
     let pid = if typed.ask.pid == event::ALL { NO_PID } else { typed.ask.pid };
-    let place = Place { address, space: VIRTUAL, pid };
+    let mut place = Place { address, space: VIRTUAL, pid };
     look(session, word, place)?;
+    if typed.ask.flags & event::FAST != 0 {
+        typed.moved = behind_tracer(session, place)?;
+        place.address = typed.moved.unwrap_or(address);
+    }
     registered(session, line, &EPTHOOK, typed, outputs, &mut |session, its| {
         let ask = Ask { event: *its, place };
         added(session, op::EPTHOOK_ADD, ask.as_bytes(), |_| Some(place))

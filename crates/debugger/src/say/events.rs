@@ -168,6 +168,7 @@ pub(super) fn wrong(span: &Range<usize>, wrong: &Wrong, typed: &Line) -> Said {
                 monitor::Wrong::Beyond => said("there are not so many addresses").try_line(typed.with(span, "1")),
             }
         }
+        Wrong::NotFast => said("only a hook can be fast".to_owned()).try_line(typed.with(span, "")),
         Wrong::Hook(epthook::Wrong::NoAddress) => Said::new("address", "which instruction").help("!epthook NAME script { … }"),
         Wrong::Hook(epthook::Wrong::Inside { address, begins, next }) => {
             Said::new("address", format!("{address:x} is inside of an instruction"))

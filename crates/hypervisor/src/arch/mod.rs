@@ -144,6 +144,8 @@ pub struct Guard {
     pub write: bool,
     /// Fetch instructions.
     pub fetch: bool,
+    /// A frame that is read and executed instead of the run, which is one frame, and is not written: `write` is meant, too.
+    pub shown: Option<u64>,
 }
 
 /// What came of the wish to let an instruction pass.
@@ -481,6 +483,10 @@ pub trait Core {
     /// As many bytes at the guest's instruction pointer as an instruction has and one more, the first one lowest; `None` if they lie on two pages, or
     /// cannot be read. Quick where the last ones were read.
     fn near_code(&mut self) -> Option<u128>;
+    /// The same, and where they lie physically.
+    fn near_instruction(&mut self) -> Option<(u64, u128)>;
+    /// Whether the last exit was a breakpoint in 64-bit code of ring 0, with nothing passing, due or traced: [`Core::exit`] need not be asked.
+    fn meets_breakpoint(&self) -> bool;
     /// The physical address of a linear one, and what all entries of the tables on the way say, bit by bit; the last says alone
     /// what it was used for. `None` if it is mapped nowhere. Quick where the last one lay.
     fn near_data(&mut self, linear: u64) -> Option<(u64, u64)>;

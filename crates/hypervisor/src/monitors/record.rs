@@ -61,6 +61,8 @@ const WORDS: usize = Word::Handle as usize + 1;
 /// Bytes of a record.
 pub const BYTES: u32 = (Word::Handle as u32 + 1) * 8;
 
+/// Beside the accesses of a hook: its breakpoint may be read (`visible`).
+pub const VISIBLE: u32 = 0x80;
 const ACCESS_SHIFT: u32 = 8;
 const ENABLED: u64 = 1 << 16;
 const HOOK: u64 = 1 << 17;
@@ -129,7 +131,7 @@ impl Record {
 
     /// The event.
     #[expect(clippy::cast_possible_truncation, reason = "the lower half, as `write` put it")]
-    fn id(self) -> u32 {
+    pub fn id(self) -> u32 {
         self.get(Word::Of) as u32
     }
 
@@ -142,6 +144,17 @@ impl Record {
     pub fn frames(self) -> [u64; 2] {
         let first = self.get(Word::Frames);
         [first, first + 1]
+    }
+
+    /// Whether it is a hook whose breakpoint may be read.
+    pub fn is_visible(self) -> bool {
+        self.get(Word::Flags) >> ACCESS_SHIFT & u64::from(VISIBLE) != 0
+    }
+
+    /// Its breakpoint may be read no longer.
+    pub fn hide(self) {
+        let flags = self.get(Word::Flags) & !(u64::from(VISIBLE) << ACCESS_SHIFT);
+        self.put(Word::Flags, flags);
     }
 
     /// Whether it is a hook.

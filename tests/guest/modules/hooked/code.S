@@ -49,6 +49,10 @@ hooked_code:
 	.fill 0x240 - (. - hooked_code), 1, 0x90
 	inc %eax
 	ret
+	.fill 0x280 - (. - hooked_code), 1, 0x90
+	.byte 0x66, 0x0f, 0x1f, 0x44, 0, 0
+	inc %eax
+	ret
 	.fill 0xffe - (. - hooked_code), 1, 0x90
 	add $1, %eax
 	ret

@@ -8,10 +8,12 @@
  *   where    addresses: of the page of code, and of a function that a static key changes
  *   read     takes ADDRESS BYTES, and tells the bytes as the kernel reads them
  *   probe    takes an offset, and puts a kprobe there; 0xffff takes it away; tells how often it was hit
+ *   sum      of all bytes of the page of code, as the kernel reads them
+ *   poke     takes an offset and a byte, and writes it there through another mapping of the page
  *   key      0 or 1: the static key; tells what its function says to that
  *
  *   0x000 ENDBR64   0x040 NOP of 5 bytes   0x080 PUSH   0x0c0 MOV   0x100 SUB   0x140 XOR   0x180 INC   0x1c0 CALL of the one
- *   before   0x200 and 0x240 as 0x180   0xffe ADD, which ends in the next page
+ *   before   0x200 and 0x240 as 0x180   0x280 NOP of 6 bytes   0xffe ADD, which ends in the next page
  */
 #include <asm/msr.h>
 #include <linux/cpumask.h>
@@ -20,6 +22,7 @@
 #include <linux/module.h>
 #include <linux/smp.h>
 #include <linux/uaccess.h>
+#include <linux/vmalloc.h>
 #include <linux/workqueue.h>
 
 static unsigned long offset, count;
@@ -100,6 +103,33 @@ static int read_get(char *text, const struct kernel_param *unused)
 	return sysfs_emit(text, "%*ph\n", (int)bytes_read, bytes);
 }
 
+static int sum_get(char *text, const struct kernel_param *unused)
+{
+	u64 sum = 0xcbf29ce484222325; /* FNV-1a */
+
+	for (unsigned int i = 0; i < PAGE_SIZE; i++)
+		sum = (sum ^ READ_ONCE(hooked_code[i])) * 0x100000001b3;
+	return sysfs_emit(text, "%016llx\n", sum);
+}
+
+static int poke_set(const char *text, const struct kernel_param *unused)
+{
+	struct page *page = vmalloc_to_page(hooked_code);
+	unsigned int at, byte;
+	u8 *bytes;
+
+	if (sscanf(text, "%x %x", &at, &byte) != 2 || at >= PAGE_SIZE || !page)
+		return -EINVAL;
+	bytes = vmap(&page, 1, VM_MAP, PAGE_KERNEL);
+	if (!bytes)
+		return -ENOMEM;
+	WRITE_ONCE(bytes[at], byte);
+	/* As it is seen by who has just written it. */
+	byte = READ_ONCE(bytes[at]) == byte ? 0 : EIO;
+	vunmap(bytes);
+	return -(int)byte;
+}
+
 static atomic_long_t probed;
 
 static int probe_hit(struct kprobe *unused, struct pt_regs *regs)
@@ -163,6 +193,9 @@ module_param_cb(took, &took_ops, NULL, 0400);
 module_param_cb(where, &where_ops, NULL, 0400);
 module_param_cb(read, &read_ops, NULL, 0600);
 module_param_cb(probe, &probe_ops, NULL, 0600);
+static const struct kernel_param_ops sum_ops = { .get = sum_get }, poke_ops = { .set = poke_set };
+module_param_cb(sum, &sum_ops, NULL, 0400);
+module_param_cb(poke, &poke_ops, NULL, 0200);
 module_param_cb(key, &key_ops, NULL, 0600);
 
 static int __init hooked_init(void)

@@ -98,7 +98,12 @@ impl Root {
 
     /// A hook takes one.
     pub(super) fn epthook_add(&mut self, ask: &request::epthook::Ask) -> Answered {
-        self.event_with(&ask.event, ask.place.address, Kind::Epthook, 1)
+        let event = EventAsk { flags: ask.event.flags & !event::FAST, ..ask.event };
+        let answered = self.event_with(&event, ask.place.address, Kind::Epthook, 1)?;
+        let is_programs = ask.event.flags & event::FAST != 0 && ask.place.address >> 63 == 0;
+        let answer = request::body::<EventAnswer>(&answered).unwrap_or_default();
+        let rejected = if is_programs { request::epthook::PROGRAM.into() } else { answer.rejected };
+        Ok(EventAnswer { rejected, ..answer }.as_bytes().to_vec())
     }
 
     fn event_with(&mut self, ask: &EventAsk, address: u64, kind: Kind, count: u64) -> Answered {

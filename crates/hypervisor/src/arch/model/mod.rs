@@ -326,6 +326,15 @@ impl Core for ModelCore {
         (self.code(&mut bytes) > 0).then_some(u128::from_le_bytes(bytes))
     }
 
+    fn near_instruction(&mut self) -> Option<(u64, u128)> {
+        let (pa, _) = self.near_data(self.rip)?;
+        Some((pa, self.near_code()?))
+    }
+
+    fn meets_breakpoint(&self) -> bool {
+        false
+    }
+
     fn near_data(&mut self, linear: u64) -> Option<(u64, u64)> {
         let look = walk::look(self.tables, linear, direct::read);
         let entries = look.entries.get(..look.levels)?;

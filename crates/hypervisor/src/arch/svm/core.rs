@@ -79,24 +79,6 @@ impl Svm {
         self.guest_bytes(start, to)
     }
 
-    #[inline(always)]
-    fn near_code(&mut self) -> Option<u128> {
-        let (cr3, start) = (self.vmcb.cr3, self.vmcb.cs.base.wrapping_add(self.vmcb.rip));
-        self.text.bytes(cr3, start).or_else(|| {
-            self.text.find(cr3, start);
-            self.text.bytes(cr3, start)
-        })
-    }
-
-    #[inline(always)]
-    fn near_data(&mut self, linear: u64) -> Option<(u64, u64)> {
-        let cr3 = self.vmcb.cr3;
-        self.data.place(cr3, linear).or_else(|| {
-            self.data.find(cr3, linear);
-            self.data.place(cr3, linear)
-        })
-    }
-
     fn length(&mut self) -> u64 {
         self.text.find(self.vmcb.cr3, self.vmcb.cs.base.wrapping_add(self.vmcb.rip));
         // Without prefixes, as nearly always, the first bytes tell.
@@ -473,12 +455,22 @@ impl arch::Core for Svm {
 
     #[inline(always)]
     fn near_code(&mut self) -> Option<u128> {
-        Svm::near_code(self)
+        self.near_bytes().map(|(_, bytes)| bytes)
+    }
+
+    #[inline(always)]
+    fn near_instruction(&mut self) -> Option<(u64, u128)> {
+        self.near_bytes()
     }
 
     #[inline(always)]
     fn near_data(&mut self, linear: u64) -> Option<(u64, u64)> {
         Svm::near_data(self, linear)
+    }
+
+    #[inline(always)]
+    fn meets_breakpoint(&self) -> bool {
+        self.is_at_breakpoint()
     }
 
     #[inline(always)]

@@ -16,6 +16,7 @@
 //! - G3: a table of its own lies in a frame of a record of a page below it. So who has a record has two frames, and the tables
 //!   of all records suffice, whoever goes first ([`Guarded::release`]).
 //! - G4: a frame that was a table here is used for something else only after a flush of every core, which is the caller's.
+//! - G5: where another frame is shown it can be read and executed, as far as the page itself can, and never be written.
 //!
 //! Whole 2 MiB or 1 GiB that are guarded are one entry, also where the open view has a table there: rights of all levels count
 //! together (APM2 5.6 "Page-Protection Checks").
@@ -36,6 +37,8 @@ const GUARD_FETCH: u64 = 1 << 11;
 const COVERED: u64 = 1 << 52;
 /// and whether it leads to a table of the guarded view's own.
 const OWN: u64 = 1 << 53;
+/// Whether it leads to another frame than the open view's.
+const SHOWN: u64 = 1 << 54;
 const KEPT: u64 = GUARD_READ | GUARD_WRITE | GUARD_FETCH | COVERED;
 
 /// Levels of tables: pages, 2 MiB, 1 GiB, 512 GiB.
@@ -133,6 +136,25 @@ impl Guarded {
         pfn / FRAMES_1G / 512 < self.regions
     }
 
+    /// The frame that the guest executes for one, if it can; for tests.
+    #[cfg(test)]
+    pub(crate) fn executed(&self, pfn: u64) -> Option<u64> {
+        let (mut table, mut no_execute) = (self.root, 0);
+        for level in (0..=TOP).rev() {
+            let found = entry(table, level, pfn);
+            no_execute |= found & NO_EXECUTE;
+            if found & PRESENT == 0 || no_execute != 0 {
+                return None;
+            }
+            if level > 0 && level < TOP && found & LARGE != 0 {
+                let below = (1 << (9 * level)) - 1;
+                return Some((found & ADDRESS) / FRAME_BYTES & !below | pfn & below);
+            }
+            table = found;
+        }
+        Some((table & ADDRESS) / FRAME_BYTES)
+    }
+
     /// What the open view would have at a level, were it divided as far as that.
     fn open_entry(&self, level: u32, pfn: u64) -> u64 {
         let mut table = self.open;
@@ -200,16 +222,21 @@ impl Guarded {
             | flag(guard.write, GUARD_WRITE)
             | flag(guard.fetch, GUARD_FETCH)
             | flag(guard.covered, COVERED);
-        self.put(table, run.level, run.pfn, kept);
+        self.put(table, run.level, run.pfn, kept, guard.shown.filter(|_| run.level == 0));
         if !guard.covered {
             self.merge(run.pfn);
         }
     }
 
-    /// Writes an entry anew, from the open view or its own table.
-    fn put(&self, table: u64, level: u32, pfn: u64, kept: u64) {
+    /// Writes an entry anew, from the open view or its own table, or of the frame that is shown instead (G5).
+    fn put(&self, table: u64, level: u32, pfn: u64, kept: u64, shown: Option<u64>) {
         let was = entry(table, level, pfn);
         let base = if was & OWN != 0 { was & ADDRESS | FULL | OWN } else { self.open_entry(level, pfn) };
+        let is_plain = base & (PRESENT | WRITE | OWN) == PRESENT | WRITE;
+        let base = match shown.filter(|_| is_plain) {
+            Some(frame) => base & !ADDRESS & !WRITE | frame * FRAME_BYTES | SHOWN,
+            None => base,
+        };
         set(table, level, pfn, restricted(base, kept));
     }
 
@@ -271,7 +298,9 @@ impl Guarded {
             let last = if level == 0 { end } else { block.pfn + 1 };
             let table = self.own(level, block.pfn);
             for pfn in (block.pfn..last).filter(|_| table != 0) {
-                self.put(table, level, pfn, entry(table, level, pfn) & KEPT);
+                let was = entry(table, level, pfn);
+                let shown = (was & SHOWN != 0).then_some((was & ADDRESS) / FRAME_BYTES);
+                self.put(table, level, pfn, was & KEPT, shown);
             }
         }
     }
@@ -289,7 +318,7 @@ mod tests {
     use std::boxed::Box;
 
     const ACCESSED: u64 = 1 << 5;
-    const WRITES: Guard = Guard { covered: true, read: false, write: true, fetch: false };
+    const WRITES: Guard = Guard { covered: true, read: false, write: true, fetch: false, shown: None };
 
     fn frame() -> Option<Frame> {
         // SAFETY: the arena hands out each frame once.
@@ -387,6 +416,34 @@ mod tests {
                 assert_eq!(entry(entry(guarded.root, TOP, 0x4_0000), 2, 0x4_0000) & OWN, 0, "merged");
             }
         }
+    }
+
+    /// Would catch a frame that is shown and can be written, one that stays when it is shown no more or when what it hides is hidden from
+    /// the guest, and one that is lost when a neighbour's block comes or goes.
+    #[test]
+    fn another_frame_is_shown_to_be_read_and_executed_and_never_written() {
+        let (mut npt, guarded) = built();
+        let (run, frames) = (Run { pfn: 0x8_0003, level: 0 }, frames());
+        let shown = |frame| Guard { shown: Some(frame), ..WRITES };
+        let seen = |guarded: &Guarded| walk(guarded.root_pa(), run.pfn).0;
+        guarded.guard(run, shown(0x1234), frames);
+        let own = seen(&guarded) & !SHOWN;
+        assert_eq!(own, 0x1234 * FRAME_BYTES | FULL & !WRITE);
+        assert_eq!(walk(guarded.root_pa(), run.pfn + 1).0, (run.pfn + 1) * FRAME_BYTES | FULL, "its neighbour");
+        let block = Block { pfn: 0x8_0000, order: 4, used: 0 };
+        npt.hide(block, &mut frame).unwrap();
+        guarded.follow(block);
+        assert_eq!(seen(&guarded), walk(npt.root_pa(), run.pfn).0, "hidden");
+        npt.show(block);
+        guarded.guard(run, shown(0x1235), frames);
+        let beside = Block { pfn: 0x8_0000, order: 1, used: 0 };
+        npt.hide(beside, &mut frame).unwrap();
+        guarded.follow(beside);
+        assert_eq!(seen(&guarded) & ADDRESS, 0x1235 * FRAME_BYTES);
+        guarded.guard(run, WRITES, frames);
+        assert_eq!(seen(&guarded), run.pfn * FRAME_BYTES | FULL & !WRITE);
+        guarded.guard(run, Guard::default(), frames);
+        assert_eq!(entry(entry(guarded.root, TOP, run.pfn), 2, run.pfn) & OWN, 0, "merged");
     }
 
     /// Would catch a table that is lost with the record in whose frame it lies, and one that moves for nothing.

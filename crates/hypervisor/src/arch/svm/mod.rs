@@ -10,6 +10,7 @@ pub(in crate::arch) mod guarded;
 mod interrupts;
 mod leave;
 mod maps;
+mod near;
 pub(in crate::arch) mod npt;
 mod run;
 mod saved;

@@ -58,6 +58,13 @@ impl Way {
         Some(u128::from(self.page.word(at)) | u128::from(self.page.word(at + 8)) << 64)
     }
 
+    /// The same, and where they lie physically.
+    #[inline(always)]
+    pub fn placed(&self, cr3: u64, linear: u64) -> Option<(u64, u128)> {
+        let bytes = self.bytes(cr3, linear)?;
+        Some((self.pa | linear & 0xfff, bytes))
+    }
+
     /// The physical address of a linear one, if that is known, and what all entries on the way say, bit by bit; the last says
     /// alone what it was used for.
     #[inline(always)]
