@@ -12,6 +12,8 @@
 //!   again.
 //! - B2: a breakpoint that the guest has itself put there is the guest's, behind the events of a hook at its place.
 //!
+//! Most of it goes a shorter way: `hits`.
+//!
 //! **Callers**: `monitored` and `life`, on an exit. **Cost**: two exits for a call of a hooked function from another page.
 //! **Proof**: `tests/e2e/epthook.rs`.
 

@@ -136,4 +136,4 @@ fn copy(pfn: u64, shadow: u64) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -40,7 +40,7 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
     let mut applied = Applied { attention: 0, revision: 0, watch: 0 };
     let mut bench = Bench::new();
     let mut pending = Pending::new();
-    let mut known = None;
+    let mut known = hits::Memory::NOTHING;
     let mark = watch::mark(core);
     HALT.adopt_time(cpu);
     cpu.settle_down();
@@ -48,7 +48,7 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
     loop {
         let attention = ROOT.attention.load(SeqCst);
         if attention != applied.attention && settle(cpu, core, &mut applied, attention) {
-            known = None;
+            known = hits::Memory::NOTHING;
         }
         if cpu.run() {
             record.count(&Exit::Cpuid, cpu.rip());
@@ -62,13 +62,9 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
             }
             continue;
         }
-        if applied.watch & WATCH_HOOKED != 0 && cpu.meets_breakpoint() {
-            let rip = cpu.rip();
-            if hits::quick::<M>(cpu, core, &mut known) {
-                record.count(&Exit::Breakpoint, rip);
-                pending.moves_on();
-                continue;
-            }
+        if applied.watch & WATCH_HOOKED != 0 && hits::quick(cpu, mark, &mut known, |exit, rip| record.count(exit, rip)) {
+            pending.moves_on();
+            continue;
         }
         let exit = cpu.exit();
         record.count(&exit, cpu.rip());

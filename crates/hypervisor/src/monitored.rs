@@ -396,7 +396,14 @@ fn pass<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &m
 }
 
 /// The instruction at a hook, which root can do itself; nothing else waits for it.
-pub fn simple<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, at: u64, does: Simple) {
+pub fn simple<M: Machine>(
+    cpu: &mut M::Core,
+    core: u32,
+    bench: &mut Bench,
+    pending: &mut Pending,
+    at: u64,
+    does: (Simple, u64),
+) {
     pending.clear();
     pending.add(Part { pa: at, bytes: 1, what: EXECUTE, access: 0, ahead: 0 });
     let rip = cpu.rip();
@@ -406,11 +413,11 @@ pub fn simple<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendi
     }
     if fired.suppressed {
         pending.clear();
-    } else if fired.ran && simple::of(cpu) != Some(does) || !does.execute(cpu) {
+    } else if fired.ran && simple::of(cpu) != Some(does) || !does.0.execute(cpu, does.1) {
         // A script has changed what it uses.
         return step::<M>(cpu, core, bench, pending);
     }
-    cpu.continue_at(rip.wrapping_add(does.length));
+    cpu.continue_at(rip.wrapping_add(does.0.length));
     behind_it::<M>(cpu, core, bench, pending);
 }
 

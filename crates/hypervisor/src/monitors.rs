@@ -105,6 +105,12 @@ pub(crate) fn has_hooks() -> bool {
     HOOKS.load(SeqCst) > 0
 }
 
+/// Whether it is known at once that there is no monitor and no hook in a frame; if not, there may be none all the same.
+#[inline(always)]
+pub(crate) fn is_nobodys(pfn: u64) -> bool {
+    chain_of(Run { pfn, level: 0 }).load(SeqCst) == 0 && LARGE.load(SeqCst) == 0
+}
+
 /// Hooks of a frame, enabled or not; no core may flush or halt before the last was seen (N2).
 pub(crate) fn hooks_of(pfn: u64) -> impl Iterator<Item = Record> {
     records(Run { pfn, level: 0 }).filter(|record| record.is_hook())

@@ -12,6 +12,8 @@ use crate::{monitors, moves, walk};
 use abi::boot::FRAME_BYTES;
 
 const RSP: usize = 4;
+/// There is none of this number.
+pub const NO_FRAME: u64 = u64::MAX;
 /// Enabled data breakpoints of the guest's own.
 const DR7_ENABLED: u64 = 0xff;
 /// Flags: CF PF AF ZF SF OF.
@@ -96,19 +98,18 @@ pub struct Simple {
     does: Does,
     /// Its bytes.
     pub length: u64,
-    /// Where a PUSH stores, once it is known.
-    pushes_to: u64,
 }
 
 /// The one that 64-bit code begins with, the first byte lowest.
 pub fn decoded(code: u128) -> Option<Simple> {
     let bytes = code.to_le_bytes();
     let (does, length) = decode(bytes.get(..decode::INSTRUCTION_BYTES_MAX)?)?;
-    Some(Simple { does, length, pushes_to: 0 })
+    Some(Simple { does, length })
 }
 
-/// The instruction that the core is about to execute, if root can do it: it will not fault, and no monitor waits for it.
-pub fn of<C: Core>(cpu: &mut C) -> Option<Simple> {
+/// The instruction that the core is about to execute, and what [`Simple::aimed`] says, if root can do it: it will not fault, and no monitor
+/// waits for it.
+pub fn of<C: Core>(cpu: &mut C) -> Option<(Simple, u64)> {
     if cpu.code_bits() != 64 || cpu.rflags() & TF != 0 {
         return None;
     }
@@ -118,18 +119,19 @@ pub fn of<C: Core>(cpu: &mut C) -> Option<Simple> {
             let mut bytes = [0; decode::INSTRUCTION_BYTES_MAX];
             let read = cpu.code(&mut bytes);
             let (does, length) = decode(bytes.get(..read)?)?;
-            Simple { does, length, pushes_to: 0 }
+            Simple { does, length }
         }
     };
-    found.aimed(cpu)
+    found.aimed(cpu, &mut { NO_FRAME }).map(|to| (found, to))
 }
 
 impl Simple {
-    /// The same with the place where it stores, if it does so and can: as long as this core does not flush.
+    /// Where it stores, if it does so and can, else 0: as long as this core does not flush. `free` is the frame of the last one, in which
+    /// nothing waits for anything until then.
     #[inline(always)]
-    pub fn aimed<C: Core>(self, cpu: &mut C) -> Option<Simple> {
+    pub fn aimed<C: Core>(&self, cpu: &mut C, free: &mut u64) -> Option<u64> {
         if !matches!(self.does, Does::Push(_)) {
-            return Some(self);
+            return Some(0);
         }
         const WANTED: u64 = walk::WRITABLE | walk::ACCESSED | walk::DIRTY;
         let to = cpu.gpr(RSP).wrapping_sub(8);
@@ -138,20 +140,27 @@ impl Simple {
         }
         let (pa, says) = cpu.near_data(to)?;
         // A kernel does not push into its programs' memory but by mistake.
-        if says & (WANTED | walk::USER) != WANTED || !cpu.may_write(pa) {
+        if says & (WANTED | walk::USER) != WANTED {
             return None;
         }
-        monitors::of_frame(pa / FRAME_BYTES).next().is_none().then_some(Simple { pushes_to: pa, ..self })
+        let pfn = pa / FRAME_BYTES;
+        if pfn != *free {
+            if !cpu.may_write(pa) || monitors::of_frame(pfn).next().is_some() {
+                return None;
+            }
+            *free = pfn;
+        }
+        Some(pa)
     }
 
-    /// Does it, but for the instruction pointer; false if it could not be.
+    /// Does it, but for the instruction pointer; false if it could not be. `to` is what [`Simple::aimed`] said.
     #[inline(always)]
-    pub fn execute<C: Core>(self, cpu: &mut C) -> bool {
+    pub fn execute<C: Core>(&self, cpu: &mut C, to: u64) -> bool {
         let set = |cpu: &mut C, number: usize, value| cpu.set_gpr(number.to_le_bytes()[0], value);
         match self.does {
             Does::Nothing => {}
             Does::Push(number) => {
-                if !moves::store(self.pushes_to, 8, cpu.gpr(number)) {
+                if !moves::store(to, 8, cpu.gpr(number)) {
                     return false;
                 }
                 set(cpu, RSP, cpu.gpr(RSP).wrapping_sub(8));

@@ -27,7 +27,7 @@ use abi::request::monitor::{EXECUTE, READ};
 /// Bytes of the longest instruction that Linux patches.
 const PATCHED_BYTES: usize = 5;
 /// The first linear address of the kernel's half.
-const KERNEL: u64 = 0xffff_8000_0000_0000;
+pub const KERNEL: u64 = 0xffff_8000_0000_0000;
 
 /// Whether an instruction is one that Linux patches while it runs: a place for its tracer or for a static key, the calls and jumps that
 /// they become, a static call, a breakpoint of its own.

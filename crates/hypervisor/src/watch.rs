@@ -322,6 +322,12 @@ pub fn monitored_quick<C: Core>(cpu: &C, core: u32, hit: &Hit) -> bool {
     EVENTS.fire_one_quick(mark(core), hit.id, hit.kind, &mut Stopped { cpu, serial: hit.serial })
 }
 
+/// The same of one hook. Inline: out of line it was a dozen instructions more.
+#[inline(always)]
+pub fn hooked_quick<C: Core>(cpu: &C, mark: &Mark, id: u32, serial: u32) -> bool {
+    EVENTS.fire_one_quick(mark, id, event::EPTHOOK, &mut Stopped { cpu, serial })
+}
+
 /// A core whose guest was stopped by a monitor.
 struct Stopped<'c, C> {
     cpu: &'c C,

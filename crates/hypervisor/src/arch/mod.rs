@@ -485,8 +485,12 @@ pub trait Core {
     fn near_code(&mut self) -> Option<u128>;
     /// The same, and where they lie physically.
     fn near_instruction(&mut self) -> Option<(u64, u128)>;
-    /// Whether the last exit was a breakpoint in 64-bit code of ring 0, with nothing passing, due or traced: [`Core::exit`] need not be asked.
+    /// Whether it is in 64-bit code of ring 0, with nothing due and nothing traced.
+    fn is_plain(&self) -> bool;
+    /// Whether the last exit was a breakpoint, with nothing passing, where it [`Core::is_plain`]: [`Core::exit`] need not be asked.
     fn meets_breakpoint(&self) -> bool;
+    /// Whether it was the fetch of an instruction's first byte, which guards did not allow, with nothing passing or due: where that lies.
+    fn meets_guard(&self) -> Option<u64>;
     /// The physical address of a linear one, and what all entries of the tables on the way say, bit by bit; the last says alone
     /// what it was used for. `None` if it is mapped nowhere. Quick where the last one lay.
     fn near_data(&mut self, linear: u64) -> Option<(u64, u64)>;

@@ -5,13 +5,23 @@ use super::*;
 use crate::arch::x86::direct::arena;
 use crate::hypercall;
 use crate::storms::{self, Prompt};
+use crate::visible::KERNEL;
 use abi::kind::Kind;
 use abi::request::memory::{NO_PID, Place};
 use abi::request::{EventAsk, EventChange, Ledger, epthook, op};
 use zerocopy::{FromBytes, IntoBytes};
 
+/// A hook at an offset of that page, by its linear address in the kernel's half: its event, and whether it is visible.
+pub(crate) fn added<M: Machine>(tables: u64, offset: u64, flags: u32) -> (u32, u32) {
+    let event = EventAsk { kind: event::EPTHOOK, stage: 1, core: event::ALL, pid: event::ALL, flags, ..EventAsk::default() };
+    let place = Place { address: KERNEL + offset, space: VIRTUAL, pid: NO_PID };
+    let (code, answer) = add::<M>(0, tables, &Ask { event, place });
+    assert_eq!(code, code::SUCCESS, "{answer:x?}");
+    (answer.id, u32::try_from(answer.rejected).unwrap())
+}
+
 /// Four tables that map the page at 0, and the first one of the kernel's half, to a frame, and that frame.
-fn space() -> (u64, u64) {
+pub(crate) fn space() -> (u64, u64) {
     let [root, upper, middle, lower, page] = [0; 5].map(|_| arena::run(1).unwrap() * FRAME_BYTES);
     for (table, next) in [(root, upper), (root + 256 * 8, upper), (upper, middle), (middle, lower), (lower, page)] {
         assert!(hypercall::store(0, table, &(next | 7).to_le_bytes()));
@@ -85,14 +95,7 @@ fn a_fast_hook_is_visible_until_others_hide_it_or_it_is_written_to() {
     let (tables, page) = space();
     let pfn = page / FRAME_BYTES;
     assert!(hypercall::store(0, page, &[0x55, 0x53, 0x0f, 0x1f, 0x44, 0, 0, 0x56]));
-    let added = |offset: u64, flags| {
-        let event =
-            EventAsk { kind: event::EPTHOOK, stage: 1, core: event::ALL, pid: event::ALL, flags, ..EventAsk::default() };
-        let place = Place { address: KERNEL + offset, space: VIRTUAL, pid: NO_PID };
-        let (code, answer) = add::<Model>(0, tables, &Ask { event, place });
-        assert_eq!(code, code::SUCCESS, "{answer:x?}");
-        (answer.id, u32::try_from(answer.rejected).unwrap())
-    };
+    let added = |offset, flags| added::<Model>(tables, offset, flags);
     // What the guest reads and executes there; `None` if it cannot execute it.
     let seen = || model::views(|views| views.executed(pfn)).map(|frame| bytes(frame * FRAME_BYTES));
     let fast = added(0, event::FAST);

@@ -331,8 +331,16 @@ impl Core for ModelCore {
         Some((pa, self.near_code()?))
     }
 
+    fn is_plain(&self) -> bool {
+        true
+    }
+
     fn meets_breakpoint(&self) -> bool {
         false
+    }
+
+    fn meets_guard(&self) -> Option<u64> {
+        None
     }
 
     fn near_data(&mut self, linear: u64) -> Option<(u64, u64)> {

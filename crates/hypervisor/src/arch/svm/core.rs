@@ -469,8 +469,18 @@ impl arch::Core for Svm {
     }
 
     #[inline(always)]
+    fn is_plain(&self) -> bool {
+        self.is_plainly_kernel()
+    }
+
+    #[inline(always)]
     fn meets_breakpoint(&self) -> bool {
         self.is_at_breakpoint()
+    }
+
+    #[inline(always)]
+    fn meets_guard(&self) -> Option<u64> {
+        self.is_at_guard()
     }
 
     #[inline(always)]

@@ -6,6 +6,11 @@ use super::core::Svm;
 use super::vmcb::{attribute, exit_code};
 use crate::arch::x86::flag::TF;
 
+/// What a nested fault says (APM2 15.25.6 "Nested versus Guest Page Faults, Fault Ordering"): it was a fetch,
+const FETCH: u64 = 1 << 4;
+/// and not of the walk of the guest's tables.
+const WALK: u64 = 1 << 33;
+
 impl Svm {
     /// See [`crate::arch::Core::near_instruction`].
     #[inline(always)]
@@ -27,15 +32,25 @@ impl Svm {
         })
     }
 
+    /// See [`crate::arch::Core::is_plain`].
+    #[inline(always)]
+    pub(super) fn is_plainly_kernel(&self) -> bool {
+        let v = &self.vmcb;
+        v.cpl == 0 && v.cs.attributes & attribute::LONG != 0 && v.rflags & TF == 0 && !self.due
+    }
+
     /// See [`crate::arch::Core::meets_breakpoint`]. QEMU reports INT3 as a software interrupt.
     #[inline(always)]
     pub(super) fn is_at_breakpoint(&self) -> bool {
+        matches!(self.vmcb.exit_code, exit_code::SWINT | exit_code::EXCP_BP) && !self.is_passing() && self.is_plainly_kernel()
+    }
+
+    /// See [`crate::arch::Core::meets_guard`]. An instruction that ends in another page begins elsewhere in its own than that faults.
+    #[inline(always)]
+    pub(super) fn is_at_guard(&self) -> Option<u64> {
         let v = &self.vmcb;
-        matches!(v.exit_code, exit_code::SWINT | exit_code::EXCP_BP)
-            && v.cpl == 0
-            && v.cs.attributes & attribute::LONG != 0
-            && v.rflags & TF == 0
-            && !self.due
-            && !self.is_passing()
+        let (fetched, at) = (v.exit_info_1 & (FETCH | WALK) == FETCH, v.exit_info_2);
+        let begins = v.cs.base.wrapping_add(v.rip) & 0xfff == at & 0xfff;
+        (v.exit_code == exit_code::NPF && fetched && begins && !self.due && !self.is_passing()).then_some(at)
     }
 }

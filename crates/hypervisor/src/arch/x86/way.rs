@@ -27,12 +27,14 @@ pub struct Way {
     /// Entries on the way and what they said; where a large page ends the way early, the last one stands there again.
     way: [(Word, u64); LEVELS],
     page: Page,
+    /// What all entries said, bit by bit; the last says alone what it was used for.
+    says: u64,
 }
 
 impl Default for Way {
     fn default() -> Self {
         // No guest has such tables: reserved bits are set.
-        Way { cr3: u64::MAX, linear: 0, pa: 0, way: [(Word::nowhere(), 0); LEVELS], page: Page::nowhere() }
+        Way { cr3: u64::MAX, linear: 0, pa: 0, way: [(Word::nowhere(), 0); LEVELS], page: Page::nowhere(), says: 0 }
     }
 }
 
@@ -70,9 +72,7 @@ impl Way {
     #[inline(always)]
     pub fn place(&self, cr3: u64, linear: u64) -> Option<(u64, u64)> {
         let at = self.within(cr3, linear, 1)?;
-        let [ahead @ .., (_, last)] = &self.way;
-        let all = ahead.iter().fold(*last, |all, (_, entry)| all & (entry | walk::DIRTY));
-        Some((self.pa | at, all))
+        Some((self.pa | at, self.says))
     }
 
     /// Walks to the page of a linear address.
@@ -92,7 +92,9 @@ impl Way {
         let last = seen.checked_sub(1).and_then(|last| *way.get(last)?);
         let (Some(pa), Some(last)) = (found, last) else { return };
         let Some(page) = Page::at(pa) else { return };
-        *self = Way { cr3, linear: linear & !0xfff, pa: pa & !0xfff, way: way.map(|step| step.unwrap_or(last)), page };
+        let way = way.map(|step| step.unwrap_or(last));
+        let says = way.iter().fold(last.1, |all, (_, entry)| all & (entry | walk::DIRTY));
+        *self = Way { cr3, linear: linear & !0xfff, pa: pa & !0xfff, way, page, says };
     }
 }
 
