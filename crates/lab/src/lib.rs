@@ -23,6 +23,7 @@ mod command;
 pub mod control;
 pub mod cpio;
 pub mod error;
+pub mod figures;
 pub mod foreground;
 pub mod health;
 mod ignne;

@@ -1,7 +1,7 @@
 //! `cargo lab`: from nothing to the prompt, with one command.
 
 use clap::{Args, Parser, Subcommand};
-use lab::{Accel, Error, Lab, Machine, Mode, foreground, packages};
+use lab::{Accel, Error, Lab, Machine, Mode, figures, foreground, packages};
 use std::{env, path::PathBuf, process::ExitCode};
 
 /// Exit code when the lab itself fails, as with env(1); any other is hyperdbg's.
@@ -19,6 +19,7 @@ Examples:
   cargo lab --mode vmi                          hyperdbg as root within the guest
   cargo lab -- -x 'prealloc monitor 10'         one command, no terminal needed
   cargo lab shell                               the guest's shell, without a debugger
+  cargo lab figures monitor                     what a monitor costs; without a word, the whole table
   HYPERDBG_CACHE=DIR cargo lab setup            install and build only, keeping everything in DIR (default: target/lab)")]
 struct Arguments {
     #[command(subcommand)]
@@ -61,6 +62,11 @@ enum Task {
         #[arg(long)]
         without_hypervisor: bool,
     },
+    /// Measures what hooks cost, beside what Linux has to count with, and prints a table
+    Figures {
+        /// Only rows whose name has one of these in it
+        words: Vec<String>,
+    },
     /// Installs and builds what is missing, and boots nothing
     Setup,
 }
@@ -83,6 +89,10 @@ fn main() -> ExitCode {
 fn act(arguments: &Arguments) -> Result<u8, Error> {
     match &arguments.task {
         Some(Task::Setup) => set_up(),
+        Some(Task::Figures { words }) => {
+            println!("{}", figures::table(|| builder(&arguments.guest), words)?.trim_end());
+            Ok(0)
+        }
         Some(Task::Shell { without_hypervisor }) => shell(&arguments.guest, *without_hypervisor),
         None => prompt(arguments),
     }
