@@ -5,6 +5,7 @@
 pub mod at_prompt;
 mod failure;
 pub mod guest;
+pub mod hooks;
 pub mod ledger;
 pub mod noisy_line;
 pub mod scripting;

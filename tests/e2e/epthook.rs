@@ -4,7 +4,7 @@ use abi::kind::Kind;
 use abi::request::epthook::Ask;
 use abi::request::memory::{NO_PID, Place, VIRTUAL};
 use abi::request::{EventAnswer, EventAsk, Events, Number, event, op};
-use lab::{Machine, Mode};
+use lab::Machine;
 use std::time::{Duration, Instant};
 use tests::scripting::{Scripts, accepted, ask, change, load, register, row, said};
 use tests::wire::Wire;
@@ -230,52 +230,6 @@ fn hot_functions_of_the_kernel_are_hooked_and_look_as_before() -> Result {
     lab.machine.kill_job(job)?;
     assert_eq!(read(&mut lab)?, bare);
     lab.end()
-}
-
-/// Would catch the documentation's story that does not come true: hooks beyond those that are there at start, applied while the machine
-/// stays halted; and one that is refused and takes something all the same (facts B.33).
-#[test]
-fn sixteen_more_are_applied_in_one_halt() -> Result {
-    let builder = Machine::builder().cpus(2).with_guest_module(&guest::module("hooked"));
-    let mut machine = builder.boot()?;
-    machine.ok("insmod /hooked.ko")?;
-    let text = machine.ok(&format!("{HERE}; cat where"))?;
-    let code = u64::from_str_radix(text.split_whitespace().next().ok_or("no address")?, 16)?;
-    machine.load(Mode::Debugger)?;
-    let mut kd = machine.debugger(&["--pause"])?;
-    let mut typed = |line: &str| -> Result<String> {
-        let answer = kd.type_line(line)?;
-        assert!(answer.prompt.ends_with(": kHyperDbg> "), "{line}: {}", answer.prompt);
-        Ok(answer.text())
-    };
-    const RESERVED: &str = "the requested pools are allocated and reserved";
-    assert_eq!(typed("prealloc regular-event 10")?, RESERVED);
-    assert_eq!(typed("prealloc epthook 10")?, RESERVED);
-    // NOPs, and what is tried below.
-    for nth in 0..0x24_u64 {
-        let at = if nth == 0 { INC } else { 0x800 + nth };
-        let answer = typed(&format!("!epthook {:x} script {{ .n = .n + 1; }}", code + at))?;
-        assert!(answer.starts_with(&format!("event {nth:x} registered: regular-event, 0x1 epthook")), "{answer}");
-    }
-    let more = typed(&format!("!epthook {:x}", code + 0x900))?;
-    assert!(more.contains("(c0000042)") || more.contains("(c0000023)"), "{more}");
-    let row = kd.enter("g")?;
-    tests::at_prompt::wait_running(&mut kd, row + 1)?;
-    assert_eq!(machine.ok(&format!("{HERE}; echo {INC:x} 1000 >go && cat said"))?, "0\n0\n");
-    drop(kd);
-    let mut kd = machine.debugger(&["--pause"])?;
-    assert_eq!(kd.type_line("print .n")?.text(), "7d0");
-    assert_eq!(kd.type_line("events c all")?.text(), "0x24 events cleared");
-    let shown = kd.type_line("prealloc")?.text();
-    let row = shown.lines().find(|line| line.starts_with("epthook ")).ok_or(shown.clone())?;
-    let words: Vec<&str> = row.split_whitespace().collect();
-    // Reserved, free and used; the level was filled again while it ran.
-    assert!(words.len() > 4 && words[2] == words[3] && words[4] == "0", "{row}");
-    let row = kd.enter("g")?;
-    tests::at_prompt::wait_running(&mut kd, row + 1)?;
-    drop(kd);
-    machine.hyperdbg_ok(&["unload"])?;
-    Ok(machine.console_is_healthy()?)
 }
 
 /// Would catch a unit that is lost, or a page that is not as it was, after many hooks have come and gone in any order while their page is

@@ -4,7 +4,7 @@ use abi::kind::Kind;
 use abi::request::memory::{NO_PID, PHYSICAL, Place, VIRTUAL};
 use abi::request::monitor::{self, EXECUTE, READ, WRITE};
 use abi::request::{EventAnswer, EventAsk, event, op};
-use lab::{Machine, Mode};
+use lab::Machine;
 use tests::scripting::{Scripts, accepted, ask, change, load, register, row};
 use tests::wire::Wire;
 use tests::{Result, guest, scripting};
@@ -252,58 +252,6 @@ fn linux_is_healthy_while_its_hot_pages_are_monitored() -> Result {
     lab.machine.kill_job(job)?;
     assert_eq!(lab.units()?.1, 0);
     lab.end()
-}
-
-/// Would catch the documentation's story that does not come true: monitors beyond those that are there at start, applied while the machine
-/// stays halted; one that is refused and takes something all the same (facts B.33); and a range whose cost is told only afterwards.
-#[test]
-fn sixteen_more_are_applied_in_one_halt() -> Result {
-    let builder = Machine::builder().cpus(2).with_guest_module(&guest::module("monitored"));
-    let mut machine = builder.boot()?;
-    machine.ok("insmod /monitored.ko")?;
-    let where_is = machine.ok("cat /sys/module/monitored/parameters/where")?;
-    let page = where_is.split_whitespace().next().ok_or("no address")?.to_owned();
-    machine.load(Mode::Debugger)?;
-    let mut kd = machine.debugger(&["--pause"])?;
-    let mut typed = |line: &str| -> Result<String> {
-        let answer = kd.type_line(line)?;
-        assert!(answer.prompt.ends_with(": kHyperDbg> "), "{line}: {}", answer.prompt);
-        Ok(answer.text())
-    };
-    const RESERVED: &str = "the requested pools are allocated and reserved";
-    let too_many = typed(&format!("!monitor w {page} l 14001 script {{ .n = .n + 1; }}"))?;
-    assert!(
-        too_many.starts_with("err, too few monitor: 0x1") && too_many.contains("0x14 of 0x14 free (c0000023)"),
-        "{too_many}"
-    );
-    assert!(too_many.contains("try: prealloc monitor "), "{too_many}");
-    assert_eq!(typed("prealloc regular-event 10")?, RESERVED);
-    assert_eq!(typed("prealloc monitor 10")?, RESERVED);
-    for nth in 0..0x24_u64 {
-        let line = format!("!monitor pa rw {:x} l 1 script {{ .n = .n + 1; }}", 0x100_0000 + nth * 0x1000);
-        let answer = typed(&line)?;
-        assert!(answer.starts_with(&format!("event {nth:x} registered: regular-event, 0x1 monitor")), "{answer}");
-    }
-    let more = typed("!monitor pa rw 2000000 l 1")?;
-    assert!(more.contains("(c0000042)") || more.contains("(c0000023)"), "{more}");
-    assert_eq!(typed("events c all")?, "0x24 events cleared");
-    // One for 2 MiB, and one for each page of the kernel's that is not mapped so.
-    let whole = typed("!monitor pa w 2000000 l 200000 script { .n = .n + 1; }")?;
-    assert!(whole.starts_with("event 0 registered: regular-event, 0x1 monitor"), "{whole}");
-    assert_eq!(typed("events c 0")?, "event 0 cleared");
-    let answer = typed(&format!("!monitor w {page} l 800 stage all script {{ .n = .n + 1; }}"))?;
-    assert!(answer.starts_with("event 0 registered: regular-event, 0x1 monitor"), "{answer}");
-    let row = kd.enter("g")?;
-    tests::at_prompt::wait_running(&mut kd, row + 1)?;
-    machine.ok("cd /sys/module/monitored/parameters; echo write 1000 >go && cat said")?;
-    drop(kd);
-    let mut kd = machine.debugger(&["--pause"])?;
-    assert_eq!(kd.type_line("print .n")?.text(), "fa0", "twice for each write of two cores");
-    let row = kd.enter("g")?;
-    tests::at_prompt::wait_running(&mut kd, row + 1)?;
-    drop(kd);
-    machine.hyperdbg_ok(&["unload"])?;
-    Ok(machine.console_is_healthy()?)
 }
 
 /// Would catch memory of a program that is taken for another's of the same address, a store of its that is lost on either core, and a system

@@ -53,7 +53,11 @@ fn options_arrive_in_any_order() {
         );
         assert!(words > 0);
     }
-    assert_eq!(asked("!exception e"), EventAsk { kind: event::EXCEPTION, flags: option, option: 0xe, ..plain });
+    for option_is in [0, 0xe, 0x1f] {
+        let line = format!("!exception {option_is:x}");
+        let expected = EventAsk { kind: event::EXCEPTION, flags: option, option: option_is, ..plain };
+        assert_eq!(asked(&line), expected, "{line}");
+    }
     assert_eq!(asked("!interrupt ff"), EventAsk { kind: event::INTERRUPT, flags: option, option: 0xff, ..plain });
     assert_eq!(asked("!syscall2 0n110"), EventAsk { kind: event::SYSCALL, flags: option, option: 0x6e, ..plain });
     assert_eq!(asked("!sysret sc off"), EventAsk { kind: event::SYSRET, flags: event::BREAK, ..plain });

@@ -2,7 +2,7 @@
 /*
  * Calls functions that are hooked, on every core at once, with interrupts on: `echo "OFFSET COUNT" >.../parameters/go`
  * calls the one at an offset (hex) of the page of code, and `said` tells what each core found, in their order: how often
- * it did not add 1.
+ * it did not add 1. With a third word, an offset, all cores but the first call that one; ffff is nothing.
  *
  *   took     what the last core needed of its time stamp counter for all of that
  *   where    addresses: of the page of code, and of a function that a static key changes
@@ -25,9 +25,10 @@
 #include <linux/vmalloc.h>
 #include <linux/workqueue.h>
 
-static unsigned long offset, count;
+static unsigned long offset, others, count;
 static unsigned long found[NR_CPUS];
 static u64 took;
+#define NOTHING 0xffff
 static struct work_struct works[NR_CPUS];
 
 extern u8 hooked_code[];
@@ -42,11 +43,12 @@ static noinline int hooked_keyed(void)
 
 static void each(struct work_struct *unused)
 {
+	const unsigned long at = raw_smp_processor_id() ? others : offset;
 	unsigned long wrong = 0;
 	const u64 before = rdtsc();
 
-	for (unsigned long i = 0; i < count; i++)
-		wrong += hooked_call(hooked_code + offset) != 2;
+	for (unsigned long i = 0; i < count && at != NOTHING; i++)
+		wrong += hooked_call(hooked_code + at) != 2;
 	took = rdtsc() - before;
 	found[raw_smp_processor_id()] = wrong;
 }
@@ -55,7 +57,11 @@ static int go(const char *text, const struct kernel_param *unused)
 {
 	unsigned int cpu;
 
-	if (sscanf(text, "%lx %lu", &offset, &count) != 2 || offset >= 0x1000)
+	const int words = sscanf(text, "%lx %lu %lx", &offset, &count, &others);
+
+	if (words == 2)
+		others = offset;
+	if (words < 2 || offset >= 0x1000 || (others >= 0x1000 && others != NOTHING))
 		return -EINVAL;
 	for_each_online_cpu(cpu) {
 		INIT_WORK(&works[cpu], each);
