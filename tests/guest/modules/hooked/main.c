@@ -20,6 +20,7 @@
 #include <linux/jump_label.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
+#include <linux/sched.h>
 #include <linux/smp.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
@@ -47,8 +48,12 @@ static void each(struct work_struct *unused)
 	unsigned long wrong = 0;
 	const u64 before = rdtsc();
 
-	for (unsigned long i = 0; i < count && at != NOTHING; i++)
+	for (unsigned long i = 0; i < count && at != NOTHING; i++) {
 		wrong += hooked_call(hooked_code + at) != 2;
+		/* Many of them take minutes. */
+		if (i % 1024 == 1023)
+			cond_resched();
+	}
 	took = rdtsc() - before;
 	found[raw_smp_processor_id()] = wrong;
 }

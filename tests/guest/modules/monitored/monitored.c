@@ -24,6 +24,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pid.h>
+#include <linux/sched.h>
 #include <linux/sched/task_stack.h>
 #include <linux/smp.h>
 #include <linux/string.h>
@@ -161,8 +162,12 @@ static void each(struct work_struct *unused)
 	for (unsigned int i = 0; i < ARRAY_SIZE(tests); i++)
 		if (!strcmp(what, tests[i].name))
 			run = tests[i].run;
-	for (unsigned long i = 0; i < count; i++)
+	for (unsigned long i = 0; i < count; i++) {
 		result += run();
+		/* Many of them take minutes. */
+		if (i % 1024 == 1023)
+			cond_resched();
+	}
 	found[raw_smp_processor_id()] = result;
 }
 
