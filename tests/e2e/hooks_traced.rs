@@ -39,7 +39,9 @@ fn kprobes_and_the_function_tracer_come_and_go_on_a_hooked_function() -> Result 
         call(&mut hooks)?;
         expected += CALLS;
         assert_eq!(hooks.hits(hook)?, expected);
-        hooks.machine.ok(&format!("{TRACING}; echo 'p:probed {TRACED}' >kprobe_events; echo 1 >events/kprobes/probed/enable"))?;
+        hooks
+            .machine
+            .ok(&format!("{TRACING}; echo 'p:probed {TRACED}' >kprobe_events; echo 1 >events/kprobes/probed/enable"))?;
         assert_ne!(through_kcore(&mut hooks.machine, function, 32)?, bare, "the probe is seen");
         call(&mut hooks)?;
         expected += CALLS;

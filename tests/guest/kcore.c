@@ -2,7 +2,7 @@
  * The kernel's memory as programs read it, through /proc/kcore.
  *
  *   kcore bytes ADDRESS COUNT    so many bytes (decimal, 64 at most) from there (hex) on, as `%ph` of the kernel has them
- *   kcore sums FROM TO           a line for each page of these addresses: where it begins, and a sum of its bytes
+ *   kcore sum FROM TO            a sum of all bytes between these addresses, and how many pages they lie on
  */
 #include <elf.h>
 #include <fcntl.h>
@@ -54,7 +54,9 @@ static void bytes(uint64_t address, void *to, size_t length)
 
 int main(int argc, char **argv)
 {
-	uint8_t page[PAGE];
+	uint64_t sum = 0xcbf29ce484222325; /* FNV-1a, by words */
+	uint64_t page[PAGE / 8];
+	unsigned int pages = 0;
 
 	if (argc != 4)
 		return 2;
@@ -66,17 +68,15 @@ int main(int argc, char **argv)
 			return 2;
 		bytes(strtoul(argv[2], NULL, 16), page, length);
 		for (size_t i = 0; i < length; i++)
-			printf("%s%02x", i ? " " : "", page[i]);
+			printf("%s%02x", i ? " " : "", ((uint8_t *)page)[i]);
 		puts("");
 		return 0;
 	}
-	for (uint64_t at = strtoul(argv[2], NULL, 16); at < strtoul(argv[3], NULL, 16); at += PAGE) {
-		uint64_t sum = 0xcbf29ce484222325; /* FNV-1a */
-
+	for (uint64_t at = strtoul(argv[2], NULL, 16); at < strtoul(argv[3], NULL, 16); at += PAGE, pages++) {
 		bytes(at, page, PAGE);
-		for (int i = 0; i < PAGE; i++)
+		for (int i = 0; i < PAGE / 8; i++)
 			sum = (sum ^ page[i]) * 0x100000001b3;
-		printf("%lx %016lx\n", at, sum);
 	}
+	printf("%016lx of %u pages\n", sum, pages);
 	return 0;
 }
