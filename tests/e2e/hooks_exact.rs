@@ -22,8 +22,9 @@ fn writes(hooks: &mut Hooks, rounds: u64) -> Result<String> {
 fn are_exact(cores: u32, rounds: u64) -> Result {
     let mut hooks = Hooks::new(cores)?;
     let none_wrong = "0\n".repeat(cores as usize);
-    for offset in [ENDBR, INC] {
-        let id = hooks.epthook(hooks.at.functions + offset, "")?;
+    for (offset, fast) in [(ENDBR, false), (INC, false), (ENDBR, true), (INC, true)] {
+        let function = hooks.at.functions + offset;
+        let id = if fast { hooks.fast(function, "")? } else { hooks.epthook(function, "")? };
         assert_eq!(calls(&mut hooks, offset, rounds, NOTHING)?, none_wrong);
         assert_eq!(hooks.hits(id)?, rounds);
         assert_eq!(calls(&mut hooks, offset, rounds, OTHER)?, none_wrong, "a neighbour, too");

@@ -32,9 +32,12 @@ fn any(hooks: &mut Hooks, chance: &mut Chance, functions: &[u64], words: &[u64])
     let script = chance.one(&["", ".n = .n + 1;", "if ($context == 0) { .strange = 1; }"]);
     let access = chance.one(&[READ, WRITE, READ | WRITE, EXECUTE, WRITE | EXECUTE, READ | WRITE | EXECUTE]);
     let at = hooks.at;
-    match chance.below(8) {
+    let function = at.functions + chance.one(&[ENDBR, PUSH, INC, OTHER, CROSSING]);
+    match chance.below(12) {
         0 => hooks.epthook(chance.one(functions), script),
-        1..=3 => hooks.epthook(at.functions + chance.one(&[ENDBR, PUSH, INC, OTHER, CROSSING]), script),
+        1 => hooks.fast(chance.one(functions), script),
+        2 | 3 => hooks.epthook(function, script),
+        8..=11 => hooks.fast(function, script),
         4 => hooks.monitor(at.functions + chance.one(&[INC, PUSH]), chance.one(&[1, 2, 8]), access, script),
         5 => hooks.monitor(chance.one(words), 8, access & !EXECUTE | WRITE, script),
         6 => hooks.monitor(at.code + 0x800, chance.one(&[1, 8]), access, script),
@@ -77,7 +80,7 @@ fn come_and_go(seed: u64, changes: u32) -> Result {
     println!("{fired} of those that went had fired");
     assert!(fired > u64::from(changes) / 50, "{fired}");
     assert_eq!(hooks.scripts.value(&mut hooks.wire, ".strange")?, 0);
-    Text::of(&mut hooks.machine)?.assert_is(&text);
+    Text::of(&mut hooks.machine)?.assert_memory_is(&text);
     hooks.clear()?;
     assert_eq!(hooks.used()?, used);
     let said = hooks.machine.ok("sort /said | uniq -c")?;
