@@ -27,14 +27,21 @@ use events::Mark;
 /// Of each sort, by their place.
 const KNOWN: usize = 8;
 
-/// The instruction at a hook.
+/// An instruction where a hook was looked for.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     /// Where it lies physically,
     pa: u64,
     /// its bytes and what follows,
     code: u128,
-    /// what it does,
+    /// and what there is to do, if that is simple.
+    is: Option<Hooked>,
+}
+
+/// The simple one at a hook that is alone there.
+#[derive(Clone, Copy, Debug)]
+struct Hooked {
+    /// What it does,
     does: Simple,
     /// what it fires: the event, and the number of its hook,
     fires: (u32, u32),
@@ -63,12 +70,12 @@ impl Memory {
 
     /// The hook at a physical address where these bytes are.
     #[inline(always)]
-    fn hook(&mut self, pa: u64, code: u128) -> Option<&mut Known> {
+    fn hook(&mut self, pa: u64, code: u128) -> Option<&mut Hooked> {
         let room = &mut self.hooks[room_of(pa >> 4)];
         if room.as_ref().is_none_or(|known| known.pa != pa || known.code != code) {
-            *room = look(pa, code);
+            *room = Some(Known { pa, code, is: look(pa, code) });
         }
-        room.as_mut()
+        room.as_mut()?.is.as_mut()
     }
 
     /// The copy that is executed instead of a frame.
@@ -98,8 +105,8 @@ fn hook_at(pa: u64) -> Option<(u32, u32)> {
 
 #[cold]
 #[inline(never)]
-fn look(pa: u64, code: u128) -> Option<Known> {
-    Some(Known { pa, code, does: simple::decoded(code)?, fires: hook_at(pa)?, free: NO_FRAME })
+fn look(pa: u64, code: u128) -> Option<Hooked> {
+    Some(Hooked { does: simple::decoded(code)?, fires: hook_at(pa)?, free: NO_FRAME })
 }
 
 #[cold]
