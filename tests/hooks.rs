@@ -40,7 +40,6 @@ pub struct Places {
 }
 
 /// A machine with both modules, and with programs that make load and read the kernel's memory.
-#[must_use]
 pub fn builder(cpus: u32) -> Builder {
     let builder = Machine::builder().cpus(cpus).with_stress_ng().with_guest_program(&guest::program("kcore"));
     builder.with_guest_module(&guest::module("monitored")).with_guest_module(&guest::module("hooked"))
