@@ -49,6 +49,7 @@ typedef enum _DEBUGGER_PREALLOC_COMMAND_TYPE {
 #define HYPERKD_UNBALANCED 0xc0001016ull
 #define HYPERKD_NOT_LOADED 0xc0001020ull
 #define HYPERKD_STILL_LEAVING 0xc0001038ull
+#define HYPERKD_OVERLAPS 0xc0001063ull
 #define HYPERKD_BOOT_VERSION 0xc0001036ull
 #define HYPERKD_KERNEL_UNSUPPORTED 0xc0001033ull
 #define HYPERKD_LACK_SME 0x10ull
@@ -180,6 +181,7 @@ HYPERKD_ASSERT(HYPERKD_IOCTL_LEDGER == 0x84184843);
 #define HYPERKD_HYPERCALL_CALL_AGAIN 0x484b0007ull
 #define HYPERKD_HYPERCALL_TEND 0x484b0009ull
 #define HYPERKD_HYPERCALL_RECLAIM 0x484b000aull
+#define HYPERKD_HYPERCALL_GRACE 0x484b000bull
 #define HYPERKD_GOODBYE_REBOOT 0x0ull
 #define HYPERKD_GOODBYE_SLEEP 0x1ull
 #define HYPERKD_GOODBYE_UNLOAD 0x2ull
@@ -281,8 +283,9 @@ struct hyperkd_boot {
 	uint32_t task_next;
 	uint32_t task_space;
 	uint64_t notes[16];
+	uint64_t window_pa;
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 248);
+HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 256);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, protocol) == 0);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, cores) == 4);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, root_cr3) == 8);
@@ -304,6 +307,37 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_boot, first_task) == 104);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_next) == 112);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_space) == 116);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, notes) == 120);
+HYPERKD_ASSERT(offsetof(struct hyperkd_boot, window_pa) == 248);
+
+#define HYPERKD_WINDOW_PLACES 512
+#define HYPERKD_WINDOW_PLACE_BYTES 256
+#define HYPERKD_WINDOW_PLACE_COPY 3
+#define HYPERKD_WINDOW_TEXT_FRAMES 32
+#define HYPERKD_WINDOW_CELL_FRAMES 8
+#define HYPERKD_WINDOW_FRAMES 41
+/* Where detours lead. */
+struct hyperkd_window {
+	uint64_t text;
+	uint64_t data;
+	uint64_t frames[HYPERKD_WINDOW_FRAMES];
+};
+HYPERKD_ASSERT(sizeof(struct hyperkd_window) == 344);
+HYPERKD_ASSERT(offsetof(struct hyperkd_window, text) == 0);
+HYPERKD_ASSERT(offsetof(struct hyperkd_window, data) == 8);
+HYPERKD_ASSERT(offsetof(struct hyperkd_window, frames) == 16);
+
+/* What a place of the window counts, and for whom it is. */
+struct hyperkd_cell {
+	uint64_t hits;
+	uint64_t address;
+	uint64_t entry;
+	uint64_t unused[5];
+};
+HYPERKD_ASSERT(sizeof(struct hyperkd_cell) == 64);
+HYPERKD_ASSERT(offsetof(struct hyperkd_cell, hits) == 0);
+HYPERKD_ASSERT(offsetof(struct hyperkd_cell, address) == 8);
+HYPERKD_ASSERT(offsetof(struct hyperkd_cell, entry) == 16);
+HYPERKD_ASSERT(offsetof(struct hyperkd_cell, unused) == 24);
 
 /* Root asks the worker, and the worker tells the time, without an exit. */
 struct hyperkd_doorbell {
@@ -316,8 +350,9 @@ struct hyperkd_doorbell {
 	uint64_t tend_wanted;
 	uint64_t clock_turn;
 	uint64_t clock[4];
+	uint64_t grace_wanted;
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_doorbell) == 96);
+HYPERKD_ASSERT(sizeof(struct hyperkd_doorbell) == 104);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, frames_wanted) == 0);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, run_wanted) == 8);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, hidden) == 16);
@@ -327,5 +362,6 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, left) == 40);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, tend_wanted) == 48);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, clock_turn) == 56);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, clock) == 64);
+HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, grace_wanted) == 96);
 
 #endif

@@ -3,6 +3,7 @@
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
 #include <linux/io.h>
+#include <linux/module.h>
 #include <linux/nmi.h>
 #include <linux/percpu.h>
 #include <linux/slab.h>
@@ -174,7 +175,11 @@ static void leave(u64 why)
 {
 	u64 zero = 0;
 
-	hyperkd_hypercall(HYPERKD_HYPERCALL_GOODBYE, &why, &zero);
+	/* Root gives back to the kernel's code what it has changed there, before any core goes. */
+	if (hyperkd_hypercall(HYPERKD_HYPERCALL_GOODBYE, &why, &zero) == HYPERKD_OVERLAPS) {
+		pr_warn("hyperkd: a kprobe keeps a jump into this module, which stays\n");
+		__module_get(THIS_MODULE);
+	}
 	leave_all();
 }
 

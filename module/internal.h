@@ -36,6 +36,8 @@ struct hyperkd {
 	unsigned int entered;		/* cores at the last load */
 	struct hyperkd_way way;		/* the same for all cores but for cpu and core */
 	struct hyperkd_doorbell *doorbell;
+	u64 graced;			/* the last grace that root wanted and got */
+	bool detoured;			/* a root that has left led the kernel into the window */
 	/* Blocks that are root's or about to be. */
 	struct hyperkd_block *blocks;
 	unsigned int count;
@@ -67,6 +69,13 @@ void hyperkd_cores_exit(void);
 void hyperkd_time_start(void);
 void hyperkd_time_follow(bool in);
 void hyperkd_time_calm(bool on);
+
+/* window.c */
+void hyperkd_window_tell(struct hyperkd_window *window);
+void hyperkd_window_grace(void);
+void hyperkd_window_vacate(void);
+int hyperkd_window_init(void);
+void hyperkd_window_exit(void);
 
 /* worker.c */
 void hyperkd_worker_start(void);

@@ -46,11 +46,16 @@ static int __init hyperkd_init(void)
 	err = register_pm_notifier(&sleep_notifier);
 	if (err)
 		goto reboot;
-	err = hyperkd_device_init();
+	err = hyperkd_window_init();
 	if (err)
 		goto sleep;
+	err = hyperkd_device_init();
+	if (err)
+		goto window;
 	hyperkd_debugfs_init();
 	return 0;
+window:
+	hyperkd_window_exit();
 sleep:
 	unregister_pm_notifier(&sleep_notifier);
 reboot:
@@ -70,6 +75,7 @@ static void __exit hyperkd_exit(void)
 	hyperkd_worker_stop();
 	if (hyperkd.state == HYPERKD_DEAD)
 		pr_err("hyperkd: a core never left root after its fault; root's memory is not given back\n");
+	hyperkd_window_exit();
 	unregister_pm_notifier(&sleep_notifier);
 	unregister_reboot_notifier(&reboot_notifier);
 	hyperkd_cores_exit();

@@ -216,6 +216,7 @@ static void fill_notes(u64 *notes)
 static void fill_boot(struct hyperkd_boot *boot, u64 *root, bool link)
 {
 	void *table = hyperkd.blocks;
+	struct hyperkd_window *window;
 
 	boot->protocol = HYPERKD_PROTOCOL;
 	boot->cores = nr_cpu_ids;
@@ -236,6 +237,10 @@ static void fill_boot(struct hyperkd_boot *boot, u64 *root, bool link)
 	boot->task_next = offsetof(struct task_struct, tasks);
 	boot->task_space = offsetof(struct task_struct, mm);
 	fill_notes(boot->notes);
+	window = take(1);
+	boot->window_pa = window ? virt_to_phys(window) : 0;
+	if (window)
+		hyperkd_window_tell(window);
 	boot->blocks = hyperkd.count;
 	/* Last: what was taken for this very table counts as used. */
 	table = take(DIV_ROUND_UP(hyperkd.count * sizeof(*hyperkd.blocks), PAGE_SIZE));
@@ -271,6 +276,9 @@ u64 hyperkd_memory_build(u64 bank_frames, bool link)
 		bank_frames = max_t(u64, totalram_pages() / BANK_SHARE, BANK_FRAMES_MIN);
 	hyperkd.blocks = vzalloc(array_size(HYPERKD_BLOCKS_MAX, sizeof(*hyperkd.blocks)));
 	hyperkd.doorbell = (void *)get_zeroed_page(GFP_KERNEL);
+	hyperkd.graced = 0;
+	/* Of an earlier load nobody may be in the window any more. */
+	hyperkd_window_vacate();
 	if (!hyperkd.blocks || !hyperkd.doorbell || gather(bank_frames + root_frames(header), 1))
 		goto fail;
 	root = take(1);
@@ -278,7 +286,7 @@ u64 hyperkd_memory_build(u64 bank_frames, bool link)
 	if (!root || !boot || map_image(root, header) || map_cores(root, header) || map_direct(root))
 		goto fail;
 	fill_boot(boot, root, link);
-	if (!boot->blocks_pa)
+	if (!boot->blocks_pa || !boot->window_pa)
 		goto fail;
 	hyperkd.way = (struct hyperkd_way){
 		.root_cr3 = virt_to_phys(root),
@@ -294,6 +302,8 @@ fail:
 /* Only when no core is in root any more. */
 void hyperkd_memory_free(void)
 {
+	if (hyperkd.doorbell && READ_ONCE(hyperkd.doorbell->grace_wanted))
+		hyperkd.detoured = true;
 	give_back(0);
 	vfree(hyperkd.blocks);
 	hyperkd.blocks = NULL;

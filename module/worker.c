@@ -18,14 +18,34 @@
 
 static void look(struct work_struct *work);
 static void unload(struct work_struct *work);
+static void grace(struct work_struct *work);
 static DECLARE_DELAYED_WORK(looking, look);
 static DECLARE_WORK(unloading, unload);
+static DECLARE_WORK(gracing, grace);
 
 static void unload(struct work_struct *work)
 {
 	struct hyperkd_load unused = {};
 
 	hyperkd_unload(&unused, HYPERKD_GOODBYE_UNLOAD);
+}
+
+/* Waits for what may take a second, and is why it holds no lock meanwhile. */
+static void grace(struct work_struct *work)
+{
+	u64 wanted = 0, zero = 0;
+
+	mutex_lock(&hyperkd.lock);
+	if (hyperkd.state == HYPERKD_IN)
+		wanted = READ_ONCE(hyperkd.doorbell->grace_wanted);
+	mutex_unlock(&hyperkd.lock);
+	hyperkd_window_grace();
+	mutex_lock(&hyperkd.lock);
+	if (hyperkd.state == HYPERKD_IN && !READ_ONCE(hyperkd.doorbell->dead)) {
+		hyperkd_hypercall(HYPERKD_HYPERCALL_GRACE, &wanted, &zero);
+		hyperkd.graced = wanted;
+	}
+	mutex_unlock(&hyperkd.lock);
 }
 
 static void fetch(u64 frames, u64 run)
@@ -101,6 +121,8 @@ static void look(struct work_struct *work)
 				tend();
 			if (hyperkd.linked && looks % UART_LOOKS == 0)
 				hyperkd_hypercall(HYPERKD_HYPERCALL_LOOK, &none, &zero);
+			if (READ_ONCE(hyperkd.doorbell->grace_wanted) != hyperkd.graced)
+				schedule_work(&gracing);
 			if (READ_ONCE(hyperkd.doorbell->unload_wanted))
 				schedule_work(&unloading);
 		}
@@ -128,6 +150,7 @@ void hyperkd_worker_stop(void)
 {
 	hyperkd_worker_wait();
 	cancel_delayed_work_sync(&looking);
+	cancel_work_sync(&gracing);
 	/* Its own unload runs here as well as anybody's. */
 	if (current_work() != &unloading)
 		cancel_work_sync(&unloading);

@@ -158,8 +158,53 @@ pub struct Boot {
     pub task_space: u32,
     /// Numbers of [`crate::request::note`], for the prompt.
     pub notes: [u64; NOTES],
+    /// Physical address of the [`Window`], in root's memory.
+    pub window_pa: u64,
 }
-const _: () = assert!(size_of::<Boot>() == 248 && offset_of!(Boot, blocks) == 48);
+const _: () = assert!(size_of::<Boot>() == 256 && offset_of!(Boot, blocks) == 48);
+
+/// Places for code of detours: as many as units of `epthook2` can be reserved.
+pub const WINDOW_PLACES: usize = 512;
+/// Bytes of a place. It begins with the instruction for hypercalls ([`PLACE_COPY`] bytes); the kernel goes on behind that, if a core executes
+/// it that is not under root.
+pub const PLACE_BYTES: usize = 256;
+/// See [`PLACE_BYTES`].
+pub const PLACE_COPY: usize = 3;
+/// Frames of the places.
+pub const WINDOW_TEXT_FRAMES: usize = WINDOW_PLACES * PLACE_BYTES / 4096;
+/// Frames of their cells.
+pub const WINDOW_CELL_FRAMES: usize = WINDOW_PLACES * size_of::<Cell>() / 4096;
+/// Frames of the window: its places, a [`Cell`] for each, and a page of words that scripts share.
+pub const WINDOW_FRAMES: usize = WINDOW_TEXT_FRAMES + WINDOW_CELL_FRAMES + 1;
+
+/// Memory of the module's that the guest's kernel executes and counts in for detours. It lies where jumps of 32 bits reach it from the kernel and
+/// its modules.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Window {
+    /// Linear address of the places, which lie side by side. The guest executes them and writes nothing there.
+    pub text: u64,
+    /// Linear address of the cells, and behind them of the shared words.
+    pub data: u64,
+    /// Frame numbers of all of it in this order.
+    pub frames: [u64; WINDOW_FRAMES],
+}
+const _: () = assert!(size_of::<Window>() == 344 && WINDOW_FRAMES == 41);
+
+/// What a place counts, and for whom it is: a line of the guest's memory.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Cell {
+    /// Hits that the place counted.
+    pub hits: u64,
+    /// Where the kernel meets a breakpoint that stands for a jump to the place; 0: nowhere.
+    pub address: u64,
+    /// Where it then goes on.
+    pub entry: u64,
+    /// Nothing.
+    pub unused: [u64; 5],
+}
+const _: () = assert!(size_of::<Cell>() == 64);
 
 /// [`Boot::flags`]: root owns COM2 and speaks the link on it.
 pub const BOOT_LINK: u32 = 1;
@@ -188,8 +233,11 @@ pub struct Doorbell {
     /// Two moments, written in turns: the one that holds begins at word 0 if `clock_turn` is even, else at word 2. Each is the
     /// time stamp counter as it is without root, and nanoseconds since 1970 (UTC).
     pub clock: [u64; 4],
+    /// Root waits until no thread and no core can be at an instruction where it was before this word had its value, which only
+    /// rises: the worker says so with [`hypercall::GRACE`]. 0: it never did.
+    pub grace_wanted: u64,
 }
-const _: () = assert!(size_of::<Doorbell>() == 96);
+const _: () = assert!(size_of::<Doorbell>() == 104);
 
 /// Hypercalls: VMMCALL or VMCALL from ring 0 with the number in `rax`, arguments in `rbx` and `rcx`; the result comes back
 /// in `rax`, a second one in `rbx`. From ring 3 they are #UD, as without a hypervisor.
@@ -223,6 +271,9 @@ pub mod hypercall {
     /// Gives one block back that the bank can spare. Result: a code; in `rbx` its first frame number, in `rcx` its frames,
     /// or 0 when there is none. The block is Linux' again.
     pub const RECLAIM: u64 = BASE + 10;
+    /// `rbx` is a value of [`Doorbell::grace_wanted`](super::Doorbell::grace_wanted): since it was there each thread has been elsewhere, and so has
+    /// each core. Result: a code.
+    pub const GRACE: u64 = BASE + 11;
     /// As [`CALL`], when Linux could not give the frames it was asked for: the answer says so.
     pub const CALL_AGAIN: u64 = BASE + 7;
 }

@@ -88,6 +88,14 @@ pub const EVENTS_FULL: u32 = 0xc000_1041;
 pub const GLOBALS_CHANGED: u32 = 0xc000_1042;
 /// This memory is root's own.
 pub const MEMORY_OF_ROOT: u32 = 0xc000_1050;
+/// No place is left for the code of a detour.
+pub const NO_PLACE: u32 = 0xc000_1060;
+/// The code there is not, or no longer, what the request takes it for.
+pub const CODE_CHANGED: u32 = 0xc000_1061;
+/// What stands for the code there cannot be reached from where it could lie, or is in two pages.
+pub const NOT_MOVABLE: u32 = 0xc000_1062;
+/// A hook or a detour is there already.
+pub const OVERLAPS: u32 = 0xc000_1063;
 /// A test asked for this refusal.
 pub const INJECTED: u32 = 0xc000_1015;
 /// Root has left, and its ledger does not balance or a unit still has an owner: a fault of root's own.

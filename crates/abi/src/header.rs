@@ -72,6 +72,7 @@ fn kinds_and_codes(out: &mut impl Write) -> Result {
             "HYPERKD_UNBALANCED" = code::UNBALANCED,
             "HYPERKD_NOT_LOADED" = code::NOT_LOADED,
             "HYPERKD_STILL_LEAVING" = code::STILL_LEAVING,
+            "HYPERKD_OVERLAPS" = code::OVERLAPS,
             "HYPERKD_BOOT_VERSION" = code::BOOT_VERSION,
             "HYPERKD_KERNEL_UNSUPPORTED" = code::KERNEL_UNSUPPORTED,
             "HYPERKD_LACK_SME" = code::lack::SME,
@@ -162,6 +163,7 @@ fn boot_page(out: &mut impl Write) -> Result {
             "HYPERKD_HYPERCALL_CALL_AGAIN" = boot::hypercall::CALL_AGAIN,
             "HYPERKD_HYPERCALL_TEND" = boot::hypercall::TEND,
             "HYPERKD_HYPERCALL_RECLAIM" = boot::hypercall::RECLAIM,
+            "HYPERKD_HYPERCALL_GRACE" = boot::hypercall::GRACE,
             "HYPERKD_GOODBYE_REBOOT" = request::goodbye::REBOOT,
             "HYPERKD_GOODBYE_SLEEP" = request::goodbye::SLEEP,
             "HYPERKD_GOODBYE_UNLOAD" = request::goodbye::UNLOAD,
@@ -203,11 +205,28 @@ fn boot_page(out: &mut impl Write) -> Result {
         "uint64_t" doorbell_pa "", "uint64_t" blocks_pa "", "uint32_t" blocks "", "uint32_t" flags "", "uint64_t" boot_id "",
         "uint64_t" tsc_khz "", "uint64_t" current_task "", "uint32_t" task_tid "", "uint32_t" task_pid "", "uint32_t" task_name "",
         "uint32_t" space_tables "", "uint64_t" direct_map "", "uint64_t" first_task "", "uint32_t" task_next "", "uint32_t" task_space "",
-        "uint64_t" notes "[16]",
+        "uint64_t" notes "[16]", "uint64_t" window_pa "",
+    ]);
+    // The assembler reads them, too.
+    for (name, value) in [
+        ("PLACES", boot::WINDOW_PLACES),
+        ("PLACE_BYTES", boot::PLACE_BYTES),
+        ("PLACE_COPY", boot::PLACE_COPY),
+        ("TEXT_FRAMES", boot::WINDOW_TEXT_FRAMES),
+        ("CELL_FRAMES", boot::WINDOW_CELL_FRAMES),
+        ("FRAMES", boot::WINDOW_FRAMES),
+    ] {
+        writeln!(out, "#define HYPERKD_WINDOW_{name} {value}")?;
+    }
+    c_struct!(out, "hyperkd_window", boot::Window, "Where detours lead.", [
+        "uint64_t" text "", "uint64_t" data "", "uint64_t" frames "[HYPERKD_WINDOW_FRAMES]",
+    ]);
+    c_struct!(out, "hyperkd_cell", boot::Cell, "What a place of the window counts, and for whom it is.", [
+        "uint64_t" hits "", "uint64_t" address "", "uint64_t" entry "", "uint64_t" unused "[5]",
     ]);
     c_struct!(out, "hyperkd_doorbell", boot::Doorbell, "Root asks the worker, and the worker tells the time, without an exit.", [
         "uint64_t" frames_wanted "", "uint64_t" run_wanted "", "uint64_t" hidden "", "uint64_t" unload_wanted "", "uint64_t" dead "", "uint64_t" left "",
-        "uint64_t" tend_wanted "", "uint64_t" clock_turn "", "uint64_t" clock "[4]",
+        "uint64_t" tend_wanted "", "uint64_t" clock_turn "", "uint64_t" clock "[4]", "uint64_t" grace_wanted "",
     ]);
     Ok(())
 }

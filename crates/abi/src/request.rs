@@ -85,6 +85,8 @@ pub mod op {
     pub const MONITOR_ADD: u32 = 48;
     /// Registers a hidden breakpoint. \[[`super::epthook::Ask`], [`super::EventAnswer`] with every code\]
     pub const EPTHOOK_ADD: u32 = 49;
+    /// Registers a detour. \[[`super::epthook2::Ask`], [`super::EventAnswer`] with every code\]
+    pub const EPTHOOK2_ADD: u32 = 50;
 }
 
 /// What root tells unasked, on the link. The head's code is one of these.
@@ -353,6 +355,7 @@ pub const PROGRAM_WORDS_MAX: usize = 10_240;
 const _: () = assert!(size_of::<Stage>() + 8 * STAGE_WORDS_MAX + size_of::<Head>() <= MESSAGE_BYTES_MAX);
 
 pub mod epthook;
+pub mod epthook2;
 pub mod event;
 pub mod global;
 pub mod memory;
@@ -418,7 +421,7 @@ pub struct EventRow {
     pub id: u32,
     /// One of [`event`].
     pub kind: u32,
-    /// 1 if it fires.
+    /// 0, or [`event::FIRES`] and what more of it there is to say: [`event::WAITS`].
     pub enabled: u32,
     /// The kind of unit that it holds.
     pub unit: u32,

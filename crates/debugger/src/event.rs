@@ -11,6 +11,7 @@
 
 mod control;
 pub(crate) mod epthook;
+pub(crate) mod epthook2;
 pub(crate) mod monitor;
 
 use crate::answer::{Answer, Report};
@@ -91,6 +92,9 @@ pub(crate) static MONITOR: Wanted = Wanted { number: event::MONITOR, word: "moni
 /// `!epthook`.
 pub(crate) static EPTHOOK: Wanted = Wanted { number: event::EPTHOOK, word: "epthook", filter: None };
 
+/// `!epthook2`.
+pub(crate) static EPTHOOK2: Wanted = Wanted { number: event::EPTHOOK2, word: "epthook2", filter: None };
+
 /// The word for a kind of [`event`].
 pub(crate) fn word(number: u32) -> &'static str {
     let kinds = [
@@ -109,6 +113,7 @@ pub(crate) fn word(number: u32) -> &'static str {
         &DEBUG_REGISTER,
         &MONITOR,
         &EPTHOOK,
+        &EPTHOOK2,
     ];
     kinds.iter().find(|kind| kind.number == number).map_or("unknown", |kind| kind.word)
 }
@@ -194,6 +199,8 @@ pub enum Wrong {
     Range(monitor::Wrong),
     /// Of an instruction to be hooked.
     Hook(epthook::Wrong),
+    /// Of one that a jump is to take the place of.
+    Detour(epthook2::Wrong),
 }
 
 /// What was typed.
@@ -205,9 +212,9 @@ struct Typed {
     code: Vec<u8>,
     /// The code stands before the script.
     code_first: bool,
-    /// Words of `!monitor` and `!epthook` that are no options.
+    /// Words of `!monitor`, `!epthook` and `!epthook2` that are no options.
     places: Vec<Word>,
-    /// Where a hook is put instead, if it is not where it was asked for.
+    /// Where a hook or the jump of a detour is put instead, if it is not where it was asked for.
     moved: Option<u64>,
 }
 
@@ -239,7 +246,9 @@ fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error
         let Some(mut option) = OPTIONS.into_iter().find(|option| *option == lower) else {
             // Whatever begins like a number is meant for the filter.
             match kind.filter {
-                None if matches!(kind.number, event::MONITOR | event::EPTHOOK) && line.block(word).is_none() => {
+                None if matches!(kind.number, event::MONITOR | event::EPTHOOK | event::EPTHOOK2)
+                    && line.block(word).is_none() =>
+                {
                     places.push(word.clone());
                     continue;
                 }
@@ -451,7 +460,8 @@ fn registered(
     let answer = add(session, &ask)?;
     let EventAnswer { id, unit, .. } = answer;
     let monitor_units = monitor::pages_of(&answer, ask.kind);
-    let epthook_units = if ask.kind == event::EPTHOOK { answer.asked } else { 0 };
+    let units_if = |kind| if ask.kind == kind { answer.asked } else { 0 };
+    let (epthook_units, epthook2_units) = (units_if(event::EPTHOOK), units_if(event::EPTHOOK2));
     let EventAsk { program_words, condition_bytes, code_bytes, buffer_bytes, .. } = ask;
     session.outputs().route(id, outputs);
     let book = session.book();
@@ -464,6 +474,8 @@ fn registered(
         unit,
         monitor_units,
         epthook_units,
+        epthook2_units,
+        jump: moved.filter(|_| ask.kind == event::EPTHOOK2).map(|at| format!("{at:x}")),
         program_bytes,
         condition_bytes,
         code_bytes,
@@ -556,6 +568,14 @@ pub(crate) const fn hook_command(
     Command { names: &["!epthook"], takes: &[Takes::Words(&[FAST]), Takes::Options(CHOICES)], run, cost: Some(cost) }
 }
 
+/// The command of detours.
+pub(crate) const fn detour_command(
+    run: fn(&mut Session, &Line, &'static Command) -> Result<Answer, Error>,
+    cost: commands::Foretell,
+) -> Command {
+    Command { names: &["!epthook2"], takes: &[Takes::Words(&[]), Takes::Options(CHOICES)], run, cost: Some(cost) }
+}
+
 /// A registered event.
 #[derive(Serialize)]
 struct Added {
@@ -566,6 +586,10 @@ struct Added {
     monitor_units: u64,
     #[serde(skip_serializing_if = "is_none")]
     epthook_units: u64,
+    #[serde(skip_serializing_if = "is_none")]
+    epthook2_units: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jump: Option<String>,
     program_bytes: u64,
     condition_bytes: u32,
     code_bytes: u32,
@@ -582,10 +606,11 @@ fn is_none(units: &u64) -> bool {
 
 impl Report for Added {
     fn text(&self) -> String {
-        let Self { event, kind: _, unit, monitor_units, epthook_units, .. } = self;
+        let Self { event, kind: _, unit, monitor_units, epthook_units, epthook2_units, jump, .. } = self;
         let Self { program_bytes, condition_bytes, code_bytes, buffer_bytes, how, .. } = self;
         let mut text = format!("event {event:x} registered: {unit}");
-        for (kind, units) in [(Kind::Monitor, monitor_units), (Kind::Epthook, epthook_units)] {
+        for (kind, units) in [(Kind::Monitor, monitor_units), (Kind::Epthook, epthook_units), (Kind::Epthook2, epthook2_units)]
+        {
             if *units > 0 {
                 text += &format!(", 0x{units:x} {}", kind.word());
             }
@@ -603,6 +628,9 @@ impl Report for Added {
         }
         if let Some(how) = how {
             text += &how.text();
+        }
+        if let Some(jump) = jump {
+            text += &format!("\n     the jump stands at {jump}, behind what Linux traces by");
         }
         text
     }

@@ -76,7 +76,7 @@ const NOT_YET: &str = "a asm assemble assembly bp bl bc bd be cpu dl struct stru
      .thread2 attach .attach detach .detach start .start restart .restart switch .switch kill .kill sympath \
      .sympath dump .dump !a !asm !assemble !dl !dt !dump \
      !apic !lapic !localapic !ioapic !idt !pcitree !pcietree !pcicam !smi !lbr !lbrdump !pt \
-     !measure !hide !unhide track !track rev !rev !epthook2 !pmc !xsetbv \
+     !measure !hide !unhide track !track rev !rev !pmc !xsetbv \
      !mode !trace \
      b break tbreak hbreak watch ba bm kb kp kv s si step stepi n ni next nexti finish \
      uf da du";
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(said("source a b "), ours("source", ".script a b"));
         assert_eq!(said("source"), ours("source", ".help .script"));
         assert_eq!(said("c 5"), ours("c", "g"));
-        assert_eq!(said("!EptHook2 1"), Some(("!EptHook2".to_owned(), Foreign::NotYet)));
+        assert_eq!(said("!Pmc 1"), Some(("!Pmc".to_owned(), Foreign::NotYet)));
         assert_eq!(said("nonsense"), None);
         assert_eq!(said(""), None);
     }

@@ -29,6 +29,7 @@ mod ledger;
 pub mod line;
 pub mod manual;
 pub mod memory;
+pub mod moved;
 pub mod names;
 pub mod nearest;
 pub mod news;

@@ -4,6 +4,7 @@
 //! whenever there is one that would work. Lower case, no full stop; what can be typed back is in hex, as typed.
 //! **Proof**: the tests of `tests/sentences.rs` run the `try:` lines.
 
+mod detours;
 pub(crate) mod events;
 mod memory;
 pub(crate) mod names;

@@ -63,6 +63,7 @@ fn line() -> impl Strategy<Value = String> {
         "release",
         "monitor",
         "!epthook",
+        "!epthook2",
         "BIG-EVENT",
         "10",
         "-1",

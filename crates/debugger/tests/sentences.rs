@@ -378,11 +378,11 @@ fn what_people_bring_along_is_answered_with_what_does_it_here() {
         assert_eq!(try_line(&printed), Some(offer), "{printed:#?}");
         assert_ne!(prompt.typed(offer).0, Verdict::Failed);
     }
-    let printed = prompt.err("!epthook2 1000");
+    let printed = prompt.err("!pmc 1000");
     let expected = [
-        "err, '!epthook2' is not there yet",
-        "     !epthook2 1000",
-        "     ^~~~~~~~~",
+        "err, '!pmc' is not there yet",
+        "     !pmc 1000",
+        "     ^~~~",
         "     `.help` lists the commands that are",
         "     try: .help",
     ];

@@ -111,7 +111,7 @@ impl<const EVENTS: usize> Table<EVENTS> {
         reserve: &Reserve<'_>,
         core: u32,
     ) -> Result<Added, NotAdded> {
-        if matches!(ask.kind, event::MONITOR | event::EPTHOOK) {
+        if matches!(ask.kind, event::MONITOR | event::EPTHOOK | event::EPTHOOK2) {
             return Err(refuse(code::EVENT_INVALID));
         }
         self.add_with(ask, staged, memory, reserve, core, &mut Nothing)
@@ -230,7 +230,7 @@ fn check(ask: &EventAsk, staged: &[u64]) -> Result<(), NotAdded> {
         // The other kinds have no option.
         (event::CPUID..=event::HYPERCALL, None) => {}
         // By its number, which is not the user's.
-        (event::MONITOR | event::EPTHOOK, Some(number)) if number <= u32::MAX.into() => {}
+        (event::MONITOR | event::EPTHOOK | event::EPTHOOK2, Some(number)) if number <= u32::MAX.into() => {}
         _ => return invalid,
     }
     if ask.flags & event::SHORT_CIRCUIT != 0 && ask.stage != event::PRE {

@@ -210,6 +210,47 @@ impl<const EVENTS: usize> Table<EVENTS> {
     }
 }
 
+/// What an event does before the instruction that it waits for, if that needs no run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// It does nothing but to count as a hit, if this is so.
+    pub misses: Option<Misses>,
+    /// Else it adds to a cell, if that is all: which, and how much. If it is not, it runs.
+    pub count: Option<(u16, i32)>,
+}
+
+/// `(register & mask) - low <= span`, without a sign and wrapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misses {
+    /// Which general register.
+    pub register: u8,
+    /// See above,
+    pub mask: u64,
+    /// likewise,
+    pub low: u64,
+    /// likewise.
+    pub span: u64,
+}
+
+impl<const EVENTS: usize> Table<EVENTS> {
+    /// What an event is that fires for every core and process, before its instruction, and needs no run of its program, or not always.
+    #[must_use]
+    pub fn form(&self, id: u32) -> Option<Form> {
+        const ASKED: u64 = gate::STAGES | gate::GUARD | gate::BY_CORE | gate::BY_PID;
+        let slot = self.slots.get(id as usize)?;
+        let gate = slot.gate.load(SeqCst);
+        if !is_there(gate) || gate & ASKED != (event::PRE as u64) << gate::STAGE_SHIFT | gate::GUARD {
+            return None;
+        }
+        let [mask, low, span] = slot.guard.each_ref().map(|word| word.load(Relaxed));
+        let register = u8::try_from(slot.register.load(Relaxed) & 15).ok()?;
+        // One that never misses.
+        let misses = (mask != 0 || span >= mask.wrapping_sub(low)).then_some(Misses { register, mask, low, span });
+        let added = i32::try_from(added(gate).cast_signed()).ok();
+        Some(Form { misses, count: added.filter(|_| gate & gate::COUNT != 0).map(|added| (cell(gate), added)) })
+    }
+}
+
 /// Where [`Table::fire_quick`] stopped; the core is inside (F1).
 #[derive(Debug)]
 #[must_use = "the core stays inside of events until `Table::fire_rest`"]

@@ -42,7 +42,7 @@ mod table;
 
 pub use add::{Added, More, NotAdded, rejected_number};
 pub use code::{Code, CodeFault, Part, staged_words};
-pub use fire::{Ended, Here, Quick, Rest, Running, Verdict, fault_number};
+pub use fire::{Ended, Form, Here, Misses, Quick, Rest, Running, Verdict, fault_number};
 pub use memory::{Buffer, Memory};
 pub use table::{Mark, Table};
 

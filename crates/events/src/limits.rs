@@ -5,7 +5,7 @@ use abi::kind::Kind;
 use abi::request::{PROGRAM_WORDS_MAX, event};
 
 /// Kinds of events, by number from 1 on; row 0 of a table by kind stays empty.
-pub const KINDS: usize = event::EPTHOOK as usize + 1;
+pub const KINDS: usize = event::EPTHOOK2 as usize + 1;
 
 /// Slots of one table at most: an id is the number of a slot, and a slot's number plus one is a link.
 pub const EVENTS_MAX: usize = 1 << 16;
@@ -44,6 +44,6 @@ pub const LOOKS_MAX: u32 = 8;
 
 const _: () = assert!(BIG_PROGRAM_BYTES == 81920, "a big event holds what the link can bring");
 const _: () = assert!(REGULAR_PROGRAM_BYTES < BIG_PROGRAM_BYTES && REGULAR_BUFFER_BYTES < BIG_BUFFER_BYTES, "big is larger");
-const _: () = assert!(event::CPUID == 1 && KINDS == 16, "kinds are numbered from 1 without a gap");
+const _: () = assert!(event::CPUID == 1 && KINDS == 17, "kinds are numbered from 1 without a gap");
 const _: () = assert!((EVENTS_MAX as u64) < u32::MAX as u64, "a link is 32 bits, and 0 is none");
 const _: () = assert!(CORES_MAX <= u32::MAX as usize && Kind::COUNT <= 1 << 8, "cores and kinds fit their fields");

@@ -52,6 +52,7 @@ fn prepare<M: Machine>(boot: &Boot) -> Result<(), CannotEnter> {
     ROOT.learn(boot, M::NAME);
     crate::tasks::learn(boot);
     crate::notes::learn(boot);
+    crate::places::learn(boot);
     words::prepare::<M>();
     tables::prepare();
     bank::prepare::<M>(boot).map_err(|_| CannotEnter { code: code::BOOT_MEMORY, detail: 0 })?;

@@ -60,8 +60,8 @@ pub fn fetched<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pend
             cpu.again();
             Then::Over
         }
-        Some(shown) if watched.all(|watched| watched.hook) => go_on::<M>(cpu, core, bench, pending, at, shown),
-        None if cpu.executes_page() && watched.next().is_none() => {
+        Some(shown) if watched.all(|watched| watched.lets_execute()) => go_on::<M>(cpu, core, bench, pending, at, shown),
+        None if cpu.executes_page() && watched.all(|watched| watched.lets_execute()) => {
             cpu.execute_all();
             cpu.again();
             Then::Over
@@ -77,7 +77,7 @@ pub fn breakpoint<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, p
         let pfn = at / FRAME_BYTES;
         return match hooks::shown(pfn) {
             _ if !cpu.executes_page() => do_hooked::<M>(cpu, core, bench, pending, at),
-            Some(shown) if monitors::of_frame(pfn).all(|watched| watched.hook) => {
+            Some(shown) if monitors::of_frame(pfn).all(|watched| watched.lets_execute()) => {
                 go_on::<M>(cpu, core, bench, pending, at, shown)
             }
             _ => Then::Step,

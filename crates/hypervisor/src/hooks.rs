@@ -94,10 +94,15 @@ pub fn renew(record: Record) {
     }
 }
 
+/// Root has written into a frame. Under the lock.
+pub fn follow(pfn: u64) {
+    monitors::hooks_of(pfn).next().into_iter().for_each(renew);
+}
+
 /// The guest or root has written into a frame.
 pub fn written(core: u32, pfn: u64) {
     if monitors::hooks_of(pfn).next().is_some() {
-        monitors::steady(core, || monitors::hooks_of(pfn).next().into_iter().for_each(renew));
+        monitors::steady(core, || follow(pfn));
     }
 }
 

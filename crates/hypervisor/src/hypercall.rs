@@ -9,7 +9,7 @@ use crate::halt::HALT;
 use crate::root::ROOT;
 use crate::scripts::Bench;
 use crate::watch::{self, What};
-use crate::{bank, line, pools, serve};
+use crate::{bank, detoured, detours, line, pools, serve};
 use abi::boot::{Block, FRAME_BYTES, hypercall};
 use abi::code;
 use abi::request::{MESSAGE_BYTES_MAX, Number, event, goodbye, notice};
@@ -22,6 +22,10 @@ const GOODBYE_WAIT_MS: u64 = 100;
 
 /// Decides one hypercall.
 pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
+    // The kernel's own registers, whatever they are.
+    if detoured::called::<M>(cpu, core, bench) {
+        return;
+    }
     let [rax, rbx, rcx, rdx] = cpu.quad();
     let (result, second, third) = match rax {
         hypercall::CALL => call::<M>(cpu, core, rbx, rcx, false),
@@ -35,7 +39,8 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
         hypercall::GOODBYE => {
             pools::closing(rbx);
             farewell(rbx);
-            (code::SUCCESS.into(), rbx, rcx)
+            let all = rbx == goodbye::SLEEP || detours::leave(core);
+            (if all { code::SUCCESS } else { code::OVERLAPS }.into(), rbx, rcx)
         }
         hypercall::LOOK => {
             line::ring_for_waiting();
@@ -49,6 +54,10 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
             let block = bank::reclaim::<M>(core);
             let (pfn, frames) = block.map_or((0, 0), |block| (block.pfn, 1 << block.order));
             (code::SUCCESS.into(), pfn, frames)
+        }
+        hypercall::GRACE => {
+            detours::graced(core, rbx);
+            (code::SUCCESS.into(), rbx, rcx)
         }
         hypercall::FETCH_ENDED | hypercall::BREAK => (code::SUCCESS.into(), rbx, rcx),
         // Another hypervisor's call, or nobody's: as on a machine without one.

@@ -16,7 +16,7 @@ use crate::root::{
 };
 use crate::scripts::Bench;
 use crate::watch::{self, What};
-use crate::{delivered, hits, hypercall, line, ports, serve, special, words};
+use crate::{delivered, detoured, hits, hypercall, line, ports, serve, special, words};
 use abi::request::{event, goodbye, notice};
 use core::sync::atomic::Ordering::SeqCst;
 use zerocopy::IntoBytes;
@@ -104,6 +104,7 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
                 monitored::fault::<M>(cpu, core, &mut bench, &mut pending, &access);
                 continue;
             }
+            Exit::SoftInterrupt | Exit::Breakpoint if detoured::breakpoint(cpu) => {}
             // Of what passes it is the guest's own.
             Exit::SoftInterrupt | Exit::Breakpoint
                 if !passing

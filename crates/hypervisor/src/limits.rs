@@ -51,3 +51,6 @@ pub const MONITOR_PIECES_MAX: u64 = 1 << 16;
 pub const ACCESSES_MAX: usize = 8;
 /// Chains of records of monitors, by hash: with the units that are there without `prealloc` each has one or none.
 pub const MONITOR_BUCKETS: usize = 4096;
+/// Detours, and units for them, at once: each has a place in memory that the module brings, within reach of a jump of the
+/// kernel's.
+pub const DETOURS_MAX: u64 = abi::boot::WINDOW_PLACES as u64;

@@ -16,7 +16,7 @@ use crate::limits::{SEARCH_BYTES_AT_ONCE, SEARCH_LOOKS_MAX};
 use crate::scripts::PROGRAM_TABLES;
 use crate::tasks::{self, TASKS};
 use crate::walk::{self, Look};
-use crate::{bank, hooks, hypercall};
+use crate::{bank, detours, hooks, hypercall};
 use abi::boot::FRAME_BYTES;
 use abi::code;
 use abi::request::memory::{
@@ -249,6 +249,9 @@ impl Memory {
             if !to.get_mut(done..end).is_some_and(|to| direct::copy_out(pa, to)) {
                 return (done, code::PHYSICAL_INVALID);
             }
+            if let Some(read) = to.get_mut(done..end) {
+                detours::restore(pa, read);
+            }
             done = end;
         }
         (done, code::SUCCESS)
@@ -271,6 +274,9 @@ impl Memory {
                 Err(code) => return short(code, done),
             };
             let end = bytes.len().min(done.saturating_add(usize::try_from(piece.bytes).unwrap_or(usize::MAX)));
+            if detours::covers(pa, (end - done) as u64) {
+                return short(code::OVERLAPS, done);
+            }
             *place = (pa, done, end);
             written.read_only += u32::from(!piece.writable);
             written.physical = if nth == 0 { pa } else { written.physical };

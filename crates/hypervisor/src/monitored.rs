@@ -22,7 +22,7 @@ use crate::moves::{self, Last, Move};
 use crate::root::ROOT;
 use crate::scripts::Bench;
 use crate::simple::{self, Simple};
-use crate::{bank, hooked, hooks, monitors, visible, walk, watch};
+use crate::{bank, detours, hooked, hooks, monitors, visible, walk, watch};
 use abi::boot::FRAME_BYTES;
 use abi::request::event;
 use abi::request::monitor::{EXECUTE, READ, WRITE};
@@ -163,7 +163,7 @@ impl Pending {
             let Some(part) = self.parts.get(at).filter(|part| part.what & WRITE != 0) else { continue };
             let (pfn, first) = (part.pa / FRAME_BYTES, part.pa % FRAME_BYTES);
             let bytes = (first, first + (part.bytes - 1));
-            if hooks::shown(pfn).is_none() {
+            if !is_followed(pfn) {
                 continue;
             }
             let is_free = |room: &&mut Option<Written>| room.is_none_or(|written| written.pfn == pfn);
@@ -180,7 +180,10 @@ impl Pending {
             hooks::written(core, pfn);
             visible::written::<M>(core, pfn, bytes);
             while let Some(id) = hooks::lost(cpu.cr3(), pfn) {
-                watch::lose::<M>(core, id);
+                watch::lose::<M>(core, id, "its page is something else's now");
+            }
+            while let Some((id, why)) = detours::struck(cpu.cr3(), pfn) {
+                watch::lose::<M>(core, id, why);
             }
         }
     }
@@ -205,6 +208,11 @@ impl Pending {
             self.add(Part { pa: fault.gpa, bytes, what, access, ahead: 0 });
         }
     }
+}
+
+/// Whether what becomes of a frame that is written must be looked at.
+fn is_followed(pfn: u64) -> bool {
+    hooks::shown(pfn).is_some() || detours::covers(pfn * FRAME_BYTES, FRAME_BYTES)
 }
 
 /// The first hit behind this one (H2), and whether there are more.
@@ -305,7 +313,7 @@ fn plain<M: Machine>(cpu: &mut M::Core, number: u32, bench: &mut Bench, pending:
     }
     pending.clear();
     let Some((does, pa)) = moves::of(cpu, &mut pending.last) else { return false };
-    let hooked = does.what & WRITE != 0 && monitors::has_hooks() && hooks::shown(pa / FRAME_BYTES).is_some();
+    let hooked = does.what & WRITE != 0 && (monitors::has_hooks() || detours::any()) && is_followed(pa / FRAME_BYTES);
     if hooked || fault.gpa.wrapping_sub(pa) >= does.bytes {
         return false;
     }

@@ -27,7 +27,7 @@ use crate::arch::{Guard, Machine, Run, x86};
 use crate::limits::{EVENTS_MAX, MONITOR_BUCKETS, MONITOR_PIECES_MAX};
 use crate::memory::{self, Space};
 use crate::root::{ROOT, RUNNING, WATCH_GUARDED, WATCH_HOOKED};
-use crate::{bank, hooks, pools, watch};
+use crate::{bank, detours, hooks, pools, watch};
 use abi::boot::FRAME_BYTES;
 use abi::code;
 use abi::kind::Kind;
@@ -44,6 +44,8 @@ const LEVELS: u32 = 3;
 const UNIT: Shape = pools::PLANS[Kind::Monitor.index()].shape;
 const HOOK: Shape = pools::PLANS[Kind::Epthook.index()].shape;
 const _: () = assert!(record::BYTES <= UNIT.bytes && UNIT.frames == 2, "a unit has room for a record and two tables");
+const DETOUR: Shape = pools::PLANS[Kind::Epthook2.index()].shape;
+const _: () = assert!(record::BYTES <= DETOUR.bytes && DETOUR.frames == 2, "one of a detour, too");
 const _: () = assert!(record::BYTES <= HOOK.bytes && HOOK.frames == 3, "and one of a hook for the page that is executed");
 
 /// One monitor, or one hook.
@@ -65,6 +67,8 @@ enum Phase {
     There(bool),
     /// Its records are off their chains; its units go when every core has flushed this revision.
     Gone(u64),
+    /// Likewise, and first its detour's place must be free.
+    Detoured,
 }
 
 struct Monitors {
@@ -141,6 +145,18 @@ pub(crate) fn steady<T>(core: u32, what: impl FnOnce() -> T) -> T {
     what()
 }
 
+/// The number of the monitor of an event that is there, for something that is done while none comes or goes.
+pub(crate) fn with_serial<T>(core: u32, id: u32, what: impl FnOnce(u32) -> T) -> Option<T> {
+    let monitors = lock(core);
+    let is_it = |monitor: &&Monitor| matches!(monitor.phase, Phase::There(_)) && monitor.id == id;
+    monitors.all.iter().find(is_it).map(|monitor| what(monitor.serial))
+}
+
+/// Bytes of a frame that hooks are at: the first and the last of each.
+pub(crate) fn hooked_bytes(pfn: u64) -> impl Iterator<Item = (u64, u64)> {
+    hooks_of(pfn).map(|record| record.hooked().0).map(|byte| (byte, byte))
+}
+
 /// The records of just this run.
 fn records(run: Run) -> impl Iterator<Item = Record> {
     let first = Record::at(chain_of(run).load(SeqCst));
@@ -162,6 +178,15 @@ pub struct Watched {
     pub context: u64,
     /// It is a hook: an instruction that begins at its byte.
     pub hook: bool,
+    /// It is a detour's, and waits for nothing but that Linux writes there.
+    detour: bool,
+}
+
+impl Watched {
+    /// Whether a copy of the page can be executed all the same.
+    pub fn lets_execute(&self) -> bool {
+        self.hook || self.detour
+    }
 }
 
 /// What enabled monitors wait for in one frame; no core may flush or halt before the last was seen (N2).
@@ -211,6 +236,7 @@ fn watched(says: &Says) -> Watched {
         range: (start | says.range.0, start | says.range.1),
         context: says.base.wrapping_sub(start),
         hook: says.hook,
+        detour: says.detour,
     }
 }
 
@@ -294,8 +320,8 @@ impl events::More for Taker<'_> {
             }
         };
         let Piece { run, range, base } = piece;
-        let hook = self.kind == event::EPTHOOK;
-        let says = Says { run, range, base, id, serial: self.serial, access: self.access, enabled: true, hook };
+        let (hook, detour) = (self.kind == event::EPTHOOK, self.kind == event::EPTHOOK2);
+        let says = Says { run, range, base, id, serial: self.serial, access: self.access, enabled: true, hook, detour };
         let Some(record) = Record::at(extent.small_pfn * FRAME_BYTES + u64::from(extent.small_offset)) else { return };
         record.write(&says, extent.pfn, handle);
         record.link(self.first);
@@ -305,7 +331,11 @@ impl events::More for Taker<'_> {
 
 /// What is taken for each piece, by the kind of the event.
 fn unit_of(kind: u32) -> Kind {
-    if kind == event::EPTHOOK { Kind::Epthook } else { Kind::Monitor }
+    match kind {
+        event::EPTHOOK => Kind::Epthook,
+        event::EPTHOOK2 => Kind::Epthook2,
+        _ => Kind::Monitor,
+    }
 }
 
 /// What a refusal says.
@@ -345,6 +375,10 @@ pub fn add_range<M: Machine>(core: u32, tables: u64, its: &EventAsk, of: (Place,
         }
     }
     let mut monitors = lock(core);
+    let shares = |piece: Piece| !detours::is_free(its.kind, piece.run.pfn, piece.range);
+    if pieces.clone().next().and_then(Result::ok).is_some_and(shares) {
+        return refuse(code::OVERLAPS, place.address);
+    }
     let serial = monitors.serial;
     let Some(monitor) = monitors.all.iter_mut().find(|monitor| monitor.phase == Phase::Free) else {
         return refuse(code::EVENTS_FULL, 0);
@@ -392,8 +426,8 @@ fn guard<M: Machine>(run: Run, frames: [u64; 2]) {
             guard.read |= says.access & READ != 0;
             guard.write |= says.access & WRITE != 0;
             guard.fetch |= says.access & EXECUTE != 0 && says.access & VISIBLE == 0;
-            // What is executed of a hooked page is a copy.
-            guard.write |= says.hook;
+            // What is executed of a hooked page is a copy; what stands at a detour, and what becomes of the page, root must know.
+            guard.write |= says.hook | says.detour;
             visible |= says.access & VISIBLE != 0;
         }
     }
@@ -413,14 +447,14 @@ pub fn arm<M: Machine>(core: u32) {
         let Phase::There(was) = monitor.phase else { continue };
         match watch::state(monitor.kind, monitor.id, monitor.serial) {
             None => {
-                retire::<M>(monitor);
-                gone = true;
+                gone |= retire::<M>(core, monitor);
             }
             Some(is) => {
                 guarded |= is;
-                hooked |= is && monitor.kind == event::EPTHOOK;
+                hooked |= is && matches!(monitor.kind, event::EPTHOOK | event::EPTHOOK2);
                 if is != was {
                     monitor.phase = Phase::There(is);
+                    let _stays = detours::settle(core, monitor.serial, Some(is));
                     of_monitor(monitor.first).for_each(|record| record.enable(is));
                     of_monitor(monitor.first).for_each(hooks::renew);
                     of_monitor(monitor.first).for_each(|record| guard::<M>(record.run(), record.frames()));
@@ -450,8 +484,9 @@ pub fn arm<M: Machine>(core: u32) {
     }
 }
 
-/// Takes the records of a monitor off their chains, and its frames out of the tables.
-fn retire<M: Machine>(monitor: &mut Monitor) {
+/// Takes the records of a monitor off their chains, and its frames out of the tables. Whether its units go behind a flush.
+fn retire<M: Machine>(core: u32, monitor: &mut Monitor) -> bool {
+    let waits = monitor.kind == event::EPTHOOK2 && detours::settle(core, monitor.serial, None);
     for record in of_monitor(monitor.first) {
         unchain(record);
         hooks::renew(record);
@@ -460,8 +495,27 @@ fn retire<M: Machine>(monitor: &mut Monitor) {
     for record in of_monitor(monitor.first) {
         M::release(record.run(), record.frames(), &mut |run| records(run).next().map(Record::frames));
     }
+    if waits {
+        monitor.phase = Phase::Detoured;
+        return false;
+    }
     monitor.phase = Phase::Gone(u64::MAX);
     GONE.fetch_add(1, SeqCst);
+    true
+}
+
+/// Places of detours may have become free: whose units wait for that goes the way of the others. `is_free` says it by number.
+pub fn graced(core: u32, is_free: impl Fn(u32) -> bool) {
+    let mut monitors = lock(core);
+    let revision = ROOT.revision.load(SeqCst);
+    for monitor in &mut monitors.all {
+        if monitor.phase == Phase::Detoured && is_free(monitor.serial) {
+            monitor.phase = Phase::Gone(revision);
+            GONE.fetch_add(1, SeqCst);
+        }
+    }
+    drop(monitors);
+    settle(core);
 }
 
 fn unchain(gone: Record) {

@@ -9,6 +9,7 @@
 
 use crate::arch::x86::window;
 use crate::bank;
+use crate::limits::DETOURS_MAX;
 use abi::boot::Doorbell;
 use abi::code;
 use abi::kind::Kind;
@@ -34,7 +35,7 @@ pub const PLANS: [KindPlan; Kind::COUNT] = [
     kind(2, 256, 20),
     kind(5, 0, 2),
     kind(3, 256, 20),
-    kind(3, 512, 20),
+    kind(2, 256, 20),
     kind(2, 512, 20),
     kind(21, 512, 0),
     kind(1, 0, 0),
@@ -71,12 +72,20 @@ pub struct Outcome {
 
 /// `prealloc`: all of it or nothing. With `last`, a short bank is final: Linux has been asked already.
 pub fn prealloc(kind: u32, count: u64, last: bool) -> Outcome {
-    let mut outcome = change(kind, count, |reserve, kind| reserve.prealloc(kind, count));
+    let mut outcome = change(kind, count, |reserve, kind| {
+        let room = room(kind, reserve.ledger().kinds[kind].reserved);
+        if count > room { Err(Refusal::TooMany { kind, asked: count, most: room }) } else { reserve.prealloc(kind, count) }
+    });
     if outcome.code == code::BANK_SHORT && last {
         outcome.code = code::KERNEL_OUT_OF_MEMORY;
         count_refusal(kind);
     }
     outcome
+}
+
+/// How many more of a kind there is anything for but memory: the code of a detour has its place.
+fn room(kind: usize, reserved: u64) -> u64 {
+    if kind == Kind::Epthook2.index() { DETOURS_MAX.saturating_sub(reserved) } else { u64::MAX }
 }
 
 /// Linux could not give what the last request of this kind was short of: it is a refusal after all.
@@ -150,7 +159,7 @@ fn change(kind: u32, count: u64, change: impl FnOnce(&bank::Reserve, usize) -> R
     answer.free = row.free;
     answer.reserved = row.reserved;
     answer.bank_free = ledger.frames_bank;
-    answer.most = reserve.possible(kind.index()).unwrap_or(0);
+    answer.most = reserve.possible(kind.index()).unwrap_or(0).min(room(kind.index(), row.reserved));
     outcome.code = match result {
         Ok(()) => {
             wish_to_be_tended();

@@ -15,7 +15,7 @@ use crate::limits::{MESSAGE_TEXT_BYTES_MAX, SCRIPT_DATA_BYTES, SCRIPT_STACK_WORD
 use crate::root::ROOT;
 use crate::tasks::{self, TASKS};
 use crate::watch::Floor;
-use crate::{bank, clock, decode, globals, hooks, messages, walk, watch};
+use crate::{bank, clock, decode, detours, globals, hooks, messages, walk, watch};
 use abi::boot::FRAME_BYTES;
 use abi::request::event;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
@@ -315,7 +315,7 @@ impl<C: Core> Machine for Here<'_, C> {
     fn write(&mut self, space: Space, address: u64, size: Size, value: u64) -> Result<(), BadAddress> {
         let value = value.to_le_bytes();
         // All of it or nothing: both pages of a write across a border are looked at first.
-        self.bytes(space, address, size.bytes(), |_, pa| direct::copy_out(pa, &mut [0]))?;
+        self.bytes(space, address, size.bytes(), |_, pa| direct::copy_out(pa, &mut [0]) && !detours::covers(pa, 1))?;
         let mut frames = [0; 2];
         self.bytes(space, address, size.bytes(), |i, pa| {
             frames[usize::from(i > 0)] = pa / FRAME_BYTES;
@@ -328,6 +328,9 @@ impl<C: Core> Machine for Here<'_, C> {
 
     fn change(&mut self, address: u64, change: Interlocked) -> Result<u64, BadAddress> {
         let pa = self.place(Space::Virtual, address)?;
+        if detours::covers(pa, 8) {
+            return Err(BadAddress);
+        }
         // SAFETY: a page of the guest's (X1), which no Rust code refers into.
         let found = unsafe {
             direct::change(pa, |word| match change {

@@ -5,7 +5,7 @@ use crate::halt::{HALT, Silent};
 use crate::limits::HALT_TRIES;
 use crate::line::{self, Message};
 use crate::root::{HALTED, ROOT, WATCH_BREAKPOINTS, WATCH_DEBUG};
-use crate::{evaluate, globals, hooks, memory, messages, monitors, notes, pools, watch};
+use crate::{detours, evaluate, globals, hooks, memory, messages, monitors, notes, pools, watch};
 use abi::boot::Doorbell;
 use abi::code;
 use abi::request::{
@@ -113,6 +113,10 @@ fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, guest: Guest
         op::EVENT_ADD => answer.added(request::body::<EventAsk>(body).map(|ask| watch::add::<M>(core, &ask))),
         op::MONITOR_ADD => {
             answer.added(request::body::<request::monitor::Ask>(body).map(|ask| monitors::add::<M>(core, guest.tables, &ask)))
+        }
+        op::EPTHOOK2_ADD => {
+            let added = request::body(body).map(|ask| detours::add::<M>(core, guest.tables, &ask));
+            answer.added(added)
         }
         op::EPTHOOK_ADD => {
             answer.added(request::body::<request::epthook::Ask>(body).map(|ask| hooks::add::<M>(core, guest.tables, &ask)))

@@ -100,6 +100,7 @@ impl Prompt {
             task_next: 0,
             task_space: 0,
             notes: [0; abi::request::note::NOTES],
+            window_pa: 0,
         };
         ROOT.learn(&boot, "model");
         bank::prepare::<Model>(&boot).unwrap();
@@ -154,7 +155,7 @@ impl Prompt {
 
     /// A request; the code and the body of its answer.
     pub fn ask(&mut self, code: u32, body: &[u8]) -> (u32, Vec<u8>) {
-        let mut room = [0; 128];
+        let mut room = [0; 256];
         let n = request::write(&mut room, code, body).unwrap();
         self.client.request(self.now(), &room[..n]).unwrap();
         let begun = Instant::now();

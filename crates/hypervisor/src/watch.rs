@@ -18,12 +18,12 @@ use crate::root::{
     WATCH_TSC,
 };
 use crate::scripts::{Bench, Here};
-use crate::{bank, custom, evaluate, messages, monitors, scripts, serve};
+use crate::{bank, custom, detours, evaluate, messages, monitors, scripts, serve};
 use abi::boot::FRAME_BYTES;
 use abi::code;
 use abi::request::{EventAnswer, EventAsk, EventChange, Events, event};
 use core::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use events::{Added, Code, CodeFault, Ended, Mark, Memory, More, NotAdded, Quick, Rest, Running, Table, Verdict};
+use events::{Added, Code, CodeFault, Ended, Form, Mark, Memory, More, NotAdded, Quick, Rest, Running, Table, Verdict};
 use script_vm::{Program, Size};
 use spin::Mutex;
 
@@ -308,6 +308,11 @@ pub fn state(kind: u32, id: u32, serial: u32) -> Option<bool> {
     EVENTS.state(id, kind, serial.into())
 }
 
+/// What an event does that needs no root, if it has such a form.
+pub fn form(id: u32) -> Option<Form> {
+    EVENTS.form(id)
+}
+
 /// One stage of one monitor; whether the instruction shall have no effect.
 pub fn monitored<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, hit: &Hit, stage: u32) -> bool {
     let (scratch, text) = bench.parts();
@@ -361,9 +366,11 @@ pub fn change<M: Machine>(core: u32, change: EventChange) -> Result<u32, u32> {
     Ok(changed)
 }
 
-/// Clears an event whose memory is something else's now, and says so.
-pub fn lose<M: Machine>(core: u32, id: u32) {
-    messages::push(id, core, b"cleared: its page is something else's now\n");
+/// Clears an event that cannot stay, and says why.
+pub fn lose<M: Machine>(core: u32, id: u32, why: &str) {
+    messages::push(id, core, b"cleared: ");
+    messages::push(id, core, why.as_bytes());
+    messages::push(id, core, b"\n");
     // It may have been cleared meanwhile.
     let _changed = change::<M>(core, EventChange { what: event::CLEAR, id });
 }
@@ -394,7 +401,13 @@ pub fn count_lost(id: u32, messages: u64) {
 
 /// Events from an id on.
 pub fn rows(from: u32) -> Events {
-    EVENTS.rows(from)
+    let mut events = EVENTS.rows(from);
+    for row in events.rows.iter_mut().filter(|row| row.kind == event::EPTHOOK2) {
+        let (counted, waits) = detours::counted(row.id).unwrap_or((0, false));
+        row.hits = row.hits.wrapping_add(counted);
+        row.enabled |= if waits { event::WAITS } else { 0 };
+    }
+    events
 }
 
 /// Tells the processor what the enabled events wait for (W1).
@@ -425,6 +438,7 @@ pub fn arm<M: Machine>(core: u32) {
     monitors::arm::<M>(core);
     // A core may have read the old state when it last entered the guest. One that is silent sees the new when it comes.
     let _all_have_seen_it = ROOT.flush_all(core);
+    detours::rise::<M>(core);
 }
 
 /// Exceptions that some event waits for, as bits of `Root::watch`.

@@ -6,8 +6,8 @@
 use crate::arch::x86::{self, direct, trap, trap::Fault};
 use crate::arch::{Core, Machine};
 use crate::limits::LAST_WORDS_BYTES;
-use crate::line;
 use crate::root::{OUT, ROOT, RUNNING};
+use crate::{detours, line};
 use abi::boot::Doorbell;
 use core::fmt::{self, Write};
 use core::mem::offset_of;
@@ -74,6 +74,9 @@ fn die<M: Machine>(core: u32, mut text: Text) -> ! {
                 record.kick();
             }
         }
+    }
+    if first {
+        detours::let_go(core);
     }
     count_out(core);
     M::let_go()

@@ -76,7 +76,13 @@ const SOURCES: [(&str, &str, &[&str]); 23] = [
 
 /// What fails when a limit is broken: the limit by its file and name, a test likewise. The rest is asserted while compiling,
 /// or not tested.
-const PROOFS: [(&str, &str, &str, &str); 46] = [
+const PROOFS: [(&str, &str, &str, &str); 47] = [
+    (
+        ROOT,
+        "DETOURS_MAX",
+        "crates/hypervisor/src/detours/tests.rs",
+        "requests_that_are_none_are_refused_and_units_end_where_places_do",
+    ),
     (ABI_MEMORY, "BYTES_MAX", ROOT_MEMORY, "requests_that_are_none_are_refused"),
     (ABI_MEMORY, "PATTERN_BYTES_MAX", ROOT_MEMORY, "requests_that_are_none_are_refused"),
     (ABI_MEMORY, "FOUND_MAX", ROOT_MEMORY, "every_place_is_found_once_and_holes_are_passed"),

@@ -30,6 +30,8 @@ pub const DEBUG_REGISTER: u32 = 13;
 pub const MONITOR: u32 = 14;
 /// An instruction at a hooked address; registered by [`super::epthook::Ask`].
 pub const EPTHOOK: u32 = 15;
+/// A detour; registered by [`super::epthook2::Ask`].
+pub const EPTHOOK2: u32 = 16;
 
 /// [`super::EventAsk::stage`]: before the instruction is emulated.
 pub const PRE: u32 = 1;
@@ -77,3 +79,8 @@ pub const ENABLE: u32 = 1;
 pub const DISABLE: u32 = 2;
 /// It goes, and its units are free.
 pub const CLEAR: u32 = 3;
+
+/// [`super::EventRow::enabled`]: it fires.
+pub const FIRES: u32 = 1;
+/// It is a detour, and fires by a breakpoint until Linux has run for a while.
+pub const WAITS: u32 = 2;

@@ -138,6 +138,7 @@ fn list(session: &mut Session) -> Result<Answer, Error> {
             event: id,
             kind: events::word(kind),
             enabled: enabled != 0,
+            by_breakpoint: enabled & event::WAITS != 0,
             unit: Kind::from_number(unit).map_or("unknown", Kind::word),
             hits,
             faults,
@@ -157,6 +158,8 @@ struct Row {
     event: u32,
     kind: &'static str,
     enabled: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    by_breakpoint: bool,
     unit: &'static str,
     hits: u64,
     faults: u64,
@@ -188,7 +191,7 @@ impl Report for List {
         }
         let hex = |number: &u64| if *number == 0 { "0".to_owned() } else { format!("0x{number:x}") };
         let cells = |row: &Row| {
-            let Row { event, kind: _, enabled, unit: _, hits, faults, last_fault: _, lost, lost_by_outputs: _, command } = row;
+            let Row { event, enabled, hits, faults, lost, command, .. } = row;
             let state = if *enabled { "(enabled)" } else { "(disabled)" };
             let command = command.as_deref().map_or_else(|| "(registered elsewhere)".to_owned(), short);
             [format!("{event:x}"), state.to_owned(), hex(hits), hex(faults), hex(lost), command]
@@ -204,7 +207,9 @@ impl Report for List {
             events.iter().filter_map(|row| Some(format!("last fault of {:x}: {}", row.event, row.last_fault.as_ref()?)));
         let lost = events.iter().filter(|row| row.lost_by_outputs > 0);
         let lost = lost.map(|row| format!("lost by outputs of {:x}: 0x{:x}", row.event, row.lost_by_outputs));
-        lines.chain(faults).chain(lost).collect::<Vec<_>>().join("\n")
+        let waiting = events.iter().filter(|row| row.by_breakpoint);
+        let waiting = waiting.map(|row| format!("{:x} fires by a breakpoint until Linux has run for a while", row.event));
+        lines.chain(waiting).chain(faults).chain(lost).collect::<Vec<_>>().join("\n")
     }
 }
 

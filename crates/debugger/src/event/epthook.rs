@@ -119,9 +119,14 @@ fn look(session: &mut Session, word: &Word, place: Place) -> Result<(), Error> {
         return Ok(());
     }
     let read = memory::read(session, Place { address: start, ..place }, before + INSTRUCTION_BYTES_MAX as u64)?;
-    match disassembly::around(&read.bytes, before) {
+    check(word, place.address, start, &read.bytes)
+}
+
+/// Refuses what is inside of an instruction of these bytes, the first of which is that at `start`.
+pub(super) fn check(word: &Word, address: u64, start: u64, bytes: &[Option<u8>]) -> Result<(), Error> {
+    let before = address - start;
+    match disassembly::around(bytes, before) {
         Some((begins, next)) if begins != before => {
-            let Place { address, .. } = place;
             let wrong_there = Wrong::Inside { address, begins: start + begins, next: start + next };
             Err(wrong(&word.span, super::Wrong::Hook(wrong_there)))
         }

@@ -2,6 +2,7 @@
 //!
 //! **Holds always**: a line that is offered works where the numbers of the refusal still hold.
 
+use super::detours;
 use super::{Said, plain, units};
 use crate::assemble::Bound;
 use crate::error;
@@ -176,6 +177,7 @@ pub(super) fn wrong(span: &Range<usize>, wrong: &Wrong, typed: &Line) -> Said {
                 .help(format!("it begins at {begins:x}, and the next one at {next:x}"))
                 .try_line(typed.with(span, &format!("{begins:x}")))
         }
+        Wrong::Detour(why) => detours::wrong(span, why, typed),
         Wrong::CannotHalt => {
             Said::new("event", "without a script the event would halt the machine, and a machine cannot halt itself")
                 .help("here an event has a script; halting needs debugger mode: .help .debug")
@@ -217,6 +219,7 @@ pub(super) fn refused(code: u32, answer: &EventAnswer, debugger_mode: bool, type
             Said::of_root(code, format!("the range has more than 0x{bytes_most:x} pages")).help("several monitors can share it")
         }
         code::EVENT_INVALID => Said::of_root(code, "this machine has no such event, or not with these options"),
+        code::NO_PLACE | code::CODE_CHANGED | code::NOT_MOVABLE | code::OVERLAPS => detours::refused(code, bytes, typed),
         code::EXCEPTION_INVALID => Said::of_root(code, "exceptions have vectors 0 to 1f"),
         code::INTERRUPT_INVALID => Said::of_root(code, "external interrupts have vectors 20 to ff"),
         code::SHORT_CIRCUIT_POST => Said::of_root(code, "only before the instruction its effect can be suppressed (sc on)"),

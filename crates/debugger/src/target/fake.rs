@@ -201,6 +201,10 @@ impl Root {
                 let ask = request::body::<request::epthook::Ask>(body).ok_or((code::REQUEST_MALFORMED, Vec::new()))?;
                 self.epthook_add(&ask)
             }
+            op::EPTHOOK2_ADD => {
+                let ask = request::body::<request::epthook2::Ask>(body).ok_or((code::REQUEST_MALFORMED, Vec::new()))?;
+                self.epthook2_add(&ask)
+            }
             op::EVENTS => Ok(self.events(number()?).as_bytes().to_vec()),
             op::EVENT_CHANGE => {
                 let ask = request::body::<EventChange>(body).ok_or((code::REQUEST_MALFORMED, Vec::new()))?;

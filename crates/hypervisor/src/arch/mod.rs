@@ -7,7 +7,7 @@ pub mod model;
 pub mod svm;
 pub mod x86;
 
-use abi::boot::{self, Block};
+use abi::boot::{self, Block, PLACE_COPY};
 use abi::request::Registers;
 use x86::direct::Frame;
 
@@ -358,6 +358,8 @@ pub trait Machine: Sized {
     type Core: Core;
     /// Its name, for people.
     const NAME: &'static str;
+    /// The instruction for hypercalls.
+    const CALL: [u8; PLACE_COPY];
 
     /// Whether this core could be entered.
     ///

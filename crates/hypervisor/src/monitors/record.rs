@@ -35,6 +35,8 @@ pub struct Says {
     pub enabled: bool,
     /// It is a hook: only instructions that begin at its byte are meant.
     pub hook: bool,
+    /// It is a detour's.
+    pub detour: bool,
 }
 
 /// Words of a record.
@@ -67,6 +69,7 @@ const ACCESS_SHIFT: u32 = 8;
 const ENABLED: u64 = 1 << 16;
 const HOOK: u64 = 1 << 17;
 const SHOWN: u64 = 1 << 18;
+const DETOUR: u64 = 1 << 19;
 
 impl Record {
     /// The one at a physical address.
@@ -98,8 +101,8 @@ impl Record {
         self.put(Word::Of, u64::from(says.id) | u64::from(says.serial) << 32);
         self.put(Word::Frames, frames);
         self.put(Word::Handle, handle.to_word());
-        let hook = if says.hook { HOOK } else { 0 };
-        self.put(Word::Flags, u64::from(says.run.level) | u64::from(says.access) << ACCESS_SHIFT | hook);
+        let kind = if says.hook { HOOK } else { 0 } | if says.detour { DETOUR } else { 0 };
+        self.put(Word::Flags, u64::from(says.run.level) | u64::from(says.access) << ACCESS_SHIFT | kind);
         self.enable(says.enabled);
     }
 
@@ -125,6 +128,7 @@ impl Record {
             access: (flags >> ACCESS_SHIFT & 0xff) as u32,
             enabled: flags & ENABLED != 0,
             hook: flags & HOOK != 0,
+            detour: flags & DETOUR != 0,
         };
         Some((says, get(Word::Chained)))
     }

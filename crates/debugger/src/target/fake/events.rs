@@ -106,6 +106,16 @@ impl Root {
         Ok(EventAnswer { rejected, ..answer }.as_bytes().to_vec())
     }
 
+    /// So does a detour; what it takes for code must be there.
+    pub(super) fn epthook2_add(&mut self, ask: &request::epthook2::Ask) -> Answered {
+        let there = |(offset, byte): (u64, &u8)| self.read_byte(ask.place, offset) == Ok(*byte);
+        if !(0..).zip(&ask.original).take(ask.displaced_bytes as usize).all(there) {
+            let answer = EventAnswer { id: event::ALL, bytes: ask.place.address, ..EventAnswer::default() };
+            return Err((code::CODE_CHANGED, answer.as_bytes().to_vec()));
+        }
+        self.event_with(&ask.event, ask.place.address, Kind::Epthook2, 1)
+    }
+
     fn event_with(&mut self, ask: &EventAsk, address: u64, kind: Kind, count: u64) -> Answered {
         let refuse = |code, answer: EventAnswer| Err((code, answer.as_bytes().to_vec()));
         if address < 4096 {

@@ -36,6 +36,8 @@ const MALFORMED: (u32, Vec<u8>) = (code::REQUEST_MALFORMED, Vec::new());
 pub fn code_page() -> Vec<u8> {
     let mut page = vec![0xcc; RAM_BYTES];
     page[..9].copy_from_slice(&[0xf4, 0xc3, 0x66, 0x90, 0xe8, 0xf7, 0xff, 0xff, 0xff]);
+    // A function that Linux may trace: PUSH RBX; MOV RBX, RDI; JE; POP RBX; RET.
+    page[0x40..0x4d].copy_from_slice(&[0x0f, 0x1f, 0x44, 0, 0, 0x53, 0x48, 0x89, 0xfb, 0x74, 0, 0x5b, 0xc3]);
     page
 }
 
@@ -63,7 +65,7 @@ impl Root {
         page.get_mut(usize::try_from(physical % PAGE).ok()?)
     }
 
-    fn read_byte(&mut self, place: Place, offset: u64) -> Result<u8, u32> {
+    pub(super) fn read_byte(&mut self, place: Place, offset: u64) -> Result<u8, u32> {
         if let Some(byte) = self.linux.byte(place, offset) {
             return Ok(byte);
         }

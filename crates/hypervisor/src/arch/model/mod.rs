@@ -154,6 +154,7 @@ pub fn views<T>(with: impl FnOnce(&Guarded) -> T) -> T {
 impl Machine for Model {
     type Core = ModelCore;
     const NAME: &'static str = "model";
+    const CALL: [u8; 3] = [0x0f, 0x01, 0xd9];
 
     fn supported() -> Result<(), CannotEnter> {
         Ok(())

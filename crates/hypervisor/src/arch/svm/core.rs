@@ -108,6 +108,16 @@ impl Svm {
         self.next_rip_by_walk()
     }
 
+    /// Behind an INT3. Another core may have put back what stood there: Linux looks for its breakpoint one byte before.
+    fn behind_breakpoint(&self) -> u64 {
+        let mut bytes = [0; INSTRUCTION_BYTES_MAX];
+        let n = self.code(&mut bytes);
+        let is_there =
+            |length: &u64| usize::try_from(*length).is_ok_and(|length| bytes.get(length.wrapping_sub(1)) == Some(&0xcc));
+        let length = bytes.get(..n).and_then(skip::length).filter(is_there).unwrap_or(1);
+        self.vmcb.rip.wrapping_add(length)
+    }
+
     #[cold]
     fn next_rip_by_walk(&mut self) -> u64 {
         match self.vmcb.exit_code {
@@ -310,7 +320,7 @@ impl arch::Core for Svm {
             Exit::Debug => self.set_event(event::EXCEPTION, vector::DB),
             Exit::Breakpoint => {
                 if self.gate_allows(3) {
-                    self.vmcb.rip = self.next_rip();
+                    self.vmcb.rip = self.behind_breakpoint();
                     self.set_event(event::EXCEPTION, 3);
                 } else {
                     self.vmcb.event_injection = exception(vector::GP, vector::BP * 8 + 2);

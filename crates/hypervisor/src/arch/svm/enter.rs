@@ -56,6 +56,7 @@ fn claim(pfn: u64) -> Frame {
 impl Machine for Amd {
     type Core = Svm;
     const NAME: &'static str = "AMD SVM";
+    const CALL: [u8; 3] = [0x0f, 0x01, 0xd9];
 
     fn supported() -> Result<(), CannotEnter> {
         supported()

@@ -104,6 +104,17 @@ pub unsafe fn change<T>(pa: u64, change: impl FnOnce(&AtomicU64) -> T) -> Option
     pa.is_multiple_of(8).then(|| change(unsafe { AtomicU64::from_ptr(word) }))
 }
 
+/// A page of RAM that root shares with the guest, word by word; `None` beyond RAM.
+///
+/// # Safety
+/// The page stays the guest's as long as root runs, and root changes it by these words alone.
+#[must_use]
+pub unsafe fn shared(pfn: u64) -> Option<&'static [AtomicU64; 512]> {
+    let words = pointer(pfn.checked_mul(4096)?, 4096)?.cast::<[AtomicU64; 512]>();
+    // SAFETY: mapped by D1 and D3, aligned as a page is; others change it, which atomics allow (D2), and it stays, by the caller's promise.
+    Some(unsafe { &*words })
+}
+
 /// Eight bytes of RAM that were found once, to be read again and again.
 #[derive(Clone, Copy, Debug)]
 pub struct Word(*const u64);
