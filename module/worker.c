@@ -34,11 +34,16 @@ static void unload(struct work_struct *work)
 static void grace(struct work_struct *work)
 {
 	u64 wanted = 0, zero = 0;
+	bool got;
 
 	mutex_lock(&hyperkd.lock);
 	if (hyperkd.state == HYPERKD_IN)
 		wanted = READ_ONCE(hyperkd.doorbell->grace_wanted);
+	got = wanted == hyperkd.graced;
 	mutex_unlock(&hyperkd.lock);
+	/* It was asked for again while the last one was on its way. */
+	if (!wanted || got)
+		return;
 	hyperkd_window_grace();
 	mutex_lock(&hyperkd.lock);
 	if (hyperkd.state == HYPERKD_IN && !READ_ONCE(hyperkd.doorbell->dead)) {

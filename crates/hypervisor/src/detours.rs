@@ -456,7 +456,12 @@ pub fn graced(core: u32, turn: u64) {
 }
 
 /// Linux has written into a frame: an event whose detour is not what it was, once; and what is to be said of it.
-pub fn struck(tables: u64, pfn: u64) -> Option<(u32, &'static str)> {
+pub fn struck(core: u32, tables: u64, pfn: u64) -> Option<(u32, &'static str)> {
+    // Nobody is about to change bytes there.
+    if any() { monitors::steady(core, || struck_now(tables, pfn)) } else { None }
+}
+
+fn struck_now(tables: u64, pfn: u64) -> Option<(u32, &'static str)> {
     let of_frame = |(_, detour): &(usize, &Detour)| detour.is_live() && detour.pa.load(SeqCst) / FRAME_BYTES == pfn;
     for (_, detour) in used().filter(of_frame) {
         let at = detour.at.load(SeqCst);

@@ -182,7 +182,7 @@ impl Pending {
             while let Some(id) = hooks::lost(cpu.cr3(), pfn) {
                 watch::lose::<M>(core, id, "its page is something else's now");
             }
-            while let Some((id, why)) = detours::struck(cpu.cr3(), pfn) {
+            while let Some((id, why)) = detours::struck(core, cpu.cr3(), pfn) {
                 watch::lose::<M>(core, id, why);
             }
         }
