@@ -182,6 +182,15 @@ HYPERKD_ASSERT(HYPERKD_IOCTL_LEDGER == 0x84184843);
 #define HYPERKD_HYPERCALL_TEND 0x484b0009ull
 #define HYPERKD_HYPERCALL_RECLAIM 0x484b000aull
 #define HYPERKD_HYPERCALL_GRACE 0x484b000bull
+#define HYPERKD_HYPERCALL_HOLDS 0x484b000cull
+#define HYPERKD_HYPERCALL_HELD 0x484b000dull
+#define HYPERKD_HYPERCALL_MAPPING 0x484b000eull
+#define HYPERKD_HYPERCALL_UNLOADED 0x484b000full
+#define HYPERKD_MAPPING_CHANGED 0x0ull
+#define HYPERKD_MAPPING_UNMAPPED 0x1ull
+#define HYPERKD_MAPPING_ENDED 0x2ull
+#define HYPERKD_MAPPING_ANY 0x3ull
+#define HYPERKD_HOLDS 0x66ull
 #define HYPERKD_GOODBYE_REBOOT 0x0ull
 #define HYPERKD_GOODBYE_SLEEP 0x1ull
 #define HYPERKD_GOODBYE_UNLOAD 0x2ull
@@ -284,8 +293,9 @@ struct hyperkd_boot {
 	uint32_t task_space;
 	uint64_t notes[16];
 	uint64_t window_pa;
+	uint64_t fixed[4];
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 256);
+HYPERKD_ASSERT(sizeof(struct hyperkd_boot) == 288);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, protocol) == 0);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, cores) == 4);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, root_cr3) == 8);
@@ -308,6 +318,7 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_next) == 112);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, task_space) == 116);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, notes) == 120);
 HYPERKD_ASSERT(offsetof(struct hyperkd_boot, window_pa) == 248);
+HYPERKD_ASSERT(offsetof(struct hyperkd_boot, fixed) == 256);
 
 #define HYPERKD_WINDOW_PLACES 512
 #define HYPERKD_WINDOW_PLACE_BYTES 256
@@ -351,8 +362,9 @@ struct hyperkd_doorbell {
 	uint64_t clock_turn;
 	uint64_t clock[4];
 	uint64_t grace_wanted;
+	uint64_t holds_wanted;
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_doorbell) == 104);
+HYPERKD_ASSERT(sizeof(struct hyperkd_doorbell) == 112);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, frames_wanted) == 0);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, run_wanted) == 8);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, hidden) == 16);
@@ -363,5 +375,23 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, tend_wanted) == 48);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, clock_turn) == 56);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, clock) == 64);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, grace_wanted) == 96);
+HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, holds_wanted) == 104);
+
+/* A page at a linear address; level: 512^n frames. */
+struct hyperkd_hold {
+	uint64_t linear;
+	uint64_t tables;
+	uint64_t pfn;
+	uint32_t level;
+	uint32_t serial;
+	uint64_t held;
+};
+HYPERKD_ASSERT(sizeof(struct hyperkd_hold) == 40);
+HYPERKD_ASSERT(offsetof(struct hyperkd_hold, linear) == 0);
+HYPERKD_ASSERT(offsetof(struct hyperkd_hold, tables) == 8);
+HYPERKD_ASSERT(offsetof(struct hyperkd_hold, pfn) == 16);
+HYPERKD_ASSERT(offsetof(struct hyperkd_hold, level) == 24);
+HYPERKD_ASSERT(offsetof(struct hyperkd_hold, serial) == 28);
+HYPERKD_ASSERT(offsetof(struct hyperkd_hold, held) == 32);
 
 #endif

@@ -27,21 +27,32 @@ struct of_core {
 static struct of_core *cores[HYPERKD_CORES_MAX];
 static enum cpuhp_state hotplug;
 
-/* Result ~0 if nobody is below us. */
-u64 hyperkd_hypercall(u64 number, u64 *rbx, u64 *rcx)
+static u64 call(u64 number, u64 *rbx, u64 *rcx, u64 rdx)
 {
 	u64 result = number, b = *rbx, c = *rcx;
 
 	/* The instruction is #UD without root; the fix-up leaves ~0. */
 	if (boot_cpu_has(X86_FEATURE_VMMCALL))
 		asm volatile("1: vmmcall\n\tjmp 3f\n2: movq $-1, %0\n3:\n" _ASM_EXTABLE(1b, 2b)
-			     : "+a"(result), "+b"(b), "+c"(c) : : "memory");
+			     : "+a"(result), "+b"(b), "+c"(c) : "d"(rdx) : "memory");
 	else
 		asm volatile("1: vmcall\n\tjmp 3f\n2: movq $-1, %0\n3:\n" _ASM_EXTABLE(1b, 2b)
-			     : "+a"(result), "+b"(b), "+c"(c) : : "memory");
+			     : "+a"(result), "+b"(b), "+c"(c) : "d"(rdx) : "memory");
 	*rbx = b;
 	*rcx = c;
 	return result;
+}
+
+/* Result ~0 if nobody is below us. */
+u64 hyperkd_hypercall(u64 number, u64 *rbx, u64 *rcx)
+{
+	return call(number, rbx, rcx, 0);
+}
+
+/* The same with three arguments and no answer but the result. */
+u64 hyperkd_tell(u64 number, u64 rbx, u64 rcx, u64 rdx)
+{
+	return call(number, &rbx, &rcx, rdx);
 }
 
 static u64 enter_this(struct of_core *mine)
@@ -195,6 +206,7 @@ void hyperkd_unload(struct hyperkd_load *load, u64 why)
 		leave(why);
 		fallthrough;
 	case HYPERKD_AWAY:
+		hyperkd_held_end();
 		hyperkd_memory_free();
 		hyperkd.state = HYPERKD_OUT;
 		break;

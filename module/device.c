@@ -41,6 +41,9 @@ int hyperkd_request(void *page, u32 *bytes)
 		memcpy(page, copy, *bytes);
 	}
 	free_page((unsigned long)copy);
+	/* Who asked from a running Linux need not wait for the worker. */
+	if (READ_ONCE(hyperkd.doorbell->holds_wanted))
+		hyperkd_held_tend();
 	return err;
 }
 

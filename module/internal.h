@@ -55,8 +55,9 @@ void hyperkd_memory_free(void);
 int hyperkd_donate(u64 frames, u64 run);
 void hyperkd_reclaim(void);
 
-/* cores.c: all under lock */
+/* cores.c: all under lock, but for the first two */
 u64 hyperkd_hypercall(u64 number, u64 *rbx, u64 *rcx);
+u64 hyperkd_tell(u64 number, u64 rbx, u64 rcx, u64 rdx);
 void hyperkd_load(struct hyperkd_load *load);
 void hyperkd_unload(struct hyperkd_load *load, u64 why);
 int hyperkd_away(u64 why);
@@ -81,6 +82,12 @@ void hyperkd_window_exit(void);
 void hyperkd_worker_start(void);
 void hyperkd_worker_wait(void);
 void hyperkd_worker_stop(void);
+
+/* held.c */
+void hyperkd_held_tend(void);
+void hyperkd_held_end(void);
+int hyperkd_held_init(void);
+void hyperkd_held_exit(void);
 
 /* device.c */
 int hyperkd_request(void *page, u32 *bytes);

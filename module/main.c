@@ -49,11 +49,16 @@ static int __init hyperkd_init(void)
 	err = hyperkd_window_init();
 	if (err)
 		goto sleep;
-	err = hyperkd_device_init();
+	err = hyperkd_held_init();
 	if (err)
 		goto window;
+	err = hyperkd_device_init();
+	if (err)
+		goto held;
 	hyperkd_debugfs_init();
 	return 0;
+held:
+	hyperkd_held_exit();
 window:
 	hyperkd_window_exit();
 sleep:
@@ -73,6 +78,7 @@ static void __exit hyperkd_exit(void)
 	hyperkd_device_exit();
 	hyperkd_unload(&unused, HYPERKD_GOODBYE_UNLOAD);
 	hyperkd_worker_stop();
+	hyperkd_held_exit();
 	if (hyperkd.state == HYPERKD_DEAD)
 		pr_err("hyperkd: a core never left root after its fault; root's memory is not given back\n");
 	hyperkd_window_exit();

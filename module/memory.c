@@ -241,6 +241,7 @@ static void fill_boot(struct hyperkd_boot *boot, u64 *root, bool link)
 	boot->window_pa = window ? virt_to_phys(window) : 0;
 	if (window)
 		hyperkd_window_tell(window);
+	hyperkd_compat_fixed(boot->fixed, boot->ram_end_pfn << PAGE_SHIFT);
 	boot->blocks = hyperkd.count;
 	/* Last: what was taken for this very table counts as used. */
 	table = take(DIV_ROUND_UP(hyperkd.count * sizeof(*hyperkd.blocks), PAGE_SIZE));

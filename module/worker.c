@@ -88,6 +88,7 @@ static bool bury(void)
 	} else if (READ_ONCE(hyperkd.doorbell->left) >= hyperkd.entered) {
 		/* A round after the last core said so it has certainly jumped. */
 		hyperkd_time_follow(false);
+		hyperkd_held_end();
 		hyperkd_memory_free();
 		hyperkd.state = HYPERKD_OUT;
 		return true;
@@ -124,6 +125,8 @@ static void look(struct work_struct *work)
 			looks++;
 			if (READ_ONCE(hyperkd.doorbell->tend_wanted) || looks % TEND_LOOKS == 0)
 				tend();
+			if (READ_ONCE(hyperkd.doorbell->holds_wanted) || looks % TEND_LOOKS == 0)
+				hyperkd_held_tend();
 			if (hyperkd.linked && looks % UART_LOOKS == 0)
 				hyperkd_hypercall(HYPERKD_HYPERCALL_LOOK, &none, &zero);
 			if (READ_ONCE(hyperkd.doorbell->grace_wanted) != hyperkd.graced)

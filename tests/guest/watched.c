@@ -2,7 +2,8 @@
 /*
  * A program whose memory is monitored. `watched COUNT` prints its number, the address of a word and that of a function, waits for
  * SIGUSR1, and then, on each core at once, COUNT times: stores to the word and its neighbour, and calls the function, which asks for
- * the process' number by SYSCALL. It prints how often that was another.
+ * the process' number by SYSCALL. It prints how often that was another, and
+ * ends with the next SIGUSR1.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -72,5 +73,7 @@ int main(int argc, char **argv)
 		sum += wrong[core];
 	}
 	printf("%lu wrong\n", sum);
-	return 0;
+	fflush(stdout);
+	/* With the program go its monitors. */
+	return sigwait(&start, &number) ? 2 : 0;
 }

@@ -160,8 +160,10 @@ pub struct Boot {
     pub notes: [u64; NOTES],
     /// Physical address of the [`Window`], in root's memory.
     pub window_pa: u64,
+    /// Linear addresses that the kernel maps for ever to the same memory: two stretches, each by its first and by what is behind.
+    pub fixed: [u64; 4],
 }
-const _: () = assert!(size_of::<Boot>() == 256 && offset_of!(Boot, blocks) == 48);
+const _: () = assert!(size_of::<Boot>() == 288 && offset_of!(Boot, blocks) == 48);
 
 /// Places for code of detours: as many as units of `epthook2` can be reserved.
 pub const WINDOW_PLACES: usize = 512;
@@ -236,8 +238,45 @@ pub struct Doorbell {
     /// Root waits until no thread and no core can be at an instruction where it was before this word had its value, which only
     /// rises: the worker says so with [`hypercall::GRACE`]. 0: it never did.
     pub grace_wanted: u64,
+    /// Not zero: which frames Linux is to hold may be others than before. The worker calls [`hypercall::HOLDS`], which resets it.
+    pub holds_wanted: u64,
 }
-const _: () = assert!(size_of::<Doorbell>() == 104);
+const _: () = assert!(size_of::<Doorbell>() == 112);
+
+/// A page, or large page, at a linear address that a hook or a monitor is about. Linux holds its frames: it gives them to nobody
+/// else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Hold {
+    /// Its first address.
+    pub linear: u64,
+    /// Physical address of the highest table of its address space; 0: the kernel's.
+    pub tables: u64,
+    /// Its first frame.
+    pub pfn: u64,
+    /// 512^n frames.
+    pub level: u32,
+    /// Of the monitor; root's own business.
+    pub serial: u32,
+    /// Not zero: its frames are held.
+    pub held: u64,
+}
+const _: () = assert!(size_of::<Hold>() == 40);
+/// How many of them are told at once: a page.
+pub const HOLDS: usize = 102;
+const _: () = assert!((HOLDS * size_of::<Hold>()) as u64 <= FRAME_BYTES);
+
+/// What a [`hypercall::MAPPING`] is about.
+pub mod mapping {
+    /// Something in a range of an address space may be mapped otherwise.
+    pub const CHANGED: u64 = 0;
+    /// The range is unmapped.
+    pub const UNMAPPED: u64 = 1;
+    /// The address space is about to end.
+    pub const ENDED: u64 = 2;
+    /// Anything may have changed: the worker's look now and then.
+    pub const ANY: u64 = 3;
+}
 
 /// Hypercalls: VMMCALL or VMCALL from ring 0 with the number in `rax`, arguments in `rbx` and `rcx`; the result comes back
 /// in `rax`, a second one in `rbx`. From ring 3 they are #UD, as without a hypervisor.
@@ -274,6 +313,17 @@ pub mod hypercall {
     /// `rbx` is a value of [`Doorbell::grace_wanted`](super::Doorbell::grace_wanted): since it was there each thread has been elsewhere, and so has
     /// each core. Result: a code.
     pub const GRACE: u64 = BASE + 11;
+    /// `rbx` = physical address of one page, `rcx` = 0, or what the last such call said: fills it with [`super::Hold`]s. Result: how
+    /// many; in `rbx`, what to go on with, or 0 behind the last.
+    pub const HOLDS: u64 = BASE + 12;
+    /// `rbx` = physical address of a page of [`super::Hold`]s, `rcx` = how many: those that say so are held. Result: a code.
+    pub const HELD: u64 = BASE + 13;
+    /// `rbx` = physical address of the highest table of an address space, or 0 for the kernel's, and one of [`super::mapping`] beside
+    /// it; `rcx` .. `rdx` = addresses. Result: a code.
+    pub const MAPPING: u64 = BASE + 14;
+    /// `rbx` .. `rcx` = addresses of the kernel's that are a module's for a moment still, `rdx` = address of its name, which ends with
+    /// a zero. Result: a code.
+    pub const UNLOADED: u64 = BASE + 15;
     /// As [`CALL`], when Linux could not give the frames it was asked for: the answer says so.
     pub const CALL_AGAIN: u64 = BASE + 7;
 }

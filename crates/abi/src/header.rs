@@ -164,6 +164,15 @@ fn boot_page(out: &mut impl Write) -> Result {
             "HYPERKD_HYPERCALL_TEND" = boot::hypercall::TEND,
             "HYPERKD_HYPERCALL_RECLAIM" = boot::hypercall::RECLAIM,
             "HYPERKD_HYPERCALL_GRACE" = boot::hypercall::GRACE,
+            "HYPERKD_HYPERCALL_HOLDS" = boot::hypercall::HOLDS,
+            "HYPERKD_HYPERCALL_HELD" = boot::hypercall::HELD,
+            "HYPERKD_HYPERCALL_MAPPING" = boot::hypercall::MAPPING,
+            "HYPERKD_HYPERCALL_UNLOADED" = boot::hypercall::UNLOADED,
+            "HYPERKD_MAPPING_CHANGED" = boot::mapping::CHANGED,
+            "HYPERKD_MAPPING_UNMAPPED" = boot::mapping::UNMAPPED,
+            "HYPERKD_MAPPING_ENDED" = boot::mapping::ENDED,
+            "HYPERKD_MAPPING_ANY" = boot::mapping::ANY,
+            "HYPERKD_HOLDS" = boot::HOLDS as u64,
             "HYPERKD_GOODBYE_REBOOT" = request::goodbye::REBOOT,
             "HYPERKD_GOODBYE_SLEEP" = request::goodbye::SLEEP,
             "HYPERKD_GOODBYE_UNLOAD" = request::goodbye::UNLOAD,
@@ -205,7 +214,7 @@ fn boot_page(out: &mut impl Write) -> Result {
         "uint64_t" doorbell_pa "", "uint64_t" blocks_pa "", "uint32_t" blocks "", "uint32_t" flags "", "uint64_t" boot_id "",
         "uint64_t" tsc_khz "", "uint64_t" current_task "", "uint32_t" task_tid "", "uint32_t" task_pid "", "uint32_t" task_name "",
         "uint32_t" space_tables "", "uint64_t" direct_map "", "uint64_t" first_task "", "uint32_t" task_next "", "uint32_t" task_space "",
-        "uint64_t" notes "[16]", "uint64_t" window_pa "",
+        "uint64_t" notes "[16]", "uint64_t" window_pa "", "uint64_t" fixed "[4]",
     ]);
     // The assembler reads them, too.
     for (name, value) in [
@@ -226,7 +235,10 @@ fn boot_page(out: &mut impl Write) -> Result {
     ]);
     c_struct!(out, "hyperkd_doorbell", boot::Doorbell, "Root asks the worker, and the worker tells the time, without an exit.", [
         "uint64_t" frames_wanted "", "uint64_t" run_wanted "", "uint64_t" hidden "", "uint64_t" unload_wanted "", "uint64_t" dead "", "uint64_t" left "",
-        "uint64_t" tend_wanted "", "uint64_t" clock_turn "", "uint64_t" clock "[4]", "uint64_t" grace_wanted "",
+        "uint64_t" tend_wanted "", "uint64_t" clock_turn "", "uint64_t" clock "[4]", "uint64_t" grace_wanted "", "uint64_t" holds_wanted "",
+    ]);
+    c_struct!(out, "hyperkd_hold", boot::Hold, "A page at a linear address; level: 512^n frames.", [
+        "uint64_t" linear "", "uint64_t" tables "", "uint64_t" pfn "", "uint32_t" level "", "uint32_t" serial "", "uint64_t" held "",
     ]);
     Ok(())
 }

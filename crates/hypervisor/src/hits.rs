@@ -99,7 +99,7 @@ fn room_of(number: u64) -> usize {
 fn hook_at(pa: u64) -> Option<(u32, u32)> {
     let mut all = monitors::of_frame(pa / FRAME_BYTES)
         .filter(|watched| watched.access & EXECUTE != 0 && (watched.range.0..=watched.range.1).contains(&pa));
-    let one = all.next().filter(|watched| watched.hook)?;
+    let one = all.next().filter(|watched| watched.hook && !watched.loose)?;
     all.next().is_none().then_some((one.id, one.serial))
 }
 
@@ -113,7 +113,7 @@ fn look(pa: u64, code: u128) -> Option<Hooked> {
 #[inline(never)]
 fn copy_of(pfn: u64) -> Option<u64> {
     let shown = hooks::shown(pfn).filter(|_| !hooks::is_visible(pfn))?;
-    monitors::of_frame(pfn).all(|watched| watched.hook).then_some(shown)
+    monitors::of_frame(pfn).all(|watched| watched.hook && !watched.loose).then_some(shown)
 }
 
 /// Does what the core has come out for, if that is so simple; whether it was. `count` is told what it was.

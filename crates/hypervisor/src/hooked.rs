@@ -52,6 +52,7 @@ pub fn fetched<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pend
         // An instruction that ends in the next page.
         return if cpu.executes_page() { Then::Step } else { Then::Other };
     }
+    hooks::freshen(core, pfn);
     let mut watched = monitors::of_frame(pfn);
     match hooks::shown(pfn) {
         // It can be executed without a view of its own.

@@ -12,8 +12,8 @@
 //!   root's, before the core that wrote goes on, and whenever a hook comes, goes, or is enabled or disabled.
 //! - K2: one hook of a page has the copy. If it goes, another one's is made before, and cores that execute the old one flush
 //!   before its unit is given back (N2 of `monitors`).
-//! - K3: a hook of the kernel's whose frame is something else's now is cleared, and says so, when that is first written to: before
-//!   anything can be executed there.
+//! - K3: a copy is of what is there now, also where that came by no processor: while Linux does not hold the frame yet it is made
+//!   anew before a core begins to execute it (P2 of `monitors::mapped`).
 //!
 //! **Callers**: `serve` for requests, `monitors` under its lock, `hooked` on an exit. **Cost**: a copy is 512 words compared.
 //! **Proof**: `tests/e2e/epthook.rs`.
@@ -22,7 +22,7 @@
 use crate::arch::Machine;
 use crate::arch::x86::direct;
 use crate::monitors::{self, record::Record, record::VISIBLE};
-use crate::{memory, visible, walk};
+use crate::{memory, visible};
 use abi::boot::FRAME_BYTES;
 use abi::code;
 use abi::request::epthook::{Ask, IS_VISIBLE};
@@ -31,8 +31,6 @@ use abi::request::monitor::EXECUTE;
 use abi::request::{EventAnswer, event};
 
 const _: () = assert!(FRAME_BYTES == 64 * 64);
-/// The first linear address of the kernel's half.
-const KERNEL: u64 = 0xffff_8000_0000_0000;
 /// INT3.
 pub const BREAKPOINT: u8 = 0xcc;
 
@@ -106,14 +104,11 @@ pub fn written(core: u32, pfn: u64) {
     }
 }
 
-/// A hook whose address is mapped no longer to its frame, by the tables that a core is in which has just written there; its event.
-///
-/// The kernel's half is in all tables, but for those of a program whose kernel is isolated: and what such a one can write is no
-/// code of its kernel's.
-pub fn lost(tables: u64, pfn: u64) -> Option<u32> {
-    let places = monitors::hooks_of(pfn).map(Record::place).filter(|(linear, _)| *linear >= KERNEL);
-    let found = |linear| walk::translate(tables, linear, direct::read).map(|pa| pa / FRAME_BYTES);
-    places.into_iter().find(|(linear, _)| found(*linear) != Some(pfn)).map(|(_, id)| id)
+/// A core is about to execute what there is of a frame (K3).
+pub fn freshen(core: u32, pfn: u64) {
+    if monitors::hooks_of(pfn).any(Record::is_loose) {
+        written(core, pfn);
+    }
 }
 
 /// K1. Only words that differ are written: others execute them meanwhile.

@@ -6,11 +6,12 @@
 use crate::arch::x86::direct;
 use crate::arch::{Core, Event, Machine};
 use crate::halt::HALT;
+use crate::monitors::mapped;
 use crate::root::ROOT;
 use crate::scripts::Bench;
 use crate::watch::{self, What};
 use crate::{bank, detoured, detours, line, pools, serve};
-use abi::boot::{Block, FRAME_BYTES, hypercall};
+use abi::boot::{Block, FRAME_BYTES, HOLDS, Hold, hypercall};
 use abi::code;
 use abi::request::{MESSAGE_BYTES_MAX, Number, event, goodbye, notice};
 use core::sync::atomic::Ordering::SeqCst;
@@ -57,6 +58,16 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
         }
         hypercall::GRACE => {
             detours::graced(core, rbx);
+            (code::SUCCESS.into(), rbx, rcx)
+        }
+        hypercall::HOLDS => holds(core, rbx, rcx),
+        hypercall::HELD => held(core, rbx, rcx),
+        hypercall::MAPPING => {
+            mapped::changed::<M>(core, cpu.cr3(), rbx % FRAME_BYTES, [rbx - rbx % FRAME_BYTES, rcx, rdx]);
+            (code::SUCCESS.into(), rbx, rcx)
+        }
+        hypercall::UNLOADED => {
+            mapped::unloaded::<M>(core, cpu.cr3(), [rbx, rcx, rdx]);
             (code::SUCCESS.into(), rbx, rcx)
         }
         hypercall::FETCH_ENDED | hypercall::BREAK => (code::SUCCESS.into(), rbx, rcx),
@@ -133,6 +144,28 @@ fn call<M: Machine>(cpu: &mut M::Core, core: u32, pa: u64, bytes: u64, again: bo
     // SAFETY: a page of the guest's (Y1), which no Rust code refers into.
     let written = unsafe { direct::copy_in(pa, answer) };
     (if written { len as u64 } else { 0 }, wanted, run)
+}
+
+/// How many, and the place to go on from.
+fn holds(core: u32, pa: u64, from: u64) -> (u64, u64, u64) {
+    if !guest_page(core, pa) {
+        return (0, 0, 0);
+    }
+    let mut room = [Hold::default(); HOLDS];
+    let (count, next) = mapped::holds(core, from, &mut room);
+    // SAFETY: a page of the guest's (Y1), which no Rust code refers into.
+    let written = unsafe { direct::copy_in(pa, room.as_bytes()) };
+    if written { (count as u64, next, from) } else { (0, 0, 0) }
+}
+
+fn held(core: u32, pa: u64, count: u64) -> (u64, u64, u64) {
+    let mut room = [Hold::default(); HOLDS];
+    let holds = usize::try_from(count).ok().and_then(|count| room.get_mut(..count));
+    let Some(holds) = holds.filter(|_| guest_page(core, pa)) else { return (code::REQUEST_MALFORMED.into(), pa, count) };
+    if direct::copy_out(pa, holds.as_mut_bytes()) {
+        mapped::held(core, holds);
+    }
+    (code::SUCCESS.into(), pa, count)
 }
 
 /// The code, and in the third place how many frames are root's now: all, or those before the block that was refused.

@@ -13,6 +13,7 @@
 
 use crate::arch::x86::{self, direct};
 use crate::limits::{SEARCH_BYTES_AT_ONCE, SEARCH_LOOKS_MAX};
+use crate::monitors::record::Mapped;
 use crate::scripts::PROGRAM_TABLES;
 use crate::tasks::{self, TASKS};
 use crate::walk::{self, Look};
@@ -139,6 +140,15 @@ impl Space {
     pub fn page(&self, linear: u64) -> Option<(u64, u64)> {
         let (look, _) = x86::is_canonical(linear).then(|| self.0.look(linear))?;
         look.found.map(|pa| (pa, look.bytes))
+    }
+
+    /// What maps a linear address of it.
+    pub fn mapped(&self, linear: u64) -> Mapped {
+        match linear {
+            ..UPPER_HALF => Mapped::By(self.0.tables & TABLES),
+            _ if tasks::is_fixed(linear) => Mapped::Always,
+            _ => Mapped::Kernel,
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::arch::x86::direct;
 use crate::arch::{Begun, Core, Event, Exit, Machine, Nested, Passing};
 use crate::hooked::Then;
 use crate::limits::ACCESSES_MAX;
+use crate::monitors::mapped;
 use crate::moves::{self, Last, Move};
 use crate::root::ROOT;
 use crate::scripts::Bench;
@@ -179,9 +180,7 @@ impl Pending {
         for Written { pfn, bytes } in self.written.iter_mut().filter_map(Option::take) {
             hooks::written(core, pfn);
             visible::written::<M>(core, pfn, bytes);
-            while let Some(id) = hooks::lost(cpu.cr3(), pfn) {
-                watch::lose::<M>(core, id, "its page is something else's now");
-            }
+            mapped::written::<M>(core, cpu.cr3(), pfn);
             while let Some((id, why)) = detours::struck(core, cpu.cr3(), pfn) {
                 watch::lose::<M>(core, id, why);
             }
@@ -217,7 +216,7 @@ fn is_followed(pfn: u64) -> bool {
 
 /// The first hit behind this one (H2), and whether there are more.
 #[inline(always)]
-fn first_hit(parts: &[Part], after: Order) -> Option<(Order, Hit, bool)> {
+fn first_hit<C: Core>(cpu: &C, core: u32, parts: &[Part], after: Order) -> Option<(Order, Hit, bool)> {
     let mut first = None;
     for part in parts {
         for watched in monitors::of_frame(part.pa / FRAME_BYTES) {
@@ -227,6 +226,9 @@ fn first_hit(parts: &[Part], after: Order) -> Option<(Order, Hit, bool)> {
             // A hook is hit by the instruction that begins there: its fetch is the first access, and this its first byte.
             let begins = part.access == 0 && part.ahead == 0 && part.pa == watched.range.0;
             if !touches || watched.hook && !begins || watched.access & part.what == 0 || order <= after {
+                continue;
+            }
+            if watched.loose && !mapped::is_there(core, cpu.cr3(), watched.serial, part.pa, watched.context) {
                 continue;
             }
             let kind = if watched.hook { event::EPTHOOK } else { event::MONITOR };
@@ -262,7 +264,7 @@ struct Fired {
 /// Fires every monitor that is hit.
 fn fire<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &Pending, stage: u32) -> Fired {
     let (mut fired, mut after) = (Fired::default(), (0, 0));
-    while let Some((order, hit, more)) = first_hit(pending.parts(), after) {
+    while let Some((order, hit, more)) = first_hit(cpu, core, pending.parts(), after) {
         if stage != event::PRE || !watch::monitored_quick(cpu, core, &hit) {
             fired.suppressed |= watch::monitored::<M>(cpu, core, bench, &hit, stage);
             fired.ran = true;
@@ -319,7 +321,7 @@ fn plain<M: Machine>(cpu: &mut M::Core, number: u32, bench: &mut Bench, pending:
     }
     // Its fetch was not stopped, so nothing waits for that.
     let part = Part { pa, bytes: does.bytes, what: does.what, access: 1, ahead: 0 };
-    let quick = match first_hit(core::slice::from_ref(&part), (0, 0)) {
+    let quick = match first_hit(cpu, number, core::slice::from_ref(&part), (0, 0)) {
         None => true,
         Some((_, hit, more)) => !more && !watch::armed_behind(event::MONITOR) && watch::monitored_quick(cpu, number, &hit),
     };

@@ -13,12 +13,12 @@
 //! - N4: who has the lock may wait for other cores to flush; so who waits for the lock acknowledges flushes meanwhile, and
 //!   nobody who has it waits for a halt.
 //!
-//! Linear addresses are translated when a monitor is registered. If Linux moves or frees the page, the monitor stays with
-//! the frame.
+//! Linear addresses are translated when a monitor is registered; what becomes of them later: `mapped`.
 //!
 //! **Callers**: `serve` and `watch` for requests; `monitored` on a fault. **Cost**: on a fault, three chains; a request is linear
 //! in its pieces. **Proof**: the tests below, `tests/e2e/monitor.rs`.
 
+pub(crate) mod mapped;
 pub(crate) mod record;
 #[cfg(test)]
 mod tests;
@@ -35,7 +35,7 @@ use abi::request::memory::{PHYSICAL, Place, VIRTUAL};
 use abi::request::monitor::{Ask, EXECUTE, READ, WRITE};
 use abi::request::{EventAnswer, EventAsk, event};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
-use record::{Record, Says, VISIBLE};
+use record::{Mapped, Record, Says, VISIBLE};
 use reserve::{Core, Extent, Handle, Shape};
 use spin::{Mutex, MutexGuard};
 
@@ -178,6 +178,8 @@ pub struct Watched {
     pub context: u64,
     /// It is a hook: an instruction that begins at its byte.
     pub hook: bool,
+    /// It fires only if `mapped` says that its address is mapped there.
+    pub loose: bool,
     /// It is a detour's, and waits for nothing but that Linux writes there.
     detour: bool,
 }
@@ -237,6 +239,7 @@ fn watched(says: &Says) -> Watched {
         context: says.base.wrapping_sub(start),
         hook: says.hook,
         detour: says.detour,
+        loose: says.loose,
     }
 }
 
@@ -321,9 +324,11 @@ impl events::More for Taker<'_> {
         };
         let Piece { run, range, base } = piece;
         let (hook, detour) = (self.kind == event::EPTHOOK, self.kind == event::EPTHOOK2);
-        let says = Says { run, range, base, id, serial: self.serial, access: self.access, enabled: true, hook, detour };
+        let mapped = self.pieces.space.map_or(Mapped::Always, |space| space.mapped(base));
+        let loose = mapped != Mapped::Always;
+        let says = Says { run, range, base, id, serial: self.serial, access: self.access, enabled: true, hook, detour, loose };
         let Some(record) = Record::at(extent.small_pfn * FRAME_BYTES + u64::from(extent.small_offset)) else { return };
-        record.write(&says, extent.pfn, handle);
+        record.write(&says, mapped, extent.pfn, handle);
         record.link(self.first);
         self.first = record.pa();
     }
@@ -398,18 +403,26 @@ pub fn add_range<M: Machine>(core: u32, tables: u64, its: &EventAsk, of: (Place,
         let _cleared = watch::change_within(core, event::CLEAR, answer.id);
     } else {
         for record in of_monitor(taker.first) {
-            let chain = chain_of(record.run());
-            record.chain(chain.load(SeqCst));
-            chain.store(record.pa(), SeqCst);
-            LARGE.fetch_add(u32::from(record.run().level > 0), SeqCst);
-            HOOKS.fetch_add(u32::from(record.is_hook()), SeqCst);
-            hooks::renew(record);
-            guard::<M>(record.run(), record.frames());
+            enter::<M>(record);
         }
+    }
+    if of_monitor(taker.first).any(Record::is_loose) {
+        mapped::wish_to_be_held();
     }
     drop(monitors);
     watch::arm::<M>(core);
     if moved { refuse(code::ADDRESS_INVALID, place.address) } else { (code, EventAnswer { asked: count, ..answer }) }
+}
+
+/// Puts a record on its chain, and tells the tables.
+fn enter<M: Machine>(record: Record) {
+    let chain = chain_of(record.run());
+    record.chain(chain.load(SeqCst));
+    chain.store(record.pa(), SeqCst);
+    LARGE.fetch_add(u32::from(record.run().level > 0), SeqCst);
+    HOOKS.fetch_add(u32::from(record.is_hook()), SeqCst);
+    hooks::renew(record);
+    guard::<M>(record.run(), record.frames());
 }
 
 /// The records of a monitor.
@@ -487,13 +500,10 @@ pub fn arm<M: Machine>(core: u32) {
 /// Takes the records of a monitor off their chains, and its frames out of the tables. Whether its units go behind a flush.
 fn retire<M: Machine>(core: u32, monitor: &mut Monitor) -> bool {
     let waits = monitor.kind == event::EPTHOOK2 && detours::settle(core, monitor.serial, None);
-    for record in of_monitor(monitor.first) {
-        unchain(record);
-        hooks::renew(record);
-        guard::<M>(record.run(), record.frames());
-    }
-    for record in of_monitor(monitor.first) {
-        M::release(record.run(), record.frames(), &mut |run| records(run).next().map(Record::frames));
+    of_monitor(monitor.first).for_each(unchain::<M>);
+    of_monitor(monitor.first).for_each(release::<M>);
+    if of_monitor(monitor.first).any(|record| record.mapped() != Mapped::Always) {
+        mapped::wish_to_be_held();
     }
     if waits {
         monitor.phase = Phase::Detoured;
@@ -518,18 +528,27 @@ pub fn graced(core: u32, is_free: impl Fn(u32) -> bool) {
     settle(core);
 }
 
-fn unchain(gone: Record) {
+/// Takes a record off its chain, if it is on it, and tells the tables. Its frames may be used otherwise when [`release`] was called,
+/// too, and every core has flushed.
+fn unchain<M: Machine>(gone: Record) {
+    let chain = chain_of(gone.run());
+    // Its own link stays, for who stands on it.
+    let mut before = core::iter::successors(Record::at(chain.load(SeqCst)), |record| Record::at(record.chained()));
+    if chain.load(SeqCst) == gone.pa() {
+        chain.store(gone.chained(), SeqCst);
+    } else if let Some(before) = before.find(|record| record.chained() == gone.pa()) {
+        before.chain(gone.chained());
+    } else {
+        return;
+    }
     LARGE.fetch_sub(u32::from(gone.run().level > 0), SeqCst);
     HOOKS.fetch_sub(u32::from(gone.is_hook()), SeqCst);
-    let chain = chain_of(gone.run());
-    if chain.load(SeqCst) == gone.pa() {
-        return chain.store(gone.chained(), SeqCst);
-    }
-    // Its own link stays, for who stands on it.
-    let before = core::iter::successors(Record::at(chain.load(SeqCst)), |record| Record::at(record.chained()));
-    if let Some(before) = before.into_iter().find(|record| record.chained() == gone.pa()) {
-        before.chain(gone.chained());
-    }
+    hooks::renew(gone);
+    guard::<M>(gone.run(), gone.frames());
+}
+
+fn release<M: Machine>(gone: Record) {
+    M::release(gone.run(), gone.frames(), &mut |run| records(run).next().map(Record::frames));
 }
 
 /// Gives back what a monitor had.

@@ -101,6 +101,7 @@ impl Prompt {
             task_space: 0,
             notes: [0; abi::request::note::NOTES],
             window_pa: 0,
+            fixed: [0; 4],
         };
         ROOT.learn(&boot, "model");
         bank::prepare::<Model>(&boot).unwrap();

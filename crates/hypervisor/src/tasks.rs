@@ -25,6 +25,7 @@ pub struct Tasks {
     next: AtomicU32,
     space: AtomicU32,
     tables: AtomicU32,
+    fixed: [AtomicU64; 4],
 }
 
 /// The one.
@@ -41,6 +42,14 @@ pub fn learn(boot: &Boot) {
     TASKS.next.store(boot.task_next, Relaxed);
     TASKS.space.store(boot.task_space, Relaxed);
     TASKS.tables.store(boot.space_tables, Relaxed);
+    TASKS.fixed.iter().zip(boot.fixed).for_each(|(to, from)| to.store(from, Relaxed));
+}
+
+/// Whether the kernel maps a linear address for ever to where it is mapped now.
+pub fn is_fixed(linear: u64) -> bool {
+    let [first, behind, first_more, behind_more] = &TASKS.fixed;
+    let is_in = |first: &AtomicU64, behind: &AtomicU64| (first.load(Relaxed)..behind.load(Relaxed)).contains(&linear);
+    is_in(first, behind) || is_in(first_more, behind_more)
 }
 
 /// Where the kernel has all of RAM in its address space; 0 if that is not known.
@@ -60,6 +69,7 @@ impl Tasks {
             next: AtomicU32::new(0),
             space: AtomicU32::new(0),
             tables: AtomicU32::new(0),
+            fixed: [const { AtomicU64::new(0) }; 4],
         }
     }
 

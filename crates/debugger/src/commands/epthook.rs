@@ -3,16 +3,15 @@
 //!     !epthook ADDRESS [fast] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no]
 //!         [output {A, B}] [script { … }] [[asm] condition { … }] [[asm] code { … }]
 //! ADDRESS is where the instruction begins: a name, an expression, a number. If the names of the kernel are known, an address
-//! inside of an instruction is refused, and the two around it are told. It is virtual and translated once, by `pid`'s tables if
-//! that is given; the hook stays with the memory that is there then, so a page that several processes share is hooked for
-//! all that `pid` lets through. The other options are those of `!cpuid`. `$context` is ADDRESS, and so is @rip before the instruction;
+//! inside of an instruction is refused, and the two around it are told. It is virtual, and an address of `pid`'s if that is given. A page
+//! that several processes share is hooked for all that `pid` lets through. The other options are those of `!cpuid`. `$context` is ADDRESS, and so is @rip before the instruction;
 //! behind it (`stage post`) @rip is where the guest goes on. With `sc on` the instruction is skipped, and nothing fires behind it.
 //!
 //! Nothing is written into the hooked code: whoever reads it finds it as it was, but for code on the same page; and Linux may patch
 //! it as it likes. Any number of hooks may lie on a page. An instruction that faults fires when it comes again.
 //!
-//! If the kernel uses the page for something else, as when a module is unloaded, the hook is cleared and says so. A hook in a program stays
-//! with the memory, whatever becomes of the program.
+//! The hook stays at its address: if a program's page is copied, swapped out or moved, it follows. If a module is unloaded, a program's memory
+//! is unmapped, or the program ends or begins anew, the hook is cleared and says so. Meanwhile Linux uses the page for nothing else.
 //!
 //! With `fast` whoever reads the code finds a breakpoint (0xcc), a hit costs one exit, and other code on the page nothing. The debugger's own commands show what was there. The
 //! hook is hidden all the same, and the answer says so, where the kernel patches the instruction and looks at it before (NOPs of 2 and 5 bytes, calls, jumps, breakpoints), in a program's

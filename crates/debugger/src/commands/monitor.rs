@@ -3,9 +3,8 @@
 //!     !monitor [va|pa] r|w|x|… FROM TO | FROM l LENGTH [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no]
 //!         [output {A, B}] [script { … }] [[asm] condition { … }] [[asm] code { … }]
 //! Any of the letters r (reads), w (writes) and x (executed instructions), together as in rw. TO is the last byte that counts, and LENGTH counts
-//! bytes: one is enough, and gigabytes are not too many. Addresses are virtual (va) unless said, and translated once, by
-//! `pid`'s tables if it is given; the monitor stays with the memory that is there then. With pa they are physical. The other options are
-//! those of `!cpuid`. `$context` is the address that is accessed, in the same sort of addresses.
+//! bytes: one is enough, and gigabytes are not too many. Addresses are virtual (va) unless said, and `pid`'s if that is given; with pa they
+//! are physical. The other options are those of `!cpuid`. `$context` is the address that is accessed, in the same sort of addresses.
 //!
 //! An access counts if one of its bytes is in the range, wherever it begins; once, whichever page it reaches into. Monitors may
 //! overlap, and each fires. Events of the processor's own count, too: what it pushes when it delivers an interrupt. Instructions of 32-bit
@@ -13,6 +12,10 @@
 //! What root does in the guest's place (INS while its port is watched) does not, nor does a page table's mark that a page was written.
 //! With `sc on` the instruction is skipped, and nothing fires behind it. Each element of a REP counts by itself. HLT and MWAIT on a page
 //! whose execution is monitored end at once.
+//!
+//! A monitor of virtual addresses stays with them: if a program's page is copied, swapped out or moved, it follows. If a module is unloaded, the memory
+//! is unmapped, or the program ends or begins anew, it is cleared and says so; also if one of 2 MiB that it took a single unit for is mapped in
+//! pieces elsewhere. One of physical memory stays whatever that is used for.
 //!
 //! It takes a unit of monitor for each page that the range touches; where whole 2 MiB or 1 GiB lie side by side, one for all of them. On
 //! such a page every access costs an exit or two, also beside the range; the rest of memory costs nothing.

@@ -16,6 +16,17 @@ use reserve::Handle;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record(u64);
 
+/// What says where a record's linear address lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mapped {
+    /// Nothing has to: it is physical, or the kernel never maps it otherwise.
+    Always,
+    /// The kernel's tables, as they are.
+    Kernel,
+    /// A program's tables: their highest.
+    By(u64),
+}
+
 /// What a record says, but for its links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Says {
@@ -37,6 +48,8 @@ pub struct Says {
     pub hook: bool,
     /// It is a detour's.
     pub detour: bool,
+    /// Its address may be mapped otherwise meanwhile, and Linux does not hold its frames yet.
+    pub loose: bool,
 }
 
 /// Words of a record.
@@ -57,11 +70,14 @@ enum Word {
     /// The next record of the same monitor; 0: none.
     Next,
     Handle,
+    /// [`Mapped`]: 0, 1, or the address of a table.
+    Mapped,
 }
 
+/// Words that say something, one behind the other.
 const WORDS: usize = Word::Handle as usize + 1;
 /// Bytes of a record.
-pub const BYTES: u32 = (Word::Handle as u32 + 1) * 8;
+pub const BYTES: u32 = (Word::Mapped as u32 + 1) * 8;
 
 /// Beside the accesses of a hook: its breakpoint may be read (`visible`).
 pub const VISIBLE: u32 = 0x80;
@@ -70,6 +86,8 @@ const ENABLED: u64 = 1 << 16;
 const HOOK: u64 = 1 << 17;
 const SHOWN: u64 = 1 << 18;
 const DETOUR: u64 = 1 << 19;
+const LOOSE: u64 = 1 << 20;
+const KNOWN: u64 = 1 << 21;
 
 impl Record {
     /// The one at a physical address.
@@ -93,7 +111,7 @@ impl Record {
     }
 
     /// Writes all but the links (R1).
-    pub fn write(self, says: &Says, frames: u64, handle: Handle) {
+    pub fn write(self, says: &Says, mapped: Mapped, frames: u64, handle: Handle) {
         self.put(Word::Pfn, says.run.pfn);
         self.put(Word::First, says.range.0);
         self.put(Word::Last, says.range.1);
@@ -101,7 +119,15 @@ impl Record {
         self.put(Word::Of, u64::from(says.id) | u64::from(says.serial) << 32);
         self.put(Word::Frames, frames);
         self.put(Word::Handle, handle.to_word());
-        let kind = if says.hook { HOOK } else { 0 } | if says.detour { DETOUR } else { 0 };
+        self.put(
+            Word::Mapped,
+            match mapped {
+                Mapped::Always => 0,
+                Mapped::Kernel => 1,
+                Mapped::By(tables) => tables,
+            },
+        );
+        let kind = if says.hook { HOOK } else { 0 } | if says.detour { DETOUR } else { 0 } | if says.loose { LOOSE } else { 0 };
         self.put(Word::Flags, u64::from(says.run.level) | u64::from(says.access) << ACCESS_SHIFT | kind);
         self.enable(says.enabled);
     }
@@ -129,6 +155,7 @@ impl Record {
             enabled: flags & ENABLED != 0,
             hook: flags & HOOK != 0,
             detour: flags & DETOUR != 0,
+            loose: flags & LOOSE != 0,
         };
         Some((says, get(Word::Chained)))
     }
@@ -137,6 +164,36 @@ impl Record {
     #[expect(clippy::cast_possible_truncation, reason = "the lower half, as `write` put it")]
     pub fn id(self) -> u32 {
         self.get(Word::Of) as u32
+    }
+
+    /// What maps its address.
+    pub fn mapped(self) -> Mapped {
+        match self.get(Word::Mapped) {
+            0 => Mapped::Always,
+            1 => Mapped::Kernel,
+            tables => Mapped::By(tables),
+        }
+    }
+
+    /// Whether its address may be mapped otherwise meanwhile, and Linux does not hold its frames yet.
+    pub fn is_loose(self) -> bool {
+        self.get(Word::Flags) & LOOSE != 0
+    }
+
+    /// Linux holds its frames now, and tells what becomes of its address.
+    pub fn hold(self) {
+        self.put(Word::Flags, self.get(Word::Flags) & !LOOSE | KNOWN);
+    }
+
+    /// Whether Linux tells what becomes of its address.
+    pub fn is_known(self) -> bool {
+        self.get(Word::Flags) & KNOWN != 0
+    }
+
+    /// It is about other frames, which nobody holds yet. It is on no chain, and no core can be reading it.
+    pub fn place(self, pfn: u64) {
+        self.put(Word::Pfn, pfn);
+        self.put(Word::Flags, self.get(Word::Flags) & !SHOWN | LOOSE);
     }
 
     /// The frames that it is about.
@@ -169,11 +226,6 @@ impl Record {
     /// The byte of a hook, and whether it is enabled.
     pub fn hooked(self) -> (u64, bool) {
         (self.get(Word::First), self.get(Word::Flags) & ENABLED != 0)
-    }
-
-    /// The linear address of a hook, and its event.
-    pub fn place(self) -> (u64, u32) {
-        (self.get(Word::Base).wrapping_add(self.get(Word::First)), self.id())
     }
 
     /// A hook's frame for what is executed instead of its page.
