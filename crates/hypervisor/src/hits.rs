@@ -190,6 +190,7 @@ mod tests {
     use super::*;
     use crate::arch::model::{Model, ModelCore};
     use crate::hooks::tests::{added, space};
+    use crate::monitors::mapped::tests::hold_all;
     use crate::visible::KERNEL;
     use crate::{hypercall, storms};
     use abi::request::{EventChange, op};
@@ -204,11 +205,13 @@ mod tests {
         let pfn = page / FRAME_BYTES;
         assert!(hypercall::store(0, page + 0x100, &[0x55, 0x90, 0xc3]));
         let (id, _) = added::<Model>(tables, 0x100, 0);
+        let mut memory = Memory::NOTHING;
+        assert_eq!((hook_at(page + 0x100), copy_of(pfn)), (None, None), "nobody holds its frame yet");
+        hold_all();
         let mut cpu = ModelCore::new(0);
         (cpu.tables, cpu.text) = (tables, &[0x55; 16]);
         cpu.set_rip(KERNEL + 0x100);
         let mark = watch::mark(0);
-        let mut memory = Memory::NOTHING;
         assert!(fetch(&mut cpu, mark, &mut memory, page + 0x101), "beside it");
         assert_eq!(cpu.executed, Some((pfn, hooks::shown(pfn).unwrap())));
         let gprs = cpu.gprs;
@@ -230,6 +233,7 @@ mod tests {
         let prompt = &mut *storms::machine();
         let (tables, page) = space();
         let first = added::<Model>(tables, 0x200, event::FAST).0;
+        hold_all();
         assert_eq!(hook_at(page + 0x200).map(|(id, _)| id), Some(first));
         assert_eq!((hook_at(page + 0x201), copy_of(page / FRAME_BYTES)), (None, None), "a visible one needs no view");
         let second = added::<Model>(tables, 0x200, 0).0;

@@ -327,7 +327,7 @@ fn follow<M: Machine>(core: u32, record: Record, pfn: u64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     extern crate std;
     use super::*;
     use crate::arch::model::Model;
@@ -377,7 +377,7 @@ mod tests {
     }
 
     /// What the worker is told, and says: that it holds all of it.
-    fn hold_all() -> Vec<Hold> {
+    pub(crate) fn hold_all() -> Vec<Hold> {
         let mut room = [Hold::default(); HOLDS];
         let (count, next) = holds(0, 0, &mut room);
         assert_eq!(next, 0);
