@@ -223,6 +223,9 @@ fn what_linux_patches_is_hooked_hidden_and_so_is_what_it_writes_over() -> Result
     let function = lab.named(&["took_get"])?[0];
     assert_eq!(lab.add(event::FAST, function, "")?.1, PATCHED);
     lab.change(event::CLEAR, event::ALL)?;
+    let typed = lab.machine.hyperdbg_ok(&["!epthook took_get fast script { .took = .took + 1; }"])?;
+    let behind = format!(", fast at {:x}: behind the place that the kernel keeps for its tracer", function + 5);
+    assert!(typed.trim_end().ends_with(&behind), "{typed}");
     let hook = lab.fast(function + 5, "")?;
     const CALLS: &str = "for n in 1 2 3 4 5 6 7 8 9 a; do cat /sys/module/hooked/parameters/took >/dev/null; done";
     let trace = "cd /sys/kernel/tracing && echo took_get >set_ftrace_filter && echo function";
