@@ -186,6 +186,11 @@ impl<const EVENTS: usize> Table<EVENTS> {
     /// Events from an id on, as [`abi::request::op::EVENTS`] answers.
     #[must_use]
     pub fn rows(&self, from: u32) -> Events {
+        self.rows_with(from, |_| {})
+    }
+
+    /// The same, with what somebody else knows of each.
+    pub fn rows_with(&self, from: u32, mut more: impl FnMut(&mut EventRow)) -> Events {
         let mut events = Events { count: 0, more: 0, rows: [EventRow::default(); EVENT_ROWS_MAX] };
         let mut rows = events.rows.iter_mut();
         for (id, slot) in (0..).zip(&self.slots).skip(from as usize) {
@@ -195,6 +200,7 @@ impl<const EVENTS: usize> Table<EVENTS> {
                 break;
             };
             *to = row;
+            more(to);
             events.count = events.count.saturating_add(1);
         }
         events

@@ -199,7 +199,8 @@ fn ring() {
     }
 }
 
-/// Registers a detour, with what is staged for it. `tables` is CR3 of the core that is meant.
+/// Registers a detour, with what is staged for it. `tables` is CR3 of the core that is meant. Out of line: others have the stack to themselves.
+#[inline(never)]
 pub fn add<M: Machine>(core: u32, tables: u64, ask: &Ask) -> (u32, EventAnswer) {
     let Ask { event: its, place, displaced_bytes, code_bytes, fixups_count, .. } = *ask;
     let refuse = |code| (code, EventAnswer { id: event::ALL, bytes: place.address, ..EventAnswer::default() });

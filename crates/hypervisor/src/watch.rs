@@ -401,13 +401,15 @@ pub fn count_lost(id: u32, messages: u64) {
 
 /// Events from an id on.
 pub fn rows(from: u32) -> Events {
-    let mut events = EVENTS.rows(from);
-    for row in events.rows.iter_mut().filter(|row| row.kind == event::EPTHOOK2) {
-        let (counted, waits) = detours::counted(row.id).unwrap_or((0, false));
-        row.hits = row.hits.wrapping_add(counted);
-        row.enabled |= if waits { event::WAITS } else { 0 };
-    }
-    events
+    // In place: there is not the stack for two of them.
+    EVENTS.rows_with(from, |row| {
+        if row.kind == event::EPTHOOK2
+            && let Some((counted, waits)) = detours::counted(row.id)
+        {
+            row.hits = row.hits.wrapping_add(counted);
+            row.enabled |= if waits { event::WAITS } else { 0 };
+        }
+    })
 }
 
 /// Tells the processor what the enabled events wait for (W1).
