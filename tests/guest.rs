@@ -97,8 +97,5 @@ pub fn until_status(machine: &mut Machine, status: &str) -> Result {
 /// # Errors
 /// Those of the machine.
 pub fn exits(machine: &mut Machine) -> Result<u64> {
-    let text = machine.hyperdbg_ok(&["exits"])?;
-    // A row a reason, and the last number is that of all cores.
-    let counts = text.lines().skip(1).filter_map(|line| u64::from_str_radix(line.split_whitespace().last()?, 16).ok());
-    Ok(counts.sum())
+    Ok(lab::figures::exits(machine)?)
 }

@@ -16,18 +16,16 @@ asmlinkage void figures_stores(unsigned long word, unsigned long count);
 int figures_traced(void);
 extern u8 figures_endbr[], figures_push[], figures_inc[], figures_usual[], figures_beside[];
 
-/* In figures_traced: its MOV, behind what ftrace changes, which has room for a jump; and its LEA of 32 bits, which kprobes step. */
+/* In figures_traced: its MOV, behind what ftrace changes, which has room for a jump. */
 #define INSIDE (IS_ENABLED(CONFIG_X86_KERNEL_IBT) ? 9 : 5)
-#define STEPPED (INSIDE + 5)
 
 static unsigned long page;
 static u64 ticks, nanoseconds;
 
 static int where(char *text, const struct kernel_param *unused)
 {
-	return sysfs_emit(text, "endbr %px\npush %px\ninc %px\nusual %px\nbeside %px\ntraced %px\ninside %px\nstepped %px\nword %lx\nnear %lx\n", figures_endbr, figures_push,
-			  figures_inc, figures_usual, figures_beside, figures_traced, (u8 *)figures_traced + INSIDE,
-			  (u8 *)figures_traced + STEPPED, page + 0x800, page + 0x900);
+	return sysfs_emit(text, "endbr %px\npush %px\ninc %px\nusual %px\nbeside %px\ntraced %px\ninside %px\nword %lx\nnear %lx\n", figures_endbr, figures_push,
+			  figures_inc, figures_usual, figures_beside, figures_traced, (u8 *)figures_traced + INSIDE, page + 0x800, page + 0x900);
 }
 
 static int go(const char *text, const struct kernel_param *unused)

@@ -11,6 +11,6 @@ __attribute__((function_return("keep"))) int figures_traced(void)
 {
 	int two;
 
-	asm volatile("movl $2, %0\n\tleal (%%eax), %%eax" : "=a"(two));
+	asm volatile("movl $2, %0" : "=a"(two));
 	return two;
 }

@@ -46,6 +46,7 @@ const fn missed(command: &'static str, at: &'static str) -> Set {
     Set::Root { command, at, hits: false }
 }
 
+const FAST: &str = "!epthook ADDRESS fast script { .n = .n + 1; }";
 const HIDDEN: &str = "!epthook ADDRESS script { .n = .n + 1; }";
 
 pub(super) const ROWS: &[Row] = &[
@@ -56,7 +57,6 @@ pub(super) const ROWS: &[Row] = &[
     row("kprobe by ftrace, BPF counter", Set::Linux { how: "ftrace", at: "traced" }, Work::Call("traced")),
     row("kprobe by jump, BPF counter", Set::Linux { how: "jump", at: "inside" }, Work::Call("traced")),
     row("kprobe by INT3, BPF counter", Set::Linux { how: "int3", at: "inside" }, Work::Call("traced")),
-    row("kprobe by INT3 and a step, BPF counter", Set::Linux { how: "int3", at: "stepped" }, Work::Call("traced")),
     row("breakpoint register, counted writes", Set::Linux { how: "watch", at: "word" }, Work::Store),
     row("`!monitor w`", hit("!monitor w ADDRESS l 8 script { .n = .n + 1; }", "word"), Work::Store),
     row("`!monitor rw`", hit("!monitor rw ADDRESS l 8 script { .n = .n + 1; }", "word"), Work::Store),
@@ -66,6 +66,10 @@ pub(super) const ROWS: &[Row] = &[
         missed("!monitor w ADDRESS l 8 script { .n = .n + 1; }", "near"),
         Work::Store,
     ),
+    row("`!epthook … fast` at ENDBR64", hit(FAST, "endbr"), Work::Call("endbr")),
+    row("`!epthook … fast` at PUSH", hit(FAST, "push"), Work::Call("push")),
+    row("`!epthook … fast` at INC, which is stepped", hit(FAST, "inc"), Work::Call("inc")),
+    row("a call on the page of an `!epthook … fast`", missed(FAST, "inc"), Work::Call("beside")),
     row("`!epthook` at ENDBR64", hit(HIDDEN, "endbr"), Work::Call("endbr")),
     row("`!epthook` at PUSH", hit(HIDDEN, "push"), Work::Call("push")),
     row("`!epthook` at INC, which is stepped", hit(HIDDEN, "inc"), Work::Call("inc")),
