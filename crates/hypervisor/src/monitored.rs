@@ -300,7 +300,9 @@ fn other<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &
         if bank::owns(core, pfn) || !pending.is_late(fault.gpa) {
             return shield(cpu);
         }
-        // A monitor that was there when the core began to run.
+        // A monitor that was there when the core began to run, or that goes just now: who takes it away may be held up between its record
+        // and the tables, for as long as many faults take. Behind that, and a flush, it does not come again.
+        monitors::steady(core, || ());
         cpu.flush();
         return cpu.again();
     }
