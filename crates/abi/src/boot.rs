@@ -263,8 +263,8 @@ pub struct Hold {
 }
 const _: () = assert!(size_of::<Hold>() == 40);
 /// How many of them are told at once: a page.
-pub const HOLDS: usize = 102;
-const _: () = assert!((HOLDS * size_of::<Hold>()) as u64 <= FRAME_BYTES);
+pub const HOLDS: u64 = 102;
+const _: () = assert!(HOLDS * size_of::<Hold>() as u64 <= FRAME_BYTES);
 
 /// What a [`hypercall::MAPPING`] is about.
 pub mod mapping {

@@ -172,7 +172,7 @@ fn boot_page(out: &mut impl Write) -> Result {
             "HYPERKD_MAPPING_UNMAPPED" = boot::mapping::UNMAPPED,
             "HYPERKD_MAPPING_ENDED" = boot::mapping::ENDED,
             "HYPERKD_MAPPING_ANY" = boot::mapping::ANY,
-            "HYPERKD_HOLDS" = boot::HOLDS as u64,
+            "HYPERKD_HOLDS" = boot::HOLDS,
             "HYPERKD_GOODBYE_REBOOT" = request::goodbye::REBOOT,
             "HYPERKD_GOODBYE_SLEEP" = request::goodbye::SLEEP,
             "HYPERKD_GOODBYE_UNLOAD" = request::goodbye::UNLOAD,

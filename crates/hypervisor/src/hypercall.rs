@@ -151,20 +151,25 @@ fn holds(core: u32, pa: u64, from: u64) -> (u64, u64, u64) {
     if !guest_page(core, pa) {
         return (0, 0, 0);
     }
-    let mut room = [Hold::default(); HOLDS];
-    let (count, next) = mapped::holds(core, from, &mut room);
-    // SAFETY: a page of the guest's (Y1), which no Rust code refers into.
-    let written = unsafe { direct::copy_in(pa, room.as_bytes()) };
-    if written { (count as u64, next, from) } else { (0, 0, 0) }
+    let (count, next) = mapped::holds(core, from, |nth, hold| {
+        // SAFETY: a page of the guest's (Y1), which no Rust code refers into.
+        let _in_ram = unsafe { direct::copy_in(pa + nth * size_of::<Hold>() as u64, hold.as_bytes()) };
+    });
+    (count, next, from)
 }
 
 fn held(core: u32, pa: u64, count: u64) -> (u64, u64, u64) {
-    let mut room = [Hold::default(); HOLDS];
-    let holds = usize::try_from(count).ok().and_then(|count| room.get_mut(..count));
-    let Some(holds) = holds.filter(|_| guest_page(core, pa)) else { return (code::REQUEST_MALFORMED.into(), pa, count) };
-    if direct::copy_out(pa, holds.as_mut_bytes()) {
-        mapped::held(core, holds);
+    if !guest_page(core, pa) || count > HOLDS {
+        return (code::REQUEST_MALFORMED.into(), pa, count);
     }
+    mapped::held(
+        core,
+        (0..count).filter_map(|nth| {
+            let mut bytes = [0; size_of::<Hold>()];
+            direct::copy_out(pa + nth * size_of::<Hold>() as u64, &mut bytes);
+            Hold::read_from_bytes(&bytes).ok()
+        }),
+    );
     (code::SUCCESS.into(), pa, count)
 }
 

@@ -162,7 +162,7 @@ fn now(core: u32, cr3: u64, mapped: Mapped, says: &Says) -> Now {
 }
 
 /// Tells Linux' worker what it has to hold, from a place on: how many, and the place to go on from, or 0.
-pub fn holds(core: u32, from: u64, room: &mut [Hold; HOLDS]) -> (usize, u64) {
+pub fn holds(core: u32, from: u64, mut each: impl FnMut(u64, Hold)) -> (u64, u64) {
     if from == 0 {
         serve::ring_doorbell(offset_of!(Doorbell, holds_wanted), 0);
     }
@@ -180,9 +180,11 @@ pub fn holds(core: u32, from: u64, room: &mut [Hold; HOLDS]) -> (usize, u64) {
                 Mapped::Kernel => 0,
                 Mapped::By(tables) => tables,
             };
-            let Some(to) = room.get_mut(count) else { return (count, nth << 32 | number) };
+            if count == HOLDS {
+                return (count, nth << 32 | number);
+            }
             let Says { run, base, serial, .. } = says;
-            *to = Hold { linear: base, tables, pfn: run.pfn, level: run.level, serial, held: 0 };
+            each(count, Hold { linear: base, tables, pfn: run.pfn, level: run.level, serial, held: 0 });
             count += 1;
         }
     }
@@ -190,11 +192,10 @@ pub fn holds(core: u32, from: u64, room: &mut [Hold; HOLDS]) -> (usize, u64) {
 }
 
 /// Linux holds these frames, and tells what becomes of their addresses.
-pub fn held(core: u32, holds: &[Hold]) {
+pub fn held(core: u32, holds: impl Iterator<Item = Hold>) {
     let monitors = lock(core);
     let mut hooked = false;
-    for hold in holds.iter().filter(|hold| hold.held != 0) {
-        let Hold { linear, pfn, level, serial, .. } = *hold;
+    for Hold { linear, pfn, level, serial, .. } in holds.filter(|hold| hold.held != 0) {
         if level >= super::LEVELS {
             continue;
         }
@@ -263,6 +264,7 @@ fn look<M: Machine>(core: u32, cr3: u64, which: Which, why: impl Fn(Mapped, Now)
 }
 
 /// Looks at records, moves those that can be, and clears the events of those that are lost.
+#[inline(never)]
 fn look_and_say<M: Machine>(core: u32, cr3: u64, which: Which, name: &[u8], why: impl Fn(Mapped, Now) -> Option<Why>) {
     let mut losers = [None; EVENTS_MAX];
     let mut monitors = lock(core);
@@ -378,12 +380,13 @@ pub(crate) mod tests {
 
     /// What the worker is told, and says: that it holds all of it.
     pub(crate) fn hold_all() -> Vec<Hold> {
-        let mut room = [Hold::default(); HOLDS];
-        let (count, next) = holds(0, 0, &mut room);
-        assert_eq!(next, 0);
-        let mut all = room[..count].to_vec();
-        all.iter_mut().for_each(|hold| hold.held = 1);
-        held(0, &all);
+        let mut all = Vec::new();
+        let (count, next) = holds(0, 0, |nth, hold| {
+            assert_eq!(nth, all.len() as u64);
+            all.push(Hold { held: 1, ..hold });
+        });
+        assert_eq!((count, next), (all.len() as u64, 0));
+        held(0, all.iter().copied());
         all
     }
 
