@@ -340,7 +340,7 @@ fn what_linux_puts_on_a_function_and_a_detour_do_not_disturb_each_other() -> Res
         ("hooked_keyed", "Linux changes the instruction at"),
         ("hooked_call+1", "is inside of an instruction"),
         ("hooked_code+1c0", "Linux changes the instruction at"),
-        ("hooked_code+200", ""),
+        ("hooked_code+200", "and the function has 0x3 more"),
         ("0x400000", "err"),
     ] {
         let (ok, text) = typed(&mut lab, &format!("!epthook2 {line} script {{ .n = .n + 1; }}"))?;
