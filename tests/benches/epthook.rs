@@ -5,6 +5,6 @@ use lab::{Machine, figures};
 use tests::Result;
 
 fn main() -> Result {
-    print!("{}", figures::table(|| Ok(Machine::builder()), &["!epthook".to_owned()])?);
+    print!("{}", figures::table(|| Ok(Machine::builder()), &["!epthook`", "!epthook …"].map(str::to_owned))?);
     Ok(())
 }

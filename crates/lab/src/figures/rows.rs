@@ -74,4 +74,21 @@ pub(super) const ROWS: &[Row] = &[
     row("`!epthook` at PUSH", hit(HIDDEN, "push"), Work::Call("push")),
     row("`!epthook` at INC, which is stepped", hit(HIDDEN, "inc"), Work::Call("inc")),
     row("a call on the page of an `!epthook`", missed(HIDDEN, "inc"), Work::Call("beside")),
+    row("`!epthook2`", hit("!epthook2 ADDRESS script { .n = .n + 1; }", "push"), Work::Call("push")),
+    row(
+        "`!epthook2`, a condition that holds",
+        hit("!epthook2 ADDRESS script { if (@rax == 1) { .n = .n + 1; } }", "push"),
+        Work::Call("push"),
+    ),
+    row(
+        "`!epthook2`, a condition that is false",
+        hit("!epthook2 ADDRESS script { if (@rax == 2) { .n = .n + 1; } }", "push"),
+        Work::Call("push"),
+    ),
+    row("`!epthook2`, a script that needs a run", hit("!epthook2 ADDRESS script { .n = @rip; }", "push"), Work::Call("push")),
+    row(
+        "a call on the page of an `!epthook2`",
+        missed("!epthook2 ADDRESS script { .n = .n + 1; }", "push"),
+        Work::Call("beside"),
+    ),
 ];

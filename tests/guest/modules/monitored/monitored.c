@@ -9,7 +9,6 @@
  *   write    COUNT additions of 1 to a core's own word of 8 bytes, at 0x100 * core: how often it was not what it must be
  *   shared   COUNT locked additions to the word at 0x800, of all cores: nothing to be found
  *   stored   COUNT plain writes of 8 bytes to the word at 0x800
- *   timed    the same, and what it takes of the time stamp counter, together
  *   near     COUNT writes of 8 bytes at 0x808, the neighbour of that word
  *   below    COUNT writes of 8 bytes at 0x7fc, which reach into it
  *   read     COUNT reads of 8 bytes at 0x800
@@ -67,14 +66,6 @@ static unsigned long stored(void)
 {
 	asm volatile("movq %1, %0" : "=m"(*(u64 *)(page + 0x800)) : "r"(1UL));
 	return 0;
-}
-
-static unsigned long timed(void)
-{
-	const u64 before = rdtsc();
-
-	stored();
-	return rdtsc() - before;
 }
 
 static unsigned long near_by(void)
@@ -150,7 +141,7 @@ static const struct {
 	const char *name;
 	unsigned long (*run)(void);
 } tests[] = {
-	{ "write", write_own }, { "shared", shared }, { "stored", stored }, { "timed", timed }, { "near", near_by }, { "below", below },
+	{ "write", write_own }, { "shared", shared }, { "stored", stored }, { "near", near_by }, { "below", below },
 	{ "read", reads },	{ "copy", copy },     { "push", push },	    { "call", call_it }, { "other", other },
 };
 
