@@ -14,6 +14,7 @@
 
 mod check;
 mod memory;
+mod module_types;
 pub(crate) mod types;
 
 use crate::disassembly;
@@ -71,6 +72,8 @@ pub enum Nameless {
     Memory(&'static str, Wrong),
     /// This address could not be read; root's code.
     Unreadable(u64, u32),
+    /// A module of this name brings no types, or is not there.
+    Untyped(String),
     /// Root refused to tell.
     Refused(u32),
     /// The debuggee cannot be asked.
@@ -164,12 +167,16 @@ pub(crate) struct Machine {
     pub(crate) modules: Vec<Module>,
 }
 
+/// Types that modules brought.
+type Brought = Vec<(Module, Arc<Types>)>;
+
 /// See the header. A clone is another handle.
 #[derive(Clone)]
 pub struct Names {
     target: Arc<Mutex<Box<dyn Target>>>,
     known: Arc<Mutex<Result<Known, Nameless>>>,
     types: Arc<Mutex<Option<Arc<Types>>>>,
+    module_types: Arc<Mutex<Brought>>,
     /// The load of the hypervisor for which names to show places by were looked for.
     tried: Arc<Mutex<u64>>,
 }
@@ -181,6 +188,7 @@ impl Names {
             target: Arc::clone(target),
             known: Arc::new(Mutex::new(Err(Nameless::NotFetched))),
             types: Arc::default(),
+            module_types: Arc::default(),
             tried: Arc::default(),
         }
     }
@@ -220,6 +228,7 @@ impl Names {
     pub fn forget(&self) {
         *self.lock() = Err(Nameless::NotFetched);
         *self.types.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.module_types.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The names of this machine, read if they are not known or modules came or went.

@@ -53,7 +53,9 @@ fn a_type_that_is_not_there_is_refused_with_one_that_is() {
     let mut prompt = Prompt::vmi();
     let refused = prompt.err("dt list_haed");
     assert_eq!(try_line(&refused), Some("dt list_head"), "{refused:#?}");
-    assert!(prompt.err("dt msr!list_head")[0].contains("no type"));
+    assert_eq!(try_line(&prompt.err("dt msr!list_head")), Some("dt list_head"));
+    assert_eq!(try_line(&prompt.err("dt msr!msr_devise")), Some("dt msr!msr_device"));
+    assert_eq!(prompt.err("dt loop!list_head")[0], "err, no types are known: no module 'loop' that brings any is loaded");
     assert_eq!(prompt.ok("dt vmlinux!list_head"), prompt.ok("dt struct list_head"));
     let offered = match complete("dt ta", Some(&prompt.session.names())) {
         Completion::Names { candidates, .. } => candidates,
@@ -66,4 +68,32 @@ fn a_type_that_is_not_there_is_refused_with_one_that_is() {
         prompt.err("dt list_head")[0],
         "err, no types are known: '/sys/kernel/btf/vmlinux' cannot be read: it does not exist"
     );
+}
+
+/// Would catch types of modules that are known on one side of the link only, or looked for before the kernel's.
+#[test]
+fn types_of_modules_are_found_behind_those_of_the_kernel() {
+    let told = ["struct msr_device, 0x18 bytes", "+0x000  list  struct list_head", "+0x010  cpu   int"];
+    assert_eq!(Prompt::vmi().ok("dt msr_device"), told);
+    assert_eq!(Prompt::vmi().ok("dt struct msr!msr_device"), told);
+    let mut prompt = Prompt::halted();
+    let mut fetched = prompt.ok("dt msr_device");
+    assert_eq!(fetched.split_off(fetched.len() - 3), told);
+    assert!(fetched.last().unwrap().starts_with("fetching the types of modules over the link"), "{fetched:#?}");
+    assert_eq!(prompt.ok("dt msr!msr_device"), told, "they were kept");
+    assert!(prompt.err("dt vmlinux!msr_device")[0].contains("has no type"));
+}
+
+/// Would catch a module that came anew and is told by the types of what it was before.
+#[test]
+fn a_module_that_lies_elsewhere_is_read_anew() {
+    let mut prompt = Prompt::vmi();
+    prompt.ok("dt msr_device");
+    let files = |prompt: &Prompt, path: &str, text: &[u8]| {
+        prompt.root.lock().unwrap().linux.files.insert(path.to_owned(), text.to_vec());
+    };
+    files(&prompt, "/sys/kernel/btf/msr", b"nothing of the kind");
+    assert_eq!(prompt.ok("dt msr_device").len(), 3);
+    files(&prompt, "/proc/modules", b"msr 16384 0 - Live 0xffffffffc0500000\n");
+    assert!(prompt.err("dt msr_device")[0].contains("'/sys/kernel/btf/msr'"));
 }

@@ -1,6 +1,7 @@
 //! Types as the kernel describes them (BTF): a table of records, each pointing to others by number, and a table of texts.
 //!
-//! Format: Documentation/bpf/btf.rst of Linux, version 1. Types of modules, which go on where the kernel's end, are not read here.
+//! Format: Documentation/bpf/btf.rst of Linux, version 1. A module's description goes on where the kernel's ends: its first type has
+//! the number behind the kernel's last one, and its texts lie behind the kernel's.
 //!
 //! **Holds always**
 //! - B1: a number of a type that does not exist reads as [`Type::Void`]; a text outside of the table as "".
@@ -10,6 +11,7 @@
 
 use crate::Wrong;
 use crate::limits::{TYPE_DEPTH_MAX, TYPES_MAX};
+use std::sync::Arc;
 
 /// First bytes.
 const MAGIC: [u8; 2] = [0x9f, 0xeb];
@@ -98,7 +100,9 @@ pub enum Type<'t> {
 #[derive(Debug)]
 pub struct Types {
     bytes: Vec<u8>,
-    /// Where the record of each begins; the first has the number 1.
+    /// The kernel's, of a module's.
+    base: Option<Arc<Types>>,
+    /// Where the record of each begins; the first has the number 1, or the one behind the kernel's last.
     records: Vec<u32>,
     /// First byte of the texts, and the first behind them.
     texts: (usize, usize),
@@ -142,6 +146,19 @@ impl Types {
     /// # Errors
     /// [`Wrong::Unknown`], [`Wrong::Cut`], [`Wrong::TooMany`], [`Wrong::Empty`].
     pub fn read(bytes: Vec<u8>) -> Result<Self, Wrong> {
+        Self::read_with(bytes, None)
+    }
+
+    /// Reads the description of a module, which goes on where this one of its kernel ends. A name that is asked for is the
+    /// module's own; what its types refer to may be the kernel's.
+    ///
+    /// # Errors
+    /// As [`Types::read`].
+    pub fn read_behind(bytes: Vec<u8>, kernel: &Arc<Types>) -> Result<Self, Wrong> {
+        Self::read_with(bytes, Some(Arc::clone(kernel)))
+    }
+
+    fn read_with(bytes: Vec<u8>, base: Option<Arc<Types>>) -> Result<Self, Wrong> {
         let whole = Self::bytes_of(&bytes)?;
         if bytes.len() < whole || whole > u32::MAX as usize {
             return Err(Wrong::Cut("its parts"));
@@ -150,7 +167,7 @@ impl Types {
         let own = number(4);
         let (first, end) = (own + number(8), own + number(8) + number(12));
         let texts = (own + number(16), own + number(16) + number(20));
-        let mut types = Self { records: Vec::new(), texts, named: Vec::new(), bytes };
+        let mut types = Self { base, records: Vec::new(), texts, named: Vec::new(), bytes };
         let mut at = first;
         while at < end {
             if types.records.len() >= TYPES_MAX {
@@ -172,11 +189,19 @@ impl Types {
         if at != end {
             return Err(Wrong::Cut("a type"));
         }
-        let mut named: Vec<Id> = (1..=u32::try_from(types.records.len()).unwrap_or(0)).collect();
+        let before = types.before();
+        let mut named: Vec<Id> =
+            (1..=u32::try_from(types.records.len()).unwrap_or(0)).map(|own| before.saturating_add(own)).collect();
         named.retain(|id| !types.name(*id).is_empty());
         named.sort_by_key(|id| types.name(*id));
         types.named = named;
         if types.named.is_empty() { Err(Wrong::Empty) } else { Ok(types) }
+    }
+
+    /// Types before the first of these.
+    fn before(&self) -> Id {
+        let kernels = self.base.as_ref().map_or(0, |base| base.records.len());
+        u32::try_from(kernels).unwrap_or(u32::MAX)
     }
 
     /// How many.
@@ -242,6 +267,9 @@ impl Types {
     /// A type.
     #[must_use]
     pub fn get(&self, id: Id) -> Type<'_> {
+        if let Some(base) = self.base.as_deref().filter(|_| id <= self.before()) {
+            return base.get(id);
+        }
         let Some((at, head)) = self.record(id) else { return Type::Void };
         let (name, bytes) = (self.text(head.name), head.size);
         let word = |place: usize| half(&self.bytes, at + 12 + place).unwrap_or(0);
@@ -321,14 +349,24 @@ impl Types {
         Some(Head { name, parts: info & 0xffff, kind: info >> 24 & 0x1f, flag: info >> 31 != 0, size })
     }
 
+    /// A record of these, not of the kernel's.
     fn record(&self, id: Id) -> Option<(usize, Head)> {
-        let at = *self.records.get(usize::try_from(id).ok()?.checked_sub(1)?)? as usize;
+        let own = id.checked_sub(self.before())?;
+        let at = *self.records.get(usize::try_from(own).ok()?.checked_sub(1)?)? as usize;
         Some((at, self.head(at)?))
     }
 
     fn text(&self, offset: u32) -> &str {
         let (first, end) = self.texts;
-        let start = first.saturating_add(offset as usize);
+        let mut offset = offset as usize;
+        if let Some(base) = self.base.as_deref() {
+            let (first, end) = base.texts;
+            match offset.checked_sub(end - first) {
+                Some(own) => offset = own,
+                None => return base.text(u32::try_from(offset).unwrap_or(0)),
+            }
+        }
+        let start = first.saturating_add(offset);
         let rest = self.bytes.get(start..end).unwrap_or_default();
         let text = rest.split(|byte| *byte == 0).next().unwrap_or_default();
         std::str::from_utf8(text).ok().filter(|text| text.is_ascii()).unwrap_or("")
@@ -341,21 +379,32 @@ pub struct Maker {
     records: Vec<u8>,
     texts: Vec<u8>,
     count: Id,
+    /// Bytes of texts before these.
+    before: usize,
 }
 
 impl Maker {
     /// Of nothing.
     #[must_use]
     pub fn new() -> Self {
-        Self { records: Vec::new(), texts: vec![0], count: 0 }
+        Self { texts: vec![0], ..Self::default() }
+    }
+
+    /// Of a module of a kernel that has what another one made.
+    #[must_use]
+    pub fn behind(kernel: &Maker) -> Self {
+        Self { count: kernel.count, before: kernel.texts.len(), ..Self::default() }
     }
 
     /// A text; its offset.
     pub fn text(&mut self, text: &str) -> u32 {
-        let offset = u32::try_from(self.texts.len()).unwrap_or(0);
+        if text.is_empty() {
+            return 0;
+        }
+        let offset = u32::try_from(self.before + self.texts.len()).unwrap_or(0);
         self.texts.extend_from_slice(text.as_bytes());
         self.texts.push(0);
-        if text.is_empty() { 0 } else { offset }
+        offset
     }
 
     /// A record: a name, how many parts, a kind, a flag, its size or type, and what follows; its number.

@@ -164,6 +164,7 @@ mod tests {
     use crate::Wrong;
     use crate::btf::Maker;
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     /// A few types: int, char, `struct pair`, a union in it without a name, a pointer to it, a function's, an enumeration.
     fn maker() -> Maker {
@@ -257,6 +258,29 @@ mod tests {
         assert!(matches!(layout(&types, 4, None), Layout::Members { rows, .. } if rows.len() <= ROWS_MAX));
     }
 
+    /// Would catch a module's type whose members are those of another one, since numbers and texts go on behind the kernel's.
+    #[test]
+    fn types_of_a_module_refer_to_those_of_the_kernel() {
+        let kernel = maker();
+        let mut maker = Maker::behind(&kernel);
+        let kernels = Arc::new(Types::read(kernel.bytes()).unwrap());
+        let pair = kernels.find("pair").unwrap();
+        let own = maker.structure("own", 44, false, &[("pair", pair, 0, 0), ("more", 1, 320, 0)]);
+        maker.record("own_t", 0, 8, false, own, &[]);
+        let types = Types::read_behind(maker.bytes(), &kernels).unwrap();
+        let told = |name: &str| match layout(&types, types.find(name)?, None) {
+            Layout::Members { name, rows, .. } => {
+                Some((name, rows.iter().map(|row| format!("{} {:x} {}", row.of, row.offset, row.name)).collect::<Vec<_>>()))
+            }
+            _ => None,
+        };
+        let members = ["struct pair 0 pair", "int 28 more"].map(str::to_owned).to_vec();
+        assert_eq!(told("own"), Some(("struct own".to_owned(), members.clone())));
+        assert_eq!(told("own_t"), Some(("own_t".to_owned(), members)));
+        assert_eq!((types.find("pair"), types.names().collect::<Vec<_>>()), (None, vec!["own", "own_t"]));
+        assert_eq!(types.size(own), 44);
+    }
+
     /// Would catch a description that is cut and still taken.
     #[test]
     fn a_part_of_a_description_is_refused() {
@@ -274,10 +298,17 @@ mod tests {
         /// Would catch bytes that panic (L1).
         #[test]
         fn any_bytes_are_read_or_refused(at in 0_usize..600, value in any::<u8>(), bytes in prop::collection::vec(any::<u8>(), 0..99)) {
-            let _ = Types::read(bytes);
+            let _ = Types::read(bytes.clone());
             let mut changed = maker().bytes();
             let at = at % changed.len();
             changed[at] = value;
+            let kernel = Arc::new(types());
+            let _ = Types::read_behind(bytes, &kernel);
+            if let Ok(types) = Types::read_behind(changed.clone(), &kernel) {
+                for id in 0..40 {
+                    let _ = (layout(&types, id, None), types.size(id), name(&types, id));
+                }
+            }
             if let Ok(types) = Types::read(changed) {
                 for id in 0..20 {
                     let _ = (layout(&types, id, None), types.size(id), name(&types, id));

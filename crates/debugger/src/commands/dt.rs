@@ -1,9 +1,12 @@
 //! Shows how a type of the kernel is laid out, and what memory holds of it.
 //!
-//!     dt [struct|union|enum] TYPE[.PATTERN] [ADDRESS]
+//!     dt [struct|union|enum] [MODULE!]TYPE[.PATTERN] [ADDRESS]
 //! Each row has the offset in bytes (and bits, for a bit field), the name and the type of a member; members of one without a name
 //! are indented. With PATTERN only the members that fit it are shown (* stands for any letters, ? for one). ADDRESS is an
-//! expression: then each row has the value there, too, all of it hex. Types are those of the kernel itself; modules' are not known.
+//! expression: then each row has the value there, too, all of it hex.
+//!
+//! Types are those of the kernel itself and, where it has none of the name, of its modules; MODULE!TYPE is that module's own, and
+//! vmlinux!TYPE the kernel's. Modules that were built without a description of their types bring none.
 //! ```kd
 //! HyperDbg> dt list_head
 //! struct list_head, 0x10 bytes
@@ -21,8 +24,12 @@
 //! struct task_struct at ffff888000000100, 0x30 bytes
 //! +0x010  pid   int  0x18171615
 //! +0x014  tgid  int  0x1c1b1a19
+//! HyperDbg> dt msr!msr_device
+//! struct msr_device, 0x18 bytes
+//! +0x000  list  struct list_head
+//! +0x010  cpu   int
 //! HyperDbg> dt task_strut
-//! err, the kernel has no type 'task_strut'
+//! err, neither the kernel nor a module has a type 'task_strut'
 //!      dt task_strut
 //!         ^~~~~~~~~~
 //!      try: dt task_struct
@@ -34,11 +41,15 @@ use crate::error::Error;
 use crate::expr::Arithmetic;
 use crate::line::Line;
 use crate::memory;
+use crate::names::Nameless;
 use crate::nearest;
 use crate::session::Session;
 use crate::value;
 use abi::request::memory::{NO_PID, Place, VIRTUAL};
 use serde::Serialize;
+use std::ops::Range;
+use std::sync::Arc;
+use symbols::btf::{Id, Types};
 use symbols::layout::{self, Layout, Row};
 use symbols::{KERNEL, Pattern};
 
@@ -55,13 +66,9 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         words => words,
     };
     let Some((word, address)) = words.split_first() else { return Err(commands::usage(line)) };
-    let (module, text) = word.text.split_once('!').map_or((KERNEL[0], &*word.text), |(module, text)| (module, text));
+    let (module, text) = word.text.split_once('!').map_or((None, &*word.text), |(module, text)| (Some(module), text));
     let (name, pattern) = text.split_once('.').map_or((text, None), |(name, pattern)| (name, Some(pattern)));
-    let types = session.types_fetched().map_err(|nameless| Error::Types { nameless })?;
-    let id = types.find(name).filter(|_| KERNEL.contains(&module)).ok_or_else(|| {
-        let near = nearest::of(name, types.names()).map(str::to_owned);
-        Error::NoType { span: word.span.clone(), near }
-    })?;
+    let (types, id) = find(session, module, name, &word.span)?;
     let layout = layout::layout(&types, id, pattern.map(Pattern::new).as_ref());
     let at = match (address.first(), address.last()) {
         (Some(first), Some(last)) => {
@@ -100,6 +107,40 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         }
     };
     Ok(Answer::of(&Type { kind: name, size, address: at.map(hex), members: rows }))
+}
+
+/// A type by its name, and the description that it is of.
+fn find(session: &mut Session, module: Option<&str>, name: &str, span: &Range<usize>) -> Result<(Arc<Types>, Id), Error> {
+    let nameless = |nameless| Error::Types { nameless };
+    let none = |near: Option<String>| Error::NoType { span: span.clone(), near };
+    let kernels = session.types_fetched().map_err(nameless)?;
+    let kernels_own = kernels.find(name);
+    if let Some(module) = module.filter(|module| !KERNEL.contains(module)) {
+        let found = session.types_of_modules(Some(module)).map_err(nameless)?;
+        let Some((_, types)) = found.into_iter().next() else {
+            return Err(nameless(Nameless::Untyped(module.to_owned())));
+        };
+        return match (types.find(name), kernels_own) {
+            (Some(id), _) => Ok((types, id)),
+            (None, Some(_)) => Err(none(Some(name.to_owned()))),
+            (None, None) => Err(none(nearest::of(name, types.names()).map(|near| format!("{module}!{near}")))),
+        };
+    }
+    if let Some(id) = kernels_own {
+        return Ok((kernels, id));
+    }
+    let modules = if module.is_none() { session.types_of_modules(None).map_err(nameless)? } else { Vec::new() };
+    let with: Vec<(&str, &Arc<Types>, Id)> =
+        modules.iter().filter_map(|(module, types)| Some((&*module.name, types, types.find(name)?))).collect();
+    let Some((first, types, id)) = with.first() else {
+        let all = modules.iter().flat_map(|(_, types)| types.names());
+        return Err(none(nearest::of(name, kernels.names().chain(all)).map(str::to_owned)));
+    };
+    let others: Vec<&str> = with.iter().skip(1).map(|(module, ..)| *module).collect();
+    if !others.is_empty() {
+        session.note(format!("this is {first}'s; the name is one of {}'s, too", others.join("'s, of ")));
+    }
+    Ok((Arc::clone(types), *id))
 }
 
 #[derive(Serialize)]

@@ -215,7 +215,7 @@ impl Session {
         Ok(modules)
     }
 
-    fn module_at(&mut self, record: u64, notes: &[u64; what::NOTES]) -> Result<Option<Module>, Nameless> {
+    pub(super) fn module_at(&mut self, record: u64, notes: &[u64; what::NOTES]) -> Result<Option<Module>, Nameless> {
         let name = self.bytes_at(VIRTUAL, record.wrapping_add(notes[what::MODULE_NAME]), MODULE_NAME_BYTES)?;
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
         let base = self.word(record.wrapping_add(notes[what::MODULE_BASE]))?;
@@ -276,12 +276,12 @@ impl Session {
         packed::module(name, &symbols, &texts, &kinds, builder).map_err(|wrong| Nameless::Memory("names of modules", wrong))
     }
 
-    fn word(&mut self, address: u64) -> Result<u64, Nameless> {
+    pub(super) fn word(&mut self, address: u64) -> Result<u64, Nameless> {
         let bytes = self.bytes_at(VIRTUAL, address, 8)?;
         Ok(bytes.try_into().map_or(0, u64::from_le_bytes))
     }
 
-    fn half_word(&mut self, address: u64) -> Result<u32, Nameless> {
+    pub(super) fn half_word(&mut self, address: u64) -> Result<u32, Nameless> {
         let bytes = self.bytes_at(VIRTUAL, address, 4)?;
         Ok(bytes.try_into().map_or(0, u32::from_le_bytes))
     }

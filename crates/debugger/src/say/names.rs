@@ -95,6 +95,7 @@ pub(crate) fn reason(nameless: &Nameless) -> String {
             };
             format!("in the debuggee's memory, {what} {wrong}")
         }
+        Nameless::Untyped(module) => format!("no module '{module}' that brings any is loaded"),
         Nameless::Unreadable(address, code) => format!("nothing can be read at {address:x} of the debuggee ({code:x})"),
         Nameless::Refused(code) => super::plain(*code, true).message,
         Nameless::Reach(reach) => super::reach(reach).message,
@@ -138,7 +139,11 @@ pub(super) fn none(span: &Range<usize>, near: Option<&str>, pattern: bool, typed
 /// A type that there is not.
 pub(super) fn no_type(span: &Range<usize>, near: Option<&str>, typed: &Line) -> Said {
     let word = typed.text().get(span.clone()).unwrap_or("");
-    let said = Said::new("no-type", format!("the kernel has no type '{word}'")).at(span);
+    let said = match word.split_once('!') {
+        Some((module, name)) => format!("{module} has no type '{name}' of its own"),
+        None => format!("neither the kernel nor a module has a type '{word}'"),
+    };
+    let said = Said::new("no-type", said).at(span);
     match near {
         Some(near) => said.try_line(typed.with(span, near)),
         None => said,

@@ -3,6 +3,7 @@
 //! ```text
 //! physical 700000    the note for dumps
 //! ffffffff81b00000   the kernel's own table of names
+//! ffffffff81c00800   its list of what types modules brought, with one record and those types behind it
 //! ffffffff81d00000   its types
 //! ffffffffc0308000   the record of the module, its names behind it
 //! ```
@@ -27,6 +28,7 @@ ffffffff81000600 t read_one
 ffffffff81000700 T entry_SYSCALL_64
 ffffffff81a00000 R linux_banner
 ffffffff81a00100 R sys_call_table
+ffffffff81c00800 d btf_modules
 ffffffff81d00000 R __start_BTF
 ffffffff81d01000 R __stop_BTF
 ffffffff82000000 B _end
@@ -43,6 +45,8 @@ const TYPES_BYTES: usize = 0x1000;
 const NOTE: u64 = 0x70_0000;
 const TABLE: u64 = 0xffff_ffff_81b0_0000;
 const RECORD: u64 = 0xffff_ffff_c030_8000;
+/// The head of the list of modules' types, a record of it, what that points to, and the types.
+const BROUGHT: [u64; 4] = [HEAD + 0x800, HEAD + 0x840, HEAD + 0x880, HEAD + 0x900];
 /// The ring's head, in the kernel.
 const HEAD: u64 = 0xffff_ffff_81c0_0000;
 /// Where the parts of a module's record lie in it.
@@ -73,6 +77,7 @@ impl Linux {
         let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()));
         let mut files = BTreeMap::from(files);
         files.insert("/sys/kernel/btf/vmlinux".to_owned(), types());
+        files.insert("/sys/kernel/btf/msr".to_owned(), types_of_msr());
         let mut notes = [0; NOTES];
         let (mut physical, mut virtual_) = (Vec::new(), Vec::new());
         if let Ok(table) = text::table(names.as_bytes(), modules.as_bytes()) {
@@ -107,6 +112,7 @@ impl Linux {
             notes = numbers(u64::try_from(physical[0].1.len()).unwrap_or(0));
             if let Some(module) = table.modules().first() {
                 virtual_.push((RECORD, record(&table, module)));
+                virtual_.extend(brought());
             }
         }
         Self { files, notes, physical, virtual_ }
@@ -148,9 +154,36 @@ fn numbers(note_bytes: u64) -> [u64; NOTES] {
     notes
 }
 
+/// The kernel's list of modules' types: its head, one record, what that points to, the types.
+fn brought() -> [(u64, Vec<u8>); 4] {
+    let types = types_of_msr();
+    let [head, record, own, data] = BROUGHT;
+    let words = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    [
+        (head, words(&[record, record])),
+        (record, words(&[head, head, RECORD, own])),
+        (own, words(&[0, data, u64::try_from(types.len()).unwrap_or(0)])),
+        (data, types),
+    ]
+}
+
+/// Types that the module brings: one, of the kernel's.
+#[must_use]
+pub fn types_of_msr() -> Vec<u8> {
+    let kernel = kernels_types();
+    let mut maker = Maker::behind(&kernel);
+    let (int, list) = (1, 6);
+    maker.structure("msr_device", 24, false, &[("list", list, 0, 0), ("cpu", int, 128, 0)]);
+    maker.bytes()
+}
+
 /// A few types.
 #[must_use]
 pub fn types() -> Vec<u8> {
+    kernels_types().bytes()
+}
+
+fn kernels_types() -> Maker {
     let mut maker = Maker::new();
     let int = maker.record("int", 0, 1, false, 4, &[1 << 24 | 32]);
     let unsigned = maker.record("unsigned int", 0, 1, false, 4, &[32]);
@@ -170,7 +203,10 @@ pub fn types() -> Vec<u8> {
     ];
     maker.structure("task_struct", 48, false, &members);
     maker.record("pid_t", 0, 8, false, int, &[]);
-    maker.bytes()
+    let brought = [("list", list, 0, 0), ("module", pointer, 128, 0), ("btf", pointer, 192, 0)];
+    maker.structure("btf_module", 32, false, &brought);
+    maker.structure("btf", 24, false, &[("data", pointer, 64, 0), ("data_size", unsigned, 128, 0)]);
+    maker
 }
 
 /// A module's record, with its names behind it.
