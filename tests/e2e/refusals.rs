@@ -1,6 +1,9 @@
 //! Machines under which root cannot slip: it says what is missing, and leaves Linux as it was.
-use lab::Machine;
+use lab::{Builder, Lab, Machine, Vendor};
 use tests::{Result, guest};
+
+/// What a processor of another vendor's is told.
+const NO_BACK_END: &str = "there is no back end for this processor's vendor yet; root needs AMD's SVM with nested paging";
 
 /// Loads on a machine that cannot be loaded on; the refusal. Linux must be as before, and the module must still go.
 fn refused(machine: &mut Machine, load: &str) -> Result<String> {
@@ -15,7 +18,11 @@ fn refused(machine: &mut Machine, load: &str) -> Result<String> {
 
 /// Boots with this processor and wants a refusal that says `what`, in both modes.
 fn refuses(cpu: &str, what: &str) -> Result {
-    let mut machine = Machine::builder().cpu(cpu).boot()?;
+    refuses_in(Machine::builder().cpu(cpu), what)
+}
+
+fn refuses_in(builder: Builder, what: &str) -> Result {
+    let mut machine = builder.boot()?;
     for load in ["load", "load link"] {
         let said = refused(&mut machine, load)?;
         assert!(said.contains(what), "{what:?} is not in: {said}");
@@ -45,7 +52,16 @@ fn a_processor_without_pages_of_a_gigabyte_is_told_so() -> Result {
 /// Would catch another vendor's processor that is taken for one that lacks a feature.
 #[test]
 fn a_processor_of_another_vendor_is_told_so() -> Result {
-    refuses("Nehalem", "a back end for its vendor")
+    refuses("Nehalem", NO_BACK_END)
+}
+
+/// Would catch root on a processor with VT-x, which it does not know yet: it must refuse before it touches anything.
+#[test]
+fn a_processor_with_vtx_is_told_what_is_there_instead() -> Result {
+    if !Lab::shared()?.tests_intel() {
+        return Ok(());
+    }
+    refuses_in(Machine::builder().vendor(Vendor::Intel), NO_BACK_END)
 }
 
 /// Would catch a hypervisor that takes the extension away from another one: KVM with a machine, by its name, and whoever

@@ -274,13 +274,12 @@ fn load(code: u32, detail: u32, holders: &[String]) -> Said {
         missing.join(", ")
     };
     match code {
+        code::CPU_LACKS if detail & lack::VENDOR != 0 => {
+            Said::of_root(code, "there is no back end for this processor's vendor yet; root needs AMD's SVM with nested paging")
+        }
         code::CPU_LACKS => {
-            let missing = lacks(&[
-                (lack::VENDOR, "a back end for its vendor (AMD's SVM is what there is)"),
-                (lack::SVM, "SVM"),
-                (lack::NESTED_PAGING, "nested paging"),
-                (lack::GIB_PAGES, "pages of 1 GiB"),
-            ]);
+            let missing =
+                lacks(&[(lack::SVM, "SVM"), (lack::NESTED_PAGING, "nested paging"), (lack::GIB_PAGES, "pages of 1 GiB")]);
             let missing = if missing.is_empty() { "what root needs".to_owned() } else { missing };
             Said::of_root(code, format!("this processor lacks {missing}"))
         }

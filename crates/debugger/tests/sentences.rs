@@ -198,7 +198,7 @@ fn a_refused_load_names_what_is_missing() {
         said(code::CPU_LACKS, lack::SVM | lack::NESTED_PAGING),
         "err, this processor lacks SVM, nested paging (c0001030)"
     );
-    assert!(said(code::CPU_LACKS, lack::VENDOR).contains("vendor"));
+    assert!(said(code::CPU_LACKS, lack::VENDOR).contains("no back end for this processor's vendor"));
     assert!(said(code::CPU_LOCKED, 0).contains("VM_CR.SVMDIS"));
     assert!(said(code::KERNEL_UNSUPPORTED, lack::LA57).contains("no5lvl"));
     assert!(said(code::KERNEL_UNSUPPORTED, lack::SME).contains("mem_encrypt=off"));

@@ -1,13 +1,13 @@
 //! The description of a guest, and how it comes up.
 
 use crate::{
-    child::Child,
+    emulator::{Emulator, Hardware, Vendor, file},
     error::{At, Error},
     initramfs::Files,
     machine::Machine,
     packages,
     process::Process,
-    qemu::{self, Accel, Hardware, file},
+    qemu::Accel,
     run::Run,
     setup::Lab,
 };
@@ -16,10 +16,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What every guest's kernel is told. The console shows everything; panics end the machine; TCG's timer may be late
-/// while the host is busy, which is no reason to panic; the time stamp counters of emulated processors agree, though
-/// no CPUID bit says so.
-const KERNEL_ARGUMENTS: &str = "console=ttyS0,115200 loglevel=7 panic=-1 no_timer_check tsc=reliable";
 /// The word by which the guest's `/init` inserts `/hyperkd.ko`.
 const INSMOD_ARGUMENT: &str = "hyperdbg.load";
 
@@ -76,15 +72,21 @@ impl Builder {
         self
     }
 
-    /// QEMU's `-cpu`, such as `EPYC,-svm`.
+    /// Who made the processor, which decides what emulates it; AMD, by QEMU, if not said.
+    pub fn vendor(mut self, vendor: Vendor) -> Self {
+        self.hardware.vendor = vendor;
+        self
+    }
+
+    /// The processor's model in the emulator's words, such as `EPYC,-svm` (QEMU) or `corei7_haswell_4770` (Bochs).
     pub fn cpu(mut self, model: &str) -> Self {
         self.hardware.cpu = Some(model.to_owned());
         self
     }
 
-    /// Another QEMU than the installed one.
-    pub fn qemu(mut self, program: &Path) -> Self {
-        self.hardware.qemu = program.to_owned();
+    /// Another emulator than the one that is installed (QEMU) or built (Bochs).
+    pub fn emulator(mut self, program: &Path) -> Self {
+        self.hardware.program = Some(program.to_owned());
         self
     }
 
@@ -174,12 +176,7 @@ impl Builder {
     /// # Errors
     /// As [`Builder::boot`].
     pub fn boot_in(self, lab: &Lab) -> Result<Machine, Error> {
-        if self.hardware.accel == Accel::Kvm {
-            qemu::check_kvm()?;
-        }
-        if self.hardware.qemu == Hardware::default().qemu {
-            lab.packages(&[packages::qemu()])?;
-        }
+        let emulator = Emulator::set_up(lab, &self.hardware)?;
         let kernel = lab.kernel()?;
         let mut contents = Contents::default();
         let files = self.files(lab, &mut contents)?;
@@ -189,10 +186,11 @@ impl Builder {
         let sockets = [listen(file::CONTROL)?, listen(file::TERMINAL)?, listen(file::MONITOR)?];
         let insmod = (self.hypervisor && self.insmod).then_some(INSMOD_ARGUMENT);
         let more = self.kernel_arguments.iter().map(String::as_str).chain(insmod);
-        let arguments = [KERNEL_ARGUMENTS].into_iter().chain(more).collect::<Vec<_>>().join(" ");
+        let always = emulator.kernel_arguments(&self.hardware);
+        let arguments = [always.as_str()].into_iter().chain(more).collect::<Vec<_>>().join(" ");
         let _step = lab.progress().step("booting the guest");
-        let qemu: Child = self.hardware.start(&run, &kernel.image(), &arguments)?;
-        Machine::begin(Process::new(qemu, run), &sockets, contents)
+        let child = emulator.start(&self.hardware, &run, &kernel.image(), &arguments)?;
+        Machine::begin(Process::new(self.hardware.vendor, child, run), &sockets, contents)
     }
 
     fn files(&self, lab: &Lab, contents: &mut Contents) -> Result<Files, Error> {

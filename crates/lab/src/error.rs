@@ -1,7 +1,7 @@
 //! What can go wrong in the lab, with everything one needs to see why.
 //!
 //! The lab runs at the prompt's side, so these are sentences for people. An error that concerns a guest carries the end
-//! of its console, what QEMU said, how it ended and where the run's files were kept ([`GuestError`]).
+//! of its console, what the emulator said, how it ended and where the run's files were kept ([`GuestError`]).
 
 use std::{
     fmt, io,
@@ -57,6 +57,16 @@ pub enum Error {
         /// What it is needed for.
         needed_for: &'static str,
     },
+    /// The emulator's source is not to be had, so it cannot be built.
+    #[error("{what} cannot be built here: {why}\n{instead}")]
+    NoSource {
+        /// What was to be built.
+        what: &'static str,
+        /// Why its source could not be fetched.
+        why: String,
+        /// What one can do.
+        instead: String,
+    },
     /// The kernel image of a version is not to be had, or has not what is expected.
     #[error("kernel {version}: {why}")]
     Kernel {
@@ -84,10 +94,12 @@ pub struct GuestError {
     pub complaints: Vec<String>,
     /// The last lines of its console.
     pub console_tail: String,
-    /// What QEMU wrote to its standard error.
-    pub qemu_said: String,
-    /// How QEMU ended, if it did.
-    pub qemu_ended: Option<ExitStatus>,
+    /// What emulates it.
+    pub emulator: &'static str,
+    /// What the emulator said of it.
+    pub emulator_said: String,
+    /// How the emulator ended, if it did.
+    pub emulator_ended: Option<ExitStatus>,
     /// The files of the run; they are kept.
     pub run: PathBuf,
 }
@@ -95,7 +107,7 @@ pub struct GuestError {
 /// What happened to a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// QEMU is gone.
+    /// The emulator is gone.
     Gone,
     /// Something did not happen within the limit.
     Late {
@@ -159,12 +171,12 @@ impl fmt::Display for GuestError {
             writeln!(f, "the kernel complained:\n{}", indent(&self.complaints.join("\n")))?;
         }
         writeln!(f, "end of the console:\n{}", indent(&self.console_tail))?;
-        if !self.qemu_said.is_empty() {
-            writeln!(f, "QEMU said:\n{}", indent(&self.qemu_said))?;
+        if !self.emulator_said.is_empty() {
+            writeln!(f, "{} said:\n{}", self.emulator, indent(&self.emulator_said))?;
         }
-        match self.qemu_ended {
-            Some(status) => writeln!(f, "QEMU ended: {status}")?,
-            None => writeln!(f, "QEMU was still running")?,
+        match self.emulator_ended {
+            Some(status) => writeln!(f, "{} ended: {status}", self.emulator)?,
+            None => writeln!(f, "{} was still running", self.emulator)?,
         }
         write!(f, "files of the run: {}", self.run.display())
     }
@@ -212,20 +224,26 @@ mod tests {
 
     /// Would catch a failure whose message leaves out what one needs to find the cause.
     #[test]
-    fn a_guests_failure_shows_console_qemu_and_the_kept_files() {
+    fn a_guests_failure_shows_console_emulator_and_the_kept_files() {
         let error = Error::Guest(Box::new(GuestError {
             fault: Fault::Gone,
             complaints: vec!["BUG: unable".into()],
             console_tail: "Kernel panic - not syncing".into(),
-            qemu_said: "no such device".into(),
-            qemu_ended: None,
+            emulator: "QEMU",
+            emulator_said: "no such device".into(),
+            emulator_ended: None,
             run: "runs/7".into(),
         }));
         assert!(format!("{error:?}").contains("no such device"), "a test that returns it shows it");
         let text = error.to_string();
-        for part in
-            ["the guest is gone", "    BUG: unable", "    Kernel panic", "    no such device", "still running", "runs/7"]
-        {
+        for part in [
+            "the guest is gone",
+            "    BUG: unable",
+            "    Kernel panic",
+            "    no such device",
+            "QEMU was still running",
+            "runs/7",
+        ] {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
     }

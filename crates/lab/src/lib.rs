@@ -1,4 +1,5 @@
-//! Builds and boots the machine to try the debugger on: a real Debian kernel in QEMU, with AMD SVM.
+//! Builds and boots the machine to try the debugger on: a real Debian kernel in QEMU, with AMD SVM, or in
+//! Bochs, with Intel VT-x.
 //!
 //! One call does everything, from missing Debian packages to a guest that answers:
 //! ```no_run
@@ -16,12 +17,14 @@
 #![forbid(unsafe_code)]
 
 pub mod artefacts;
+pub mod bochs;
 pub mod builder;
 pub mod cache;
 mod child;
 mod command;
 pub mod control;
 pub mod cpio;
+pub mod emulator;
 pub mod error;
 pub mod figures;
 pub mod foreground;
@@ -36,6 +39,7 @@ mod process;
 pub mod progress;
 pub mod prompt;
 pub mod qemu;
+mod relay;
 pub mod run;
 pub mod screen;
 pub mod session;
@@ -43,6 +47,7 @@ pub mod setup;
 
 pub use builder::Builder;
 pub use control::{Job, Output};
+pub use emulator::Vendor;
 pub use error::{Error, Fault, GuestError};
 pub use machine::Machine;
 pub use prompt::{Answer, Prompt};

@@ -2,18 +2,18 @@
 //!
 //! **Holds always**
 //! - M1: a [`Machine`] that exists has an agent that answered; `boot` gives an error otherwise.
-//! - M2: dropping it kills QEMU and waits for it; its files go unless something failed.
-//! - M3: each error that concerns the guest carries its console's end and QEMU's words.
+//! - M2: dropping it kills the emulator and waits for it; its files go unless something failed.
+//! - M3: each error that concerns the guest carries its console's end and the emulator's words.
 
 use crate::{
     builder::{Builder, Contents},
     control::{Control, Job, NoAnswer, Output},
+    emulator::{Vendor, file},
     error::{Error, Fault},
     health, ignne,
     monitor::Monitor,
     process::Process,
     prompt::Feed,
-    qemu::file,
 };
 use std::{
     os::unix::net::{UnixListener, UnixStream},
@@ -43,7 +43,7 @@ pub struct Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        self.process.qemu().end();
+        self.process.emulator().end();
     }
 }
 
@@ -58,11 +58,13 @@ impl Machine {
         let [control, terminal, monitor] = sockets;
         let control = Control::new(process.accept(control)?).map_err(|error| process.socket("control channel", &error))?;
         let terminal = process.accept(terminal)?;
-        let monitor = Monitor::new(process.accept(monitor)?).map_err(|error| process.socket("monitor", &error))?;
-        process.adopt(monitor);
-        // The monitor answers, so the program is there and its guest has hardly begun.
-        if let Err(error) = ignne::stop_clearing(process.qemu().id()) {
-            eprintln!("lab: QEMU keeps a race that can lose the guest under load: {error}");
+        if process.vendor() == Vendor::Amd {
+            let monitor = Monitor::new(process.accept(monitor)?).map_err(|error| process.socket("monitor", &error))?;
+            process.adopt(monitor);
+            // The monitor answers, so the program is there and its guest has hardly begun.
+            if let Err(error) = ignne::stop_clearing(process.emulator().id()) {
+                eprintln!("lab: QEMU keeps a race that can lose the guest under load: {error}");
+            }
         }
         let machine = Self { control, terminal, feed: None, program: contents.program, inserts: contents.inserts, process };
         machine.ready(1, BOOT_LIMIT)?;
@@ -182,7 +184,7 @@ impl Machine {
     /// Waits for a text on the console; searches all of it.
     ///
     /// # Errors
-    /// [`Error::Guest`] if it does not come, or QEMU ends without it.
+    /// [`Error::Guest`] if it does not come, or the emulator ends without it.
     pub fn wait_console(&self, text: &str, limit: Duration) -> Result<(), Error> {
         let until = Instant::now() + limit;
         loop {
@@ -209,7 +211,7 @@ impl Machine {
         if lines.is_empty() { Ok(()) } else { Err(self.fault(Fault::Unhealthy { lines })) }
     }
 
-    /// The socket at which QEMU waits for a debugger: COM2.
+    /// The socket at which the emulator waits for a debugger: COM2.
     #[must_use]
     pub fn link_path(&self) -> PathBuf {
         self.process.run().path(file::LINK)
@@ -230,13 +232,13 @@ impl Machine {
         self.process.run().folder()
     }
 
-    /// QEMU's process.
+    /// The emulator's process.
     #[must_use]
-    pub fn qemu_id(&self) -> u32 {
-        self.process.qemu().id()
+    pub fn emulator_id(&self) -> u32 {
+        self.process.emulator().id()
     }
 
-    /// Has QEMU's monitor execute a command; its result.
+    /// Has QEMU's monitor execute a command; its result. Bochs has none.
     ///
     /// # Errors
     /// [`Fault::Monitor`] if it refuses.
@@ -258,20 +260,20 @@ impl Machine {
         self.ready(boots + 1, BOOT_LIMIT)
     }
 
-    /// Whether QEMU has ended.
+    /// Whether the emulator has ended.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.process.ended().is_some()
     }
 
-    /// Waits for QEMU's end: after a power-off, or a reboot without [`Builder::reboots`].
+    /// Waits for the emulator's end: after a power-off, or a reboot without [`Builder::reboots`].
     ///
     /// # Errors
     /// [`Error::Guest`] if it still runs after the limit.
     pub fn wait_end(&self, limit: Duration) -> Result<ExitStatus, Error> {
-        match self.process.qemu().wait_within(limit) {
+        match self.process.emulator().wait_within(limit) {
             Some(status) => Ok(status),
-            None => Err(self.process.late("the end of QEMU", limit)),
+            None => Err(self.process.late("the end of the emulator", limit)),
         }
     }
 

@@ -1,13 +1,13 @@
 //! `cargo lab`: from nothing to the prompt, with one command.
 
 use clap::{Args, Parser, Subcommand};
-use lab::{Accel, Error, Lab, Machine, Mode, figures, foreground, packages};
-use std::{env, path::PathBuf, process::ExitCode};
+use lab::{Accel, Error, Lab, Machine, Mode, Vendor, figures, foreground, packages};
+use std::{env, iter, path::PathBuf, process::ExitCode};
 
 /// Exit code when the lab itself fails, as with env(1); any other is hyperdbg's.
 const LAB_FAILED: u8 = 125;
 
-/// Builds everything, boots a Debian kernel in QEMU with AMD SVM, puts the hypervisor under it and lands at the prompt.
+/// Builds everything, boots a Debian kernel in QEMU with AMD SVM (or in Bochs with Intel VT-x), puts the hypervisor under it and lands at the prompt.
 ///
 /// What is missing (Debian packages, the Rust target) is installed; each action is said in one line, nothing is asked. The
 /// guest ends with the prompt and leaves nothing behind. The exit code is hyperdbg's, or 125 if the lab itself failed.
@@ -20,6 +20,7 @@ Examples:
   cargo lab -- -x 'prealloc monitor 10'         one command, no terminal needed
   cargo lab shell                               the guest's shell, without a debugger
   cargo lab figures monitor                     what a monitor costs; without a word, the whole table
+  cargo lab shell --vendor intel                the same on an Intel processor
   HYPERDBG_CACHE=DIR cargo lab setup            install and build only, keeping everything in DIR (default: target/lab)")]
 struct Arguments {
     #[command(subcommand)]
@@ -43,9 +44,15 @@ struct Guest {
     /// Memory of the guest in MiB
     #[arg(long, default_value_t = 1024, value_name = "MIB", global = true, value_parser = clap::value_parser!(u32).range(256..))]
     memory: u32,
-    /// Another QEMU than Debian's
-    #[arg(long, value_name = "PATH", global = true)]
-    qemu: Option<PathBuf>,
+    /// Who made the processor: `amd` (SVM, by QEMU) or `intel` (VT-x, by Bochs, which is built the first time)
+    #[arg(long, default_value_t = Vendor::Amd, value_name = "VENDOR", global = true)]
+    vendor: Vendor,
+    /// The processor's model in the emulator's words, such as EPYC,+svm,+npt or corei7_haswell_4770
+    #[arg(long, value_name = "MODEL", global = true)]
+    cpu: Option<String>,
+    /// Another QEMU than Debian's, or another Bochs than the lab's
+    #[arg(long, value_name = "PATH", global = true, alias = "qemu", alias = "bochs")]
+    emulator: Option<PathBuf>,
     /// `tcg` emulates AMD SVM on any host; `kvm` needs nested virtualization
     #[arg(long, default_value_t = Accel::Tcg, value_name = "ACCEL", global = true)]
     accel: Accel,
@@ -88,19 +95,22 @@ fn main() -> ExitCode {
 
 fn act(arguments: &Arguments) -> Result<u8, Error> {
     match &arguments.task {
-        Some(Task::Setup) => set_up(),
         Some(Task::Figures { words }) => {
             println!("{}", figures::table(|| builder(&arguments.guest), words)?.trim_end());
             Ok(0)
         }
+        Some(Task::Setup) => set_up(&arguments.guest),
         Some(Task::Shell { without_hypervisor }) => shell(&arguments.guest, *without_hypervisor),
         None => prompt(arguments),
     }
 }
 
-fn set_up() -> Result<u8, Error> {
+fn set_up(guest: &Guest) -> Result<u8, Error> {
     let lab = Lab::shared()?;
-    lab.packages(&[packages::qemu()])?;
+    match guest.vendor {
+        Vendor::Amd => lab.packages(&[packages::qemu()])?,
+        Vendor::Intel => drop(lab.bochs(guest.emulator.as_deref())?),
+    }
     let kernel = lab.kernel()?;
     lab.busybox()?;
     let hypervisor = lab.hypervisor()?;
@@ -136,15 +146,16 @@ fn prompt(arguments: &Arguments) -> Result<u8, Error> {
 }
 
 fn builder(guest: &Guest) -> Result<lab::Builder, Error> {
-    let mut builder = Machine::builder().cpus(guest.cpus).memory_mib(guest.memory).accel(guest.accel);
-    if let Some(qemu) = &guest.qemu {
+    let mut builder = Machine::builder().vendor(guest.vendor).cpus(guest.cpus).memory_mib(guest.memory).accel(guest.accel);
+    if let Some(model) = &guest.cpu {
+        builder = builder.cpu(model);
+    }
+    if let Some(emulator) = &guest.emulator {
         // Told before minutes of building, not after.
-        let path =
-            env::split_paths(&env::var_os("PATH").unwrap_or_default()).map(|folder| folder.join(qemu)).collect::<Vec<_>>();
-        if !qemu.is_file() && (qemu.components().count() > 1 || !path.iter().any(|file| file.is_file())) {
-            return Err(Error::Missing { path: qemu.clone(), needed_for: "the QEMU that --qemu names" });
-        }
-        builder = builder.qemu(qemu);
+        let folders = env::var_os("PATH").filter(|_| emulator.components().count() == 1).unwrap_or_default();
+        let found = iter::once(emulator.clone()).chain(env::split_paths(&folders).map(|folder| folder.join(emulator)));
+        let missing = || Error::Missing { path: emulator.clone(), needed_for: "the emulator that --emulator names" };
+        builder = builder.emulator(&found.into_iter().find(|file| file.is_file()).ok_or_else(missing)?);
     }
     if let Some(words) = &guest.kernel_args {
         builder = builder.kernel_argument(words);

@@ -155,7 +155,7 @@ fn download(name: &str, folder: &Path) -> Result<(), String> {
 }
 
 /// The line of apt's that says why, or the whole error.
-fn short(error: &Error) -> String {
+pub(crate) fn short(error: &Error) -> String {
     let text = error.to_string();
     let why = text.lines().rev().find(|line| line.starts_with("E: "));
     why.map_or_else(|| tail(&text, 1), str::to_owned)

@@ -1,4 +1,4 @@
-//! QEMU of one guest, and everything an error about it shows.
+//! The emulator of one guest, and everything an error about it shows.
 //!
 //! Shared by the machine and the prompts connected to it, so that any of them can say what became of the guest. The
 //! machine alone ends it; the run's folder goes with the last of them.
@@ -6,10 +6,10 @@
 use crate::{
     child::Child,
     control::NoAnswer,
+    emulator::{Vendor, file},
     error::{Error, Fault, GuestError, tail},
     health,
     monitor::Monitor,
-    qemu::{self, file},
     run::Run,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -22,32 +22,37 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long QEMU may take to connect to our sockets, and to end after they closed.
+/// How long an emulator may take to connect to our sockets, and to end after they closed.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// Lines of the console in an error.
 const CONSOLE_TAIL_LINES: usize = 40;
 /// Complaints of the kernel in an error: the first ones tell the cause, and a long call trace pushes them out of the end.
 const COMPLAINTS_MAX: usize = 5;
 
-/// QEMU and the folder it works in. QEMU is dropped first: it writes there.
+/// The emulator and the folder it works in. The emulator is dropped first: it writes there.
 #[derive(Debug)]
 pub(crate) struct Process {
-    qemu: Mutex<Child>,
+    vendor: Vendor,
+    emulator: Mutex<Child>,
     monitor: Mutex<Option<Monitor>>,
     run: Run,
 }
 
 impl Process {
-    pub(crate) fn new(qemu: Child, run: Run) -> Self {
-        Self { qemu: Mutex::new(qemu), monitor: Mutex::new(None), run }
+    pub(crate) fn new(vendor: Vendor, emulator: Child, run: Run) -> Self {
+        Self { vendor, emulator: Mutex::new(emulator), monitor: Mutex::new(None), run }
     }
 
     pub(crate) fn run(&self) -> &Run {
         &self.run
     }
 
-    pub(crate) fn qemu(&self) -> MutexGuard<'_, Child> {
-        self.qemu.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn vendor(&self) -> Vendor {
+        self.vendor
+    }
+
+    pub(crate) fn emulator(&self) -> MutexGuard<'_, Child> {
+        self.emulator.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// QEMU's monitor, once it is connected.
@@ -78,25 +83,28 @@ impl Process {
         let _ = fs::write(self.run.path(file::PROCESSORS), text);
     }
 
-    /// How QEMU ended, if it did.
+    /// How the emulator ended, if it did.
     pub(crate) fn ended(&self) -> Option<ExitStatus> {
-        self.qemu().ended()
+        self.emulator().ended()
     }
 
-    /// Waits until QEMU connects to a socket of ours.
+    /// Waits until the emulator connects to a socket of ours.
     pub(crate) fn accept(&self, socket: &UnixListener) -> Result<UnixStream, Error> {
         let until = Instant::now() + CONNECT_LIMIT;
         let slice = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
         loop {
             let mut ready = [PollFd::new(socket, PollFlags::IN)];
             if poll(&mut ready, Some(&slice)).is_ok_and(|count| count > 0) {
-                return socket.accept().map(|(stream, _)| stream).map_err(|error| self.socket("QEMU did not connect", &error));
+                return socket
+                    .accept()
+                    .map(|(stream, _)| stream)
+                    .map_err(|error| self.socket(&format!("{} did not connect", self.vendor.emulator()), &error));
             }
             if self.ended().is_some() {
                 return Err(self.fault(Fault::Gone));
             }
             if Instant::now() >= until {
-                return Err(self.late("QEMU's connection", CONNECT_LIMIT));
+                return Err(self.late(&format!("{}'s connection", self.vendor.emulator()), CONNECT_LIMIT));
             }
         }
     }
@@ -121,7 +129,7 @@ impl Process {
             NoAnswer::Rebooted => self.fault(Fault::Socket { what: format!("the guest booted again before {awaited}") }),
             NoAnswer::Closed => {
                 // The socket closes a moment before the process can be waited for.
-                let _ = self.qemu().wait_within(CONNECT_LIMIT);
+                let _ = self.emulator().wait_within(CONNECT_LIMIT);
                 self.fault(Fault::Gone)
             }
         }
@@ -136,8 +144,9 @@ impl Process {
             fault,
             complaints,
             console_tail: tail(&console, CONSOLE_TAIL_LINES),
-            qemu_said: qemu::said(&self.run),
-            qemu_ended: self.ended(),
+            emulator: self.vendor.emulator(),
+            emulator_said: self.vendor.said(&self.run),
+            emulator_ended: self.ended(),
             run: self.run.folder().to_owned(),
         }))
     }

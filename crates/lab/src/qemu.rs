@@ -1,21 +1,15 @@
 //! QEMU's command line: which machine the guest is.
 //!
-//! Four serial ports, each with an interrupt of its own (the ACPI tables tell Linux): COM1 is the console and goes to a
-//! file, COM2 the debugger's link, COM3 the control channel, COM4 a terminal. No network, no disk, no display. QEMU
-//! listens at the link's socket and connects to all others, so the lab hears every byte from the first on.
+//! Each serial port has an interrupt of its own (the ACPI tables tell Linux). No network, no disk, no display. QEMU listens
+//! at the link's socket and connects to all others, so the lab hears every byte from the first on.
 
 use crate::{
     child::{Child, mortal},
+    emulator::{Hardware, file},
     error::{At, Error},
     run::Run,
 };
-use std::{
-    fmt,
-    fs::File,
-    path::{Path, PathBuf},
-    process::Stdio,
-    str::FromStr,
-};
+use std::{fmt, fs::File, path::Path, process::Stdio, str::FromStr};
 
 /// What executes the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,97 +41,57 @@ impl fmt::Display for Accel {
     }
 }
 
-/// The machine to emulate.
-#[derive(Clone, Debug)]
-pub struct Hardware {
-    /// QEMU's program.
-    pub qemu: PathBuf,
-    /// What executes the guest.
-    pub accel: Accel,
-    /// QEMU's `-cpu`; `None` takes one with SVM.
-    pub cpu: Option<String>,
-    /// Processors.
-    pub cpus: u32,
-    /// Memory in MiB.
-    pub memory_mib: u32,
-    /// Deterministic: time is retired instructions, one processor in one thread (TCG only).
-    pub icount: bool,
-    /// The guest may boot again; otherwise a reboot ends QEMU.
-    pub reboots: bool,
+/// Debian's program.
+const PROGRAM: &str = "qemu-system-x86_64";
+
+/// What every guest's kernel is told. The console shows everything; panics end the machine; TCG's timer may be late
+/// while the host is busy, which is no reason to panic; the time stamp counters of emulated processors agree, though
+/// no CPUID bit says so.
+pub(crate) const KERNEL_ARGUMENTS: &str = "console=ttyS0,115200 loglevel=7 panic=-1 no_timer_check tsc=reliable";
+
+fn arguments(hardware: &Hardware, kernel: &Path, kernel_arguments: &str) -> Vec<String> {
+    let mut arguments: Vec<String> = Vec::new();
+    let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
+    add(&["-nodefaults", "-no-user-config", "-display", "none", "-name", "hyperdbg-lab"]);
+    match (hardware.accel, hardware.icount) {
+        (Accel::Tcg, false) => add(&["-accel", "tcg,thread=multi"]),
+        (Accel::Tcg, true) => add(&["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]),
+        (Accel::Kvm, _) => add(&["-accel", "kvm"]),
+    }
+    let cpu = match (&hardware.cpu, hardware.accel) {
+        (Some(cpu), _) => cpu,
+        (None, Accel::Tcg) => "EPYC,+svm,+npt",
+        (None, Accel::Kvm) => "host",
+    };
+    add(&["-cpu", cpu, "-smp", &hardware.cpus.to_string(), "-m", &format!("{}M", hardware.memory_mib)]);
+    if !hardware.reboots {
+        add(&["-no-reboot"]);
+    }
+    add(&["-kernel", &kernel.to_string_lossy(), "-initrd", file::INITRAMFS, "-append", kernel_arguments]);
+    add(&["-chardev", &format!("file,id=console,path={}", file::CONSOLE), "-device", "isa-serial,index=0,chardev=console"]);
+    add(&["-chardev", &format!("socket,id=link,path={},server=on,wait=off", file::LINK)]);
+    add(&["-device", "isa-serial,index=1,chardev=link"]);
+    add(&["-chardev", &format!("socket,id=control,path={}", file::CONTROL)]);
+    add(&["-device", "isa-serial,index=2,chardev=control,iobase=0x3e8,irq=5"]);
+    add(&["-chardev", &format!("socket,id=terminal,path={}", file::TERMINAL)]);
+    add(&["-device", "isa-serial,index=3,chardev=terminal,iobase=0x2e8,irq=10"]);
+    add(&["-chardev", &format!("socket,id=monitor,path={}", file::MONITOR), "-mon", "chardev=monitor,mode=control"]);
+    arguments
 }
 
-impl Default for Hardware {
-    fn default() -> Self {
-        Self {
-            qemu: "qemu-system-x86_64".into(),
-            accel: Accel::Tcg,
-            cpu: None,
-            cpus: 2,
-            memory_mib: 1024,
-            icount: false,
-            reboots: false,
-        }
-    }
-}
-
-/// Names of files in the run's folder.
-pub(crate) mod file {
-    pub(crate) const CONSOLE: &str = "console.log";
-    pub(crate) const LINK: &str = "link.sock";
-    pub(crate) const CONTROL: &str = "control.sock";
-    pub(crate) const TERMINAL: &str = "terminal.sock";
-    pub(crate) const MONITOR: &str = "monitor.sock";
-    pub(crate) const INITRAMFS: &str = "initramfs.cpio";
-    pub(crate) const QEMU_SAID: &str = "qemu.log";
-    /// Where the processors were when a wait ran out.
-    pub(crate) const PROCESSORS: &str = "processors.log";
-}
-
-impl Hardware {
-    fn arguments(&self, kernel: &Path, kernel_arguments: &str) -> Vec<String> {
-        let mut arguments: Vec<String> = Vec::new();
-        let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
-        add(&["-nodefaults", "-no-user-config", "-display", "none", "-name", "hyperdbg-lab"]);
-        match (self.accel, self.icount) {
-            (Accel::Tcg, false) => add(&["-accel", "tcg,thread=multi"]),
-            (Accel::Tcg, true) => add(&["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]),
-            (Accel::Kvm, _) => add(&["-accel", "kvm"]),
-        }
-        let cpu = match (&self.cpu, self.accel) {
-            (Some(cpu), _) => cpu,
-            (None, Accel::Tcg) => "EPYC,+svm,+npt",
-            (None, Accel::Kvm) => "host",
-        };
-        add(&["-cpu", cpu, "-smp", &self.cpus.to_string(), "-m", &format!("{}M", self.memory_mib)]);
-        if !self.reboots {
-            add(&["-no-reboot"]);
-        }
-        add(&["-kernel", &kernel.to_string_lossy(), "-initrd", file::INITRAMFS, "-append", kernel_arguments]);
-        add(&["-chardev", &format!("file,id=console,path={}", file::CONSOLE), "-device", "isa-serial,index=0,chardev=console"]);
-        add(&["-chardev", &format!("socket,id=link,path={},server=on,wait=off", file::LINK)]);
-        add(&["-device", "isa-serial,index=1,chardev=link"]);
-        add(&["-chardev", &format!("socket,id=control,path={}", file::CONTROL)]);
-        add(&["-device", "isa-serial,index=2,chardev=control,iobase=0x3e8,irq=5"]);
-        add(&["-chardev", &format!("socket,id=terminal,path={}", file::TERMINAL)]);
-        add(&["-device", "isa-serial,index=3,chardev=terminal,iobase=0x2e8,irq=10"]);
-        add(&["-chardev", &format!("socket,id=monitor,path={}", file::MONITOR), "-mon", "chardev=monitor,mode=control"]);
-        arguments
-    }
-
-    /// Starts QEMU in the run's folder, where the initramfs and the sockets it connects to already are.
-    pub(crate) fn start(&self, run: &Run, kernel: &Path, kernel_arguments: &str) -> Result<Child, Error> {
-        let said = run.path(file::QEMU_SAID);
-        let said = File::create(&said).at("make", &said)?;
-        let mut command = mortal(&self.qemu);
-        command.args(self.arguments(kernel, kernel_arguments));
-        command.current_dir(run.folder()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
-        Child::start(command)
-    }
+/// Starts QEMU in the run's folder, where the initramfs and the sockets it connects to already are.
+pub(crate) fn start(hardware: &Hardware, run: &Run, kernel: &Path, kernel_arguments: &str) -> Result<Child, Error> {
+    let said = run.path(file::SAID);
+    let said = File::create(&said).at("make", &said)?;
+    let mut command = mortal(hardware.program.as_deref().unwrap_or(Path::new(PROGRAM)));
+    command.args(arguments(hardware, kernel, kernel_arguments));
+    command.current_dir(run.folder()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
+    Child::start(command)
 }
 
 /// What QEMU said, without its list of processor features that TCG does not have.
 pub(crate) fn said(run: &Run) -> String {
-    let text = std::fs::read(run.path(file::QEMU_SAID)).unwrap_or_default();
+    let text = std::fs::read(run.path(file::SAID)).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     text.lines().filter(|line| !line.contains("TCG doesn't support requested feature")).collect::<Vec<_>>().join("\n")
 }
@@ -166,7 +120,7 @@ mod tests {
     use super::*;
 
     fn line(hardware: &Hardware) -> String {
-        hardware.arguments(Path::new("vmlinuz"), "quiet").join(" ")
+        arguments(hardware, Path::new("vmlinuz"), "quiet").join(" ")
     }
 
     /// Would catch a guest without SVM, and two ports on one interrupt, one of which root will own.

@@ -5,6 +5,7 @@
 
 use crate::{
     artefacts::{self, Hypervisor},
+    bochs::{self, Bochs},
     cache::Cache,
     command::run,
     error::{At, Error},
@@ -14,7 +15,7 @@ use crate::{
     progress::Progress,
 };
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, OnceLock, PoisonError},
@@ -28,13 +29,21 @@ pub struct Lab {
     kernel: Mutex<Option<Kernel>>,
     busybox: Mutex<Option<PathBuf>>,
     hypervisor: Mutex<Option<Hypervisor>>,
+    bochs: Mutex<Option<Bochs>>,
 }
 
 impl Lab {
     /// A lab over this cache. Does nothing yet.
     #[must_use]
     pub fn new(cache: Cache, progress: Progress) -> Self {
-        Self { cache, progress, kernel: Mutex::default(), busybox: Mutex::default(), hypervisor: Mutex::default() }
+        Self {
+            cache,
+            progress,
+            kernel: Mutex::default(),
+            busybox: Mutex::default(),
+            hypervisor: Mutex::default(),
+            bochs: Mutex::default(),
+        }
     }
 
     /// The lab of this process, over the project's cache.
@@ -100,6 +109,38 @@ impl Lab {
             there(&[&ours, &unpacked.join("usr/bin/busybox")])
                 .ok_or(Error::Missing { path: ours, needed_for: "the guest's commands" })
         })
+    }
+
+    /// The emulator of Intel's processors: the program that is named here or by `HYPERDBG_BOCHS`, or one that is built the
+    /// first time.
+    ///
+    /// # Errors
+    /// [`Error::NoSource`] says how to bring one; [`Error::Packages`], and those of the build.
+    pub fn bochs(&self, program: Option<&Path>) -> Result<Bochs, Error> {
+        let named = bochs::build::named(program)?;
+        let set_up = |named: Option<PathBuf>| {
+            let building = named.is_none() && !self.has_bochs();
+            self.packages(&bochs::build::packages(building))?;
+            let _locked = self.cache.lock_setup(self.progress)?;
+            bochs::build::set_up(&self.cache, named, self.progress)
+        };
+        if named.is_some() { set_up(named) } else { once(&self.bochs, || set_up(None)) }
+    }
+
+    /// Whether tests boot guests with an Intel processor. Where Bochs is neither built nor named, which costs minutes, only the
+    /// nightly run does; another says what it leaves out.
+    #[must_use]
+    pub fn tests_intel(&self) -> bool {
+        let nightly = env::var_os("HYPERDBG_NIGHTLY").is_some_and(|value| value == "1");
+        let tests = nightly || self.has_bochs();
+        if !tests {
+            eprintln!("lab: not tested, for Bochs is not built; `cargo lab setup --vendor intel` builds it");
+        }
+        tests
+    }
+
+    fn has_bochs(&self) -> bool {
+        bochs::build::named(None).is_ok_and(|named| named.is_some()) || bochs::build::place(&self.cache).exists()
     }
 
     /// The module, the image within it, and the program `hyperdbg`, built from the sources as they are now.

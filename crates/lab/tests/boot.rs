@@ -23,7 +23,7 @@ fn a_plain_guest_boots_answers_and_leaves_nothing() -> Result<(), Error> {
 
     machine.console_is_healthy()?;
     assert_eq!(machine.qmp("query-status", &serde_json::json!({}))?["status"], "running");
-    let (folder, qemu) = (machine.folder().to_owned(), machine.qemu_id());
+    let (folder, qemu) = (machine.folder().to_owned(), machine.emulator_id());
     drop(machine);
     assert!(!folder.exists() && !Path::new(&format!("/proc/{qemu}")).exists());
     Ok(())
@@ -37,7 +37,7 @@ fn a_panic_is_told_at_once_with_the_console() -> Result<(), Error> {
     let Error::Guest(guest) = error else { return Err(error) };
     assert_eq!(guest.fault, Fault::Gone);
     assert!(guest.to_string().contains("Kernel panic - not syncing: sysrq triggered crash"), "{guest}");
-    assert!(guest.qemu_ended.is_some());
+    assert!(guest.emulator_ended.is_some());
     let Err(Error::Guest(unhealthy)) = machine.console_is_healthy() else { panic!("a panic is not healthy") };
     assert!(matches!(unhealthy.fault, Fault::Unhealthy { .. }));
     drop(machine);
