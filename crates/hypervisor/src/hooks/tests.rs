@@ -17,7 +17,6 @@ pub(crate) fn added<M: Machine>(tables: u64, offset: u64, flags: u32) -> (u32, u
     let place = Place { address: KERNEL + offset, space: VIRTUAL, pid: NO_PID };
     let (code, answer) = add::<M>(0, tables, &Ask { event, place });
     assert_eq!(code, code::SUCCESS, "{answer:x?}");
-    crate::monitors::mapped::tests::hold_all();
     (answer.id, u32::try_from(answer.rejected).unwrap())
 }
 
