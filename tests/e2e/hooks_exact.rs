@@ -44,7 +44,7 @@ fn are_exact(cores: u32, rounds: u64) -> Result {
 /// function beside it; and that one's value, if it were wrong.
 #[test]
 fn calls_are_so_many_hits_whatever_the_other_core_does() -> Result {
-    are_exact(2, 10_000)
+    are_exact(2, 3000)
 }
 
 /// Would catch what happens once in some ten thousand times.

@@ -83,9 +83,9 @@ fn b42_both_stages_of_two_cores_on_one_page_know_their_own_access(hooks: &mut Ho
     );
     let before = hooks.monitor(data, 0x800, READ | WRITE, &enters)?;
     let after = accepted(hooks.ask_monitor(behind(event::MONITOR), (VIRTUAL, data, 0x800), READ | WRITE, &leaves)?)?;
-    assert_eq!(hooks.uses("write", 10 * ROUNDS)?, ALL_RIGHT);
-    assert_eq!((hooks.hits(before)?, hooks.hits(after)?), (60 * ROUNDS, 60 * ROUNDS));
-    for (name, expected) in [(".strange", 0), (".odd", 0), (".in0", 30 * ROUNDS), (".out1", 30 * ROUNDS)] {
+    assert_eq!(hooks.uses("write", 2 * ROUNDS)?, ALL_RIGHT);
+    assert_eq!((hooks.hits(before)?, hooks.hits(after)?), (12 * ROUNDS, 12 * ROUNDS));
+    for (name, expected) in [(".strange", 0), (".odd", 0), (".in0", 6 * ROUNDS), (".out1", 6 * ROUNDS)] {
         assert_eq!(hooks.scripts.value(&mut hooks.wire, name)?, expected, "{name}");
     }
     hooks.clear()?;
