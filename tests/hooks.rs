@@ -4,7 +4,7 @@ use crate::scripting::{Scripts, accepted, ask, change, load, register, row};
 use crate::{Result, guest, scripting, wire::Wire};
 use abi::kind::Kind;
 use abi::request::memory::{NO_PID, Place, VIRTUAL};
-use abi::request::{EventAnswer, EventAsk, Ledger, epthook, event, monitor, op};
+use abi::request::{EventAnswer, EventAsk, Ledger, epthook, epthook2, event, monitor, op};
 use lab::{Builder, Machine};
 use serde_json::json;
 use std::fs;
@@ -23,6 +23,15 @@ pub const INC: u64 = 0x180;
 pub const OTHER: u64 = 0x200;
 /// No function: that core does nothing.
 pub const NOTHING: u64 = 0xffff;
+
+/// Functions of `hooked` that begin with whole instructions of five bytes or more which are the same wherever they lie: these, and how many are
+/// the first one's. Nobody else hooks them.
+pub const MOVABLE: [(u64, &[u8], u32); 2] = [
+    // SUB RSP, 18; INC EAX.
+    (0x100, &[0x48, 0x83, 0xec, 0x18, 0xff, 0xc0], 4),
+    // XOR ECX, ECX; SETZ CL.
+    (0x140, &[0x31, 0xc9, 0x0f, 0x94, 0xc1], 2),
+];
 
 /// Where the modules have what is hooked.
 #[derive(Clone, Copy, Debug)]
@@ -218,6 +227,23 @@ impl Hooks {
     /// As `ask_epthook`; a refusal.
     pub fn fast(&mut self, address: u64, script: &str) -> Result<u32> {
         accepted(self.ask_epthook(EventAsk { flags: event::FAST, ..ask(event::EPTHOOK) }, address, script)?)
+    }
+
+    /// Asks for a detour in a function of `hooked` that begins with what is the same wherever it lies.
+    ///
+    /// # Errors
+    /// Those of the link; if it is none of these.
+    pub fn ask_detour(&mut self, offset: u64, script: &str) -> Result<(u32, EventAnswer)> {
+        let (_, bytes, first_bytes) = MOVABLE.into_iter().find(|(at, ..)| *at == offset).ok_or("it is not movable")?;
+        let program_words = if script.is_empty() { 0 } else { self.scripts.stage(&mut self.wire, script)? };
+        let place = Place { address: self.at.functions + offset, space: VIRTUAL, pid: NO_PID };
+        let mut detour = epthook2::Ask { place, first_bytes, ..epthook2::Ask::default() };
+        detour.event = EventAsk { program_words, ..ask(event::EPTHOOK2) };
+        let count = u32::try_from(bytes.len())?;
+        (detour.displaced_bytes, detour.code_bytes) = (count, count);
+        detour.original[..bytes.len()].copy_from_slice(bytes);
+        detour.code[..bytes.len()].copy_from_slice(bytes);
+        register(&mut self.wire, op::EPTHOOK2_ADD, detour.as_bytes())
     }
 
     /// How often an event fired.
