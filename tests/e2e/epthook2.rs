@@ -29,7 +29,7 @@ const FUNCTIONS: [(u64, &[u8], u32); 4] = [
     (0x140, &[0x31, 0xc9, 0x0f, 0x94, 0xc1], 2),
 ];
 /// Times that one comes, goes, is disabled or enabled.
-const COMINGS: usize = 120;
+const COMINGS: usize = 40;
 const PUSH: u64 = 0x080;
 const OTHER: u64 = 0x200;
 

@@ -3,10 +3,10 @@
 //! Core `n` has `[CORES_VA + n * CORE_STRIDE, + CORE_STRIDE)`; the first page is never mapped.
 //! ```text
 //! +0x00000  guard          a stack that grows too far faults here, on the fault stack
-//! +0x01000  main stack     60 KiB, all of root runs here; a third of it is what scripts run on
-//! +0x10000  NMI stack       8 KiB, IST 1
-//! +0x12000  fault stack    16 KiB, IST 2: last words
-//! +0x16000  `Local`
+//! +0x01000  main stack     92 KiB, all of root runs here; a fifth of it is what scripts run on
+//! +0x18000  NMI stack       8 KiB, IST 1
+//! +0x1a000  fault stack    16 KiB, IST 2: last words
+//! +0x1e000  `Local`
 //! ```
 //! G1: a region belongs to one core; other cores never touch it. The trap stubs find it by masking `rsp`.
 #![expect(unsafe_code, reason = "the one file that makes a reference of a region's address")]
@@ -17,13 +17,13 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Top of the main stack, from the region's start.
-pub const STACK_TOP: u64 = 0x1_0000;
+pub const STACK_TOP: u64 = 0x1_8000;
 /// Top of the NMI stack.
-pub const NMI_STACK_TOP: u64 = 0x1_2000;
+pub const NMI_STACK_TOP: u64 = 0x1_a000;
 /// Top of the fault stack.
-pub const FAULT_STACK_TOP: u64 = 0x1_6000;
+pub const FAULT_STACK_TOP: u64 = 0x1_e000;
 /// Where [`Local`] lies.
-pub const LOCAL: u64 = 0x1_6000;
+pub const LOCAL: u64 = 0x1_e000;
 
 /// What one core's traps and tables need.
 #[repr(C)]
