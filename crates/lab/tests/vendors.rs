@@ -98,6 +98,19 @@ fn another_model_of_intels_dies_with_its_last_words() -> Result<(), Error> {
     Ok(())
 }
 
+/// Would catch a reboot that ends Bochs though the guest may boot again, and ports that do not survive it.
+#[test]
+fn a_guest_of_intels_boots_again_if_it_may() -> Result<(), Error> {
+    if !Lab::shared()?.tests_intel() {
+        return Ok(());
+    }
+    let mut machine = Machine::builder().vendor(Vendor::Intel).cpus(1).reboots().without_hypervisor().boot()?;
+    let first = machine.ok("cat /proc/sys/kernel/random/boot_id")?;
+    machine.wait_reboot(|machine| machine.spawn("reboot -f").map(drop))?;
+    assert_ne!(machine.ok("cat /proc/sys/kernel/random/boot_id")?, first);
+    machine.console_is_healthy()
+}
+
 /// Would catch a Bochs that is named in vain and then built or looked for elsewhere.
 #[test]
 fn an_emulator_that_is_not_there_is_refused_by_name() {
