@@ -1,8 +1,10 @@
 //! Names and types of the kernel, typed: on the machine itself and over the link, those of this boot and of no other.
-use lab::{Machine, Mode, Prompt};
+use lab::{Lab, Machine, Mode, Prompt};
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
-use tests::{Result, at_prompt};
+use tests::{Result, at_prompt, guest};
 
 /// What a whole kernel's names may take over the link, on a host that does much else.
 const FETCH_LIMIT: Duration = Duration::from_secs(600);
@@ -66,11 +68,57 @@ fn shown_modules(text: &str) -> Result<Vec<(u64, String, String)>> {
     Ok(all)
 }
 
+fn run(command: &mut Command) -> Result {
+    let output = command.output()?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned().into()) }
+}
+
+/// A folder of this name for files of the test's.
+fn folder(name: &str) -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("symbols-{name}"));
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// A module without the name of one of its functions, and with it.
+fn module_without(name: &str) -> Result<(PathBuf, PathBuf)> {
+    let whole = Lab::shared()?.guest_module(&guest::module("monitored"))?;
+    let without = whole.with_extension("without");
+    run(Command::new("objcopy").args(["-N", name]).args([&whole, &without]))?;
+    Ok((without, whole))
+}
+
+/// The value of a name in a file.
+fn value(file: &Path, name: &str) -> Result<u64> {
+    let output = Command::new("nm").arg(file).output()?.stdout;
+    let text = String::from_utf8_lossy(&output).into_owned();
+    let row = text.lines().find(|row| row.ends_with(&format!(" {name}"))).ok_or("nm has no such name")?;
+    Ok(u64::from_str_radix(&row[..16], 16)?)
+}
+
+/// A file as a kernel's that lies so far below what the machine lists, with one name more behind `schedule`.
+fn vmlinux(machine: &mut Machine, folder: &Path, below: u64, build_id: &str) -> Result<PathBuf> {
+    let mut source = ".globl _start\n_start: ret\n".to_owned();
+    for name in ["_stext", "do_syscall_64", "schedule", "init_task", "init_uts_ns", "vmap_area_list"] {
+        let place = address(&listed(machine, &format!("$3 == \"{name}\""))?)? - below;
+        source += &format!(".globl {name}\n.set {name}, {place:#x}\n");
+        if name == "schedule" {
+            source += &format!(".set behind_schedule, {:#x}\n", place + 7);
+        }
+    }
+    let (text, file) = (folder.join("kernel.s"), folder.join("vmlinux"));
+    fs::write(&text, source)?;
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-nostdlib", "-static", "-Wl,-Ttext=0x400000"]).arg(format!("-Wl,--build-id=0x{build_id}"));
+    run(gcc.arg("-o").args([&file, &text]))?;
+    Ok(file)
+}
+
 /// Would catch a name whose address is not that of the system's own list, a module that came and is not noticed, names that need a
 /// hypervisor, hidden addresses that are taken for zeros, and a type that lies elsewhere than in the kernel's own description.
 #[test]
 fn names_and_types_are_those_of_the_machine_itself() -> Result {
-    let mut machine = Machine::builder().with_kernel_module("msr").boot()?;
+    let mut machine = Machine::builder().with_kernel_module("msr").with_kernel_module("loop").boot()?;
     let getppid = listed(&mut machine, "/getppid/")?;
     assert!(getppid.len() > 3, "{getppid:?}");
     let asked = |machine: &mut Machine, line: &str| machine.hyperdbg_ok(&[line]);
@@ -80,6 +128,12 @@ fn names_and_types_are_those_of_the_machine_itself() -> Result {
     assert_eq!(asked(&mut machine, "? schedule + 10")?.trim(), format!("{:x}", schedule + 0x10));
     let layout = asked(&mut machine, "dt list_head")?;
     assert_eq!(layout.lines().nth(2), Some("+0x008  prev  struct list_head *"), "{layout}");
+    let without = machine.hyperdbg(&["dt loop_device"])?.text();
+    assert!(without.contains("neither the kernel nor a module has a type 'loop_device'"), "{without}");
+    machine.modprobe("loop")?;
+    let brought = asked(&mut machine, "dt loop_device")?;
+    assert!(brought.lines().any(|row| row.ends_with("struct gendisk *") && row.contains("lo_disk")), "{brought}");
+    assert_eq!(asked(&mut machine, "dt loop!loop_device")?, brought);
 
     machine.load(Mode::Vmi)?;
     let mut kd = machine.vmi(&[])?;
@@ -118,7 +172,9 @@ fn names_come_out_of_the_memory_of_a_halted_machine() -> Result {
         machine.ok(&format!("awk '{few}' /proc/kallsyms"))?
     };
 
-    let mut machine = Machine::builder().with_kernel_module("msr").boot()?;
+    let (without, whole) = module_without("near_by")?;
+    let builder = Machine::builder().with_kernel_module("msr").with_file(&without, "/monitored.ko", 0o644);
+    let mut machine = builder.boot()?;
     machine.load(Mode::Debugger)?;
     let every = listed(&mut machine, "NR % 4000 == 1")?;
     let own: usize = machine.ok("grep -vc '\\[' /proc/kallsyms")?.trim().parse()?;
@@ -168,6 +224,13 @@ fn names_come_out_of_the_memory_of_a_halted_machine() -> Result {
     let row = kd.enter("g")?;
     at_prompt::wait_running(&mut kd, row + 1)?;
     machine.modprobe("msr")?;
+    machine.ok("insmod /monitored.ko")?;
+    let notes = machine.ok("od -An -v -tx1 /sys/kernel/notes")?.split_whitespace().collect::<String>();
+    // Its kind, and whose it is.
+    let (_, build_id) = notes.split_once("03000000474e5500").ok_or("the kernel tells no number of its build")?;
+    let build_id = &build_id[..40];
+    let other_kernel = vmlinux(&mut machine, &folder("other")?, 0x700_0000, "c0ffee")?;
+    let kernel = vmlinux(&mut machine, &folder("own")?, 0x700_0000, build_id)?;
     let msr = listed(&mut machine, "/\\[msr\\]/")?;
     let listed_modules = modules(&mut machine)?;
     let row = at_prompt::enter_running(&mut kd, "pause")?;
@@ -183,6 +246,18 @@ fn names_come_out_of_the_memory_of_a_halted_machine() -> Result {
     }
     assert_eq!(sorted(found(&text(&mut kd, "x msr!*")?)), sorted(msr));
     assert_eq!(shown_modules(&text(&mut kd, "lm")?)?, listed_modules);
+
+    let other = text(&mut kd, &format!(".sym load {}", other_kernel.display()))?;
+    assert!(other.contains("is of another build: its number is c0ffee"), "{other}");
+    let loaded = text(&mut kd, &format!(".sym load {}", kernel.display()))?;
+    assert!(loaded.contains("0x1 more of the kernel") && loaded.contains("moved by 0x7000000"), "{loaded}");
+    assert_eq!(text(&mut kd, "? behind_schedule")?, format!("{:x}", schedule + 7));
+    assert!(text(&mut kd, "? monitored!near_by")?.starts_with("err, "));
+    let loaded = text(&mut kd, &format!(".sym load {}", whole.display()))?;
+    assert!(loaded.contains("more of monitored"), "{loaded}");
+    let stored = address(&listed(&mut machine, "$3 == \"stored\"")?)?;
+    let near = stored.wrapping_sub(value(&whole, "stored")?).wrapping_add(value(&whole, "near_by")?);
+    assert_eq!(text(&mut kd, "? monitored!near_by")?, format!("{near:x}"));
     drop(kd);
 
     let mut kd = machine.debugger(&["--pause"])?;
@@ -201,9 +276,11 @@ fn names_come_out_of_the_memory_of_a_halted_machine() -> Result {
 #[test]
 #[ignore = "nightly: five megabytes over the link take minutes"]
 fn types_come_out_of_the_memory_of_a_halted_machine() -> Result {
-    let mut machine = Machine::builder().boot()?;
+    let mut machine = Machine::builder().with_kernel_module("loop").boot()?;
+    machine.modprobe("loop")?;
     machine.load(Mode::Debugger)?;
     let own = machine.hyperdbg_ok(&["dt task_struct"])?;
+    let brought = machine.hyperdbg_ok(&["dt loop_device"])?;
     let mut kd = machine.debugger(&["--pause"])?;
     kd.set_limit(3 * FETCH_LIMIT);
     let fetched = text(&mut kd, "dt task_struct")?;
@@ -211,6 +288,9 @@ fn types_come_out_of_the_memory_of_a_halted_machine() -> Result {
     assert_eq!(text(&mut kd, "dt task_struct")?.trim(), own.trim());
     let init = text(&mut kd, "dt task_struct.comm init_task")?;
     assert!(init.contains("\"swapper/0\""), "{init}");
+    let fetched = text(&mut kd, "dt loop!loop_device")?;
+    assert!(fetched.contains("fetching the types of modules"), "{fetched}");
+    assert_eq!(text(&mut kd, "dt loop_device")?.trim(), brought.trim());
     let row = kd.enter("g")?;
     at_prompt::wait_running(&mut kd, row + 1)?;
     drop(kd);

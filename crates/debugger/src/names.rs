@@ -12,6 +12,7 @@
 //! **Cost**: the list of a whole kernel is read and sorted in a fraction of a second. **Proof**: `tests/names.rs`,
 //! `tests/e2e/symbols.rs`.
 
+mod added;
 mod check;
 mod memory;
 mod module_types;
@@ -20,7 +21,8 @@ pub(crate) mod types;
 use crate::disassembly;
 use crate::error::Reach;
 use crate::target::{Mode, Target};
-use check::Verdict;
+pub(crate) use added::Added;
+use check::{ANCHORS, Verdict};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use symbols::btf::Types;
@@ -60,6 +62,33 @@ pub enum Nameless {
         here: u64,
         /// Where it is in the file.
         there: u64,
+    },
+    /// A file of a module is of another build of it: these names are not where they would have to be.
+    OtherModule {
+        /// Its path.
+        path: String,
+        /// A name.
+        name: String,
+        /// Where it is in the machine.
+        here: u64,
+        /// Where the file has it.
+        there: u64,
+    },
+    /// A file is of another build.
+    OtherBuild {
+        /// Its path.
+        path: String,
+        /// The number of the machine's.
+        here: String,
+        /// The number of the file's.
+        there: String,
+    },
+    /// A file is of a module that is not loaded.
+    NotLoaded {
+        /// Its path.
+        path: String,
+        /// The module's name.
+        module: String,
     },
     /// A file has no name by which it could be compared with the machine.
     NoAnchor {
@@ -177,6 +206,7 @@ pub struct Names {
     known: Arc<Mutex<Result<Known, Nameless>>>,
     types: Arc<Mutex<Option<Arc<Types>>>>,
     module_types: Arc<Mutex<Brought>>,
+    added: Arc<Mutex<Vec<Added>>>,
     /// The load of the hypervisor for which names to show places by were looked for.
     tried: Arc<Mutex<u64>>,
 }
@@ -189,6 +219,7 @@ impl Names {
             known: Arc::new(Mutex::new(Err(Nameless::NotFetched))),
             types: Arc::default(),
             module_types: Arc::default(),
+            added: Arc::default(),
             tried: Arc::default(),
         }
     }
@@ -227,6 +258,7 @@ impl Names {
     /// Forgets them.
     pub fn forget(&self) {
         *self.lock() = Err(Nameless::NotFetched);
+        self.added.lock().unwrap_or_else(PoisonError::into_inner).clear();
         *self.types.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.module_types.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -245,7 +277,7 @@ impl Names {
     /// What this machine tells of itself.
     fn this_machine(&self, modules: Vec<Module>) -> Result<Machine, Nameless> {
         let list = self.list(modules)?;
-        let anchors = check::ANCHORS.iter().filter_map(|name| Some(((*name).to_owned(), check::only(&list.table, name)?)));
+        let anchors = ANCHORS.iter().filter_map(|name| Some(((*name).to_owned(), check::only(&list.table, name)?)));
         Ok(Machine { anchors: anchors.collect(), modules: list.modules.unwrap_or_default() })
     }
 
@@ -288,6 +320,7 @@ impl Names {
     }
 
     fn keep(&self, known: Result<Known, Nameless>) -> Result<Known, Nameless> {
+        let known = known.and_then(|known| self.with_added(known));
         *self.lock() = known.clone();
         known
     }

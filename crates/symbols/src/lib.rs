@@ -5,6 +5,7 @@
 //! | `table` | names by address and addresses by name, of the kernel and of its modules |
 //! | `text` | lines of `/proc/kallsyms` and System.map; of `/proc/modules` |
 //! | `packed` | the kernel's own table of names, as it lies in its memory |
+//! | `elf` | names in a vmlinux, a module, or their debug files |
 //! | `note` | what the kernel tells of itself for who reads its memory |
 //! | `btf`, `layout` | types: as the kernel describes them, and where members lie |
 //! | `unwind` | who called whom, by the kernel's own table |
@@ -17,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod btf;
+pub mod elf;
 pub mod layout;
 pub mod limits;
 pub mod note;

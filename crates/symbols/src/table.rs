@@ -393,6 +393,28 @@ impl Table {
         builder.build()
     }
 
+    /// All names, and those of these that are not among them: address, kind, name, module. How many that were.
+    ///
+    /// # Errors
+    /// [`Wrong::TooMany`].
+    pub fn with<'n>(&self, more: impl Iterator<Item = (u64, u8, &'n str, Option<&'n str>)>) -> Result<(Table, usize), Wrong> {
+        let mut builder = Builder::default();
+        for module in &self.modules {
+            builder.module(module.clone())?;
+        }
+        for Symbol { address, kind, name, module } in self.all() {
+            builder.add(address, kind as u8, name, module)?;
+        }
+        let mut added = 0;
+        for (address, kind, name, module) in more {
+            if !self.run(name).any(|symbol| symbol.address == address && symbol.module == module) {
+                builder.add(address, kind, name, module)?;
+                added += 1;
+            }
+        }
+        Ok((builder.build()?, added))
+    }
+
     fn kernel_bounds(&self) -> (u64, u64) {
         let own = |name: &str| self.named(None, name).into_iter().find(|symbol| symbol.module.is_none());
         let mut kernel = self.entries.iter().filter(|entry| entry.module == 0 && entry.address >= HIGH_HALF);

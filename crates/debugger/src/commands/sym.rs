@@ -11,6 +11,10 @@
 //! same kernel lies elsewhere after a boot, and refused if it is of another one; names of modules that are not where the file has
 //! them are left out.
 //!
+//! A FILE may also be a vmlinux, a module (.ko), or the debug file of one of them. Its names, such as static ones that the system's list
+//! leaves out, come to those that are known. It must be of the very build that runs; where in memory each part lies is found by names
+//! that are known already.
+//!
 //! If the system hides addresses (kernel.kptr_restrict), it says so, and what to type.
 //! ```kd
 //! HyperDbg> .sym
@@ -27,7 +31,7 @@ use crate::answer::{Answer, Report};
 use crate::commands::{self, Command, Takes};
 use crate::error::Error;
 use crate::line::Line;
-use crate::names::{Known, LIST, Nameless, Origin};
+use crate::names::{Added, Known, LIST, Nameless, Origin};
 use crate::say;
 use crate::session::Session;
 use serde::Serialize;
@@ -47,7 +51,7 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         [_] => names.known(),
         [_, word] if is(word, "reload") => {
             names.forget();
-            return Ok(Answer::of(&Shown::new(&Ok(session.names_needed()?))));
+            return Ok(Answer::of(&Shown::new(&Ok(session.names_needed()?), &[])));
         }
         [_, word] if is(word, "unload") => {
             names.forget();
@@ -56,7 +60,7 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         [_, word, file] if is(word, "load") => {
             return session
                 .names_of_file(&file.text)
-                .map(|known| Answer::of(&Shown::new(&Ok(known))))
+                .map(|known| Answer::of(&Shown::new(&Ok(known), &names.added())))
                 .map_err(|nameless| Error::Names { nameless, span: None });
         }
         [_, word] | [_, word, _] if !is(word, "load") => {
@@ -64,7 +68,7 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         }
         _ => return Err(commands::usage(line)),
     };
-    Ok(Answer::of(&Shown::new(&known)))
+    Ok(Answer::of(&Shown::new(&known, &names.added())))
 }
 
 #[derive(Serialize)]
@@ -78,14 +82,61 @@ struct Shown {
     moved: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<String>,
+    /// What files added.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    added: Vec<More>,
     /// Why none are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
 }
 
+#[derive(Serialize)]
+struct More {
+    file: String,
+    names: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    module: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved: Option<String>,
+    /// Names whose place is not known.
+    #[serde(skip_serializing_if = "is_none")]
+    left_out: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
+impl More {
+    fn of(added: &Added) -> Self {
+        Self {
+            file: added.path.clone(),
+            names: added.count,
+            module: added.module.as_ref().map(|module| module.name.clone()),
+            moved: (added.moved != 0).then(|| say::names::distance(added.moved)),
+            left_out: added.left_out,
+        }
+    }
+
+    fn text(&self) -> String {
+        let Self { file, names, module, moved, left_out } = self;
+        let whose = module.as_ref().map_or("the kernel", |module| module);
+        let mut text = format!("0x{names:x} more of {whose}, from {file}");
+        if let Some(moved) = moved {
+            text += &format!(", moved by {moved}");
+        }
+        if *left_out != 0 {
+            text += &format!("; 0x{left_out:x} left out, as nothing is known of where they lie");
+        }
+        text
+    }
+}
+
 impl Shown {
-    fn new(known: &Result<Known, Nameless>) -> Self {
-        let nothing = Self { names: 0, modules: 0, from: None, moved: None, left_out: Vec::new(), why: None };
+    fn new(known: &Result<Known, Nameless>, added: &[Added]) -> Self {
+        let added = added.iter().map(More::of).collect();
+        let nothing = Self { names: 0, modules: 0, from: None, moved: None, left_out: Vec::new(), added, why: None };
         let known = match known {
             Ok(known) => known,
             Err(nameless) => return Self { why: Some(say::names::reason(nameless)), ..nothing },
@@ -107,7 +158,7 @@ impl Shown {
 
 impl Report for Shown {
     fn text(&self) -> String {
-        let Self { names, modules, from, moved, left_out, why } = self;
+        let Self { names, modules, from, moved, left_out, added, why } = self;
         if let Some(why) = why {
             return format!("no names of the kernel are known: {why}");
         }
@@ -119,6 +170,9 @@ impl Report for Shown {
         }
         if !left_out.is_empty() {
             text += &format!("\nleft out, as they are not where the file has them: {}", left_out.join(", "));
+        }
+        for more in added {
+            text += &format!("\n{}", more.text());
         }
         text
     }

@@ -10,7 +10,7 @@
 //!
 //! **Cost**: of a kernel of today, some 2 MiB over the link, once. **Proof**: `tests/names.rs`, `tests/e2e/symbols.rs`.
 
-use super::{Known, MODULES, Machine, Nameless, Origin, Verdict, check};
+use super::{Known, MODULES, Machine, Nameless, Origin, Verdict, added, check};
 use crate::error::Error;
 use crate::memory;
 use crate::session::Session;
@@ -91,6 +91,9 @@ impl Session {
 
     /// Takes names of a file, if it is of the machine that is debugged.
     pub(crate) fn names_of_file(&mut self, path: &str) -> Result<Known, Nameless> {
+        if added::is_one(path).unwrap_or(false) {
+            return self.names_added(path);
+        }
         let names = self.names();
         let machine = match self.mode() {
             Mode::Vmi => {

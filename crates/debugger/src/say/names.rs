@@ -84,6 +84,13 @@ pub(crate) fn reason(nameless: &Nameless) -> String {
         Nameless::Other { path, name, here, there } => {
             format!("'{path}' is of another kernel: it has {name} at {there:x}, and here it is at {here:x}")
         }
+        Nameless::OtherModule { path, name, here, there } => {
+            format!("'{path}' is of another build of the module: by it {name} is at {there:x}, and here it is at {here:x}")
+        }
+        Nameless::OtherBuild { path, here, there } => {
+            format!("'{path}' is of another build: its number is {there}, and what runs has {here}")
+        }
+        Nameless::NotLoaded { path, module } => format!("'{path}' is of the module '{module}', which is not loaded"),
         Nameless::NoAnchor { path } => format!("'{path}' has none of the names by which a file is compared with the machine"),
         Nameless::NoNote => "the debuggee's kernel did not say where they lie in its memory".to_owned(),
         Nameless::Memory(what, wrong) => {
@@ -106,7 +113,8 @@ pub(crate) fn reason(nameless: &Nameless) -> String {
 pub(super) fn refused(nameless: &Nameless, span: Option<&Range<usize>>) -> Said {
     let of_a_file = match nameless {
         Nameless::File { path, .. } | Nameless::Wrong { path, .. } => path != LIST,
-        Nameless::Other { .. } | Nameless::NoAnchor { .. } => true,
+        Nameless::Other { .. } | Nameless::OtherModule { .. } | Nameless::OtherBuild { .. } => true,
+        Nameless::NotLoaded { .. } | Nameless::NoAnchor { .. } => true,
         _ => false,
     };
     let reason = reason(nameless);
@@ -115,9 +123,10 @@ pub(super) fn refused(nameless: &Nameless, span: Option<&Range<usize>>) -> Said 
     match nameless {
         Nameless::NotFetched => said.try_line(".sym reload"),
         Nameless::Wrong { wrong: Wrong::Hidden, path } if path == LIST => said.help(UNHIDE).try_line(".sym reload"),
-        Nameless::Wrong { path, .. } if path != LIST => {
-            said.help("a file of names is a copy of the machine's own list: /proc/kallsyms or System.map")
-        }
+        Nameless::Wrong { path, .. } if path != LIST => said
+            .help("a file of names is a copy of the machine's own list (/proc/kallsyms or System.map),")
+            .help("or a vmlinux, a module or a debug file of one of them, with its names"),
+        Nameless::NotLoaded { .. } => said.try_line("lm"),
         Nameless::Other { .. } => {
             said.help("take one of the kernel that runs: on that machine, as root: cat /proc/kallsyms >FILE")
         }
