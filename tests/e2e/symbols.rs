@@ -111,6 +111,12 @@ fn vmlinux(machine: &mut Machine, folder: &Path, below: u64, build_id: &str) -> 
     let mut gcc = Command::new("gcc");
     gcc.args(["-nostdlib", "-static", "-Wl,-Ttext=0x400000"]).arg(format!("-Wl,--build-id=0x{build_id}"));
     run(gcc.arg("-o").args([&file, &text]))?;
+    // What the linker adds would be the kernel's.
+    let mut objcopy = Command::new("objcopy");
+    for name in ["_start", "_end", "_edata", "__bss_start"] {
+        objcopy.args(["-N", name]);
+    }
+    run(objcopy.arg(&file))?;
     Ok(file)
 }
 
