@@ -200,8 +200,8 @@ fn last_words_are_shown_in_full() {
 fn another_protocol_is_refused_with_both_numbers() {
     let debuggee = Debuggee::new(Root { protocol: 99, ..Root::default() });
     let output = run_over(&debuggee.path, &["r"]);
-    let ours = "err, the debuggee speaks protocol 99, this prompt 6; use both from one build";
-    assert_eq!((output.status.code(), printed(&output)), (Some(1), vec![ours.to_owned()]));
+    let ours = format!("err, the debuggee speaks protocol 99, this prompt {}; use both from one build", abi::PROTOCOL);
+    assert_eq!((output.status.code(), printed(&output)), (Some(1), vec![ours]));
 }
 
 /// Would catch a wait without an end for somebody who never answers.

@@ -9,7 +9,7 @@
 //! timer, the monitor trap flag) saves the old one with the new stack, and (2) keeps its variables where `longjmp` may lose
 //! them. Without it six of six runs of 30 000 halts by NMI lost the guest; with it none did.
 //!
-//! **Callers**: [`crate::setup`]. **Cost**: docs/decisions/0019. **Proof**: below; that it boots, `tests/vendors.rs`.
+//! **Callers**: [`crate::setup`]. **Cost**: docs/decisions/0020. **Proof**: below; that it boots, `tests/vendors.rs`.
 
 use super::Bochs;
 use crate::{

@@ -36,7 +36,8 @@ use arena::base;
 #[inline(always)]
 fn pointer(pa: u64, bytes: u64) -> Option<*mut u8> {
     let end = pa.checked_add(bytes)?;
-    (end <= END.load(Relaxed)).then(|| (base() + pa) as *mut u8)
+    // No overflow: the direct map covers all below the end (D1).
+    (end <= END.load(Relaxed)).then(|| base().wrapping_add(pa) as *mut u8)
 }
 
 /// The first physical address beyond RAM.
