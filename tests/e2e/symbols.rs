@@ -231,6 +231,7 @@ fn names_come_out_of_the_memory_of_a_halted_machine() -> Result {
     at_prompt::wait_running(&mut kd, row + 1)?;
     machine.modprobe("msr")?;
     machine.ok("insmod /monitored.ko")?;
+    let stored = address(&listed(&mut machine, "$3 == \"stored\"")?)?;
     let notes = machine.ok("od -An -v -tx1 /sys/kernel/notes")?.split_whitespace().collect::<String>();
     // Its kind, and whose it is.
     let (_, build_id) = notes.split_once("03000000474e5500").ok_or("the kernel tells no number of its build")?;
@@ -261,7 +262,6 @@ fn names_come_out_of_the_memory_of_a_halted_machine() -> Result {
     assert!(text(&mut kd, "? monitored!near_by")?.starts_with("err, "));
     let loaded = text(&mut kd, &format!(".sym load {}", whole.display()))?;
     assert!(loaded.contains("more of monitored"), "{loaded}");
-    let stored = address(&listed(&mut machine, "$3 == \"stored\"")?)?;
     let near = stored.wrapping_sub(value(&whole, "stored")?).wrapping_add(value(&whole, "near_by")?);
     assert_eq!(text(&mut kd, "? monitored!near_by")?, format!("{near:x}"));
     drop(kd);
