@@ -111,6 +111,19 @@ fn a_guest_of_intels_boots_again_if_it_may() -> Result<(), Error> {
     machine.console_is_healthy()
 }
 
+/// Would catch a Bochs that stands still now and then: one that counted instructions a second did, one guest of the first eight.
+#[test]
+#[ignore = "nightly: two minutes"]
+fn guests_of_intels_come_up_twenty_times() -> Result<(), Error> {
+    for round in 0..20 {
+        let cpus = 1 + round % 2;
+        let mut machine = Machine::builder().vendor(Vendor::Intel).cpus(cpus).without_hypervisor().boot()?;
+        assert_eq!(machine.ok("nproc")?, format!("{cpus}\n"));
+        machine.console_is_healthy()?;
+    }
+    Ok(())
+}
+
 /// Would catch a Bochs that is named in vain and then built or looked for elsewhere.
 #[test]
 fn an_emulator_that_is_not_there_is_refused_by_name() {
