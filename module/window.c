@@ -8,6 +8,7 @@
 #include <linux/mm.h>
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
+#include <linux/rcupdate_wait.h>
 #include <linux/vmalloc.h>
 #include <linux/workqueue.h>
 #include "internal.h"
@@ -61,6 +62,25 @@ static void be_elsewhere(struct work_struct *unused)
 {
 }
 
+/* Half of what Linux takes for a thread that hangs. */
+#define LOOK_SECONDS 60
+
+/*
+ * synchronize_rcu_tasks(), which on a busy machine lasts for minutes: that is no thread that hangs, so it wakes up meanwhile. What is called at
+ * its end is the kernel's own, so that nothing of this module's is left to be called.
+ */
+static void threads_be_elsewhere(void)
+{
+	struct rcu_synchronize wait;
+
+	init_rcu_head_on_stack(&wait.head);
+	init_completion(&wait.completion);
+	call_rcu_tasks(&wait.head, wakeme_after_rcu);
+	while (!wait_for_completion_timeout(&wait.completion, LOOK_SECONDS * HZ))
+		;
+	destroy_rcu_head_on_stack(&wait.head);
+}
+
 /*
  * Comes back when each thread and each core has been elsewhere: threads have gone to sleep of their own or to a program, and each core has
  * been given to another thread, which ends what interrupted an idle one.
@@ -69,7 +89,7 @@ void hyperkd_window_grace(void)
 {
 	int cpu;
 
-	synchronize_rcu_tasks();
+	threads_be_elsewhere();
 	cpus_read_lock();
 	for_each_online_cpu(cpu)
 		queue_work_on(cpu, system_highpri_wq, per_cpu_ptr(&elsewhere, cpu));
