@@ -12,7 +12,7 @@ use zerocopy::IntoBytes;
 
 const ROUNDS: u64 = 20_000;
 /// Hooks that come and go.
-const COMINGS: usize = 1000;
+const COMINGS: usize = 200;
 
 /// A machine under root with the module, and its page of code.
 struct Lab {

@@ -299,6 +299,7 @@ fn fast_and_hidden_hooks_and_monitors_share_a_page_and_programs_pages_stay_clean
     lab.machine
         .ok(&format!("kill -USR1 {pid}; until grep -q wrong /tmp/said; do usleep 10000; done; grep -qx '0 wrong' /tmp/said"))?;
     assert_eq!(lab.hits(answer.id)?, 2000);
+    lab.machine.ok(&format!("kill -USR1 {pid}"))?;
     lab.machine.wait_job(job, Duration::from_secs(60))?;
     lab.change(event::CLEAR, event::ALL)?;
     lab.end()

@@ -259,6 +259,7 @@ fn what_is_swapped_out_or_read_from_a_file_is_hooked_when_it_is_back() -> Result
 /// Would catch a hook or a monitor in 2 MiB of a program's that goes wrong when Linux maps them page by page; and one in the ways into a
 /// kernel that programs' tables leave out.
 #[test]
+#[ignore = "nightly: another boot, with page-table isolation"]
 fn large_pages_and_isolated_kernels_make_no_difference() -> Result {
     let mut lab = Lab::new(|builder| builder.kernel_argument("pti=on").memory_mib(768))?;
     assert!(
