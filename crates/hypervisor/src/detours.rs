@@ -36,8 +36,6 @@ use code::{Code, Parts};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
-/// The first linear address of the kernel's half.
-const KERNEL: u64 = 0xffff_8000_0000_0000;
 /// More places than there can be events: what is cleared has its own for a while.
 const _: () = assert!(WINDOW_PLACES >= EVENTS_MAX);
 const _: () = assert!(PLACE_COPY + CODE_BYTES_MAX + JUMP_BYTES <= places::QUICK && JUMP_BYTES <= 8);
@@ -123,6 +121,11 @@ impl Detour {
 
     fn become_phase(&self, phase: Phase) {
         self.phase.store(phase as u32, SeqCst);
+    }
+
+    /// Whether there is a detour, whatever stands in the kernel's code.
+    fn is_there(&self) -> bool {
+        !matches!(self.phase(), Phase::Free | Phase::Taken | Phase::Gone)
     }
 
     fn is_live(&self) -> bool {
@@ -212,7 +215,7 @@ pub fn add<M: Machine>(core: u32, tables: u64, ask: &Ask) -> (u32, EventAnswer) 
     if !sound || its.flags & event::OPTION != 0 || ask.first_bytes == 0 || ask.first_bytes > code_bytes {
         return refuse(codes::REQUEST_MALFORMED);
     }
-    if place.address < KERNEL || CLOSING.load(SeqCst) {
+    if place.address < memory::UPPER_HALF || CLOSING.load(SeqCst) {
         return refuse(codes::EVENT_INVALID);
     }
     let pa = match memory::space(core, tables, place) {
@@ -333,7 +336,7 @@ pub fn is_free(kind: u32, pfn: u64, range: (u64, u64)) -> bool {
     let other = |(_, detour): (usize, &Detour)| {
         let pa = detour.pa.load(SeqCst);
         let first = pa % FRAME_BYTES;
-        let there = !matches!(detour.phase(), Phase::Free | Phase::Taken | Phase::Gone) && pa / FRAME_BYTES == pfn;
+        let there = detour.is_there() && pa / FRAME_BYTES == pfn;
         there && meets(first, first + u64::from(detour.bytes.load(SeqCst)) - 1)
     };
     let hook = || kind == event::EPTHOOK2 && monitors::hooked_bytes(pfn).any(|(first, last)| meets(first, last));
@@ -371,9 +374,7 @@ pub fn rise<M: Machine>(core: u32) {
 ///
 /// Whether its place is in use for a while yet.
 pub fn settle(core: u32, serial: u32, state: Option<bool>) -> bool {
-    let is_it = |(_, detour): &(usize, &Detour)| {
-        detour.serial.load(SeqCst) == serial && !matches!(detour.phase(), Phase::Free | Phase::Taken | Phase::Gone)
-    };
+    let is_it = |(_, detour): &(usize, &Detour)| detour.serial.load(SeqCst) == serial && detour.is_there();
     let Some((place, detour)) = used().find(is_it) else { return false };
     if state != Some(true) && detour.is_live() {
         fall(core, detour);
@@ -531,9 +532,8 @@ pub fn at_place(place: usize) -> Option<(u32, u32, u64, [u64; 2])> {
 
 /// What the guest counted of an event's hits, and whether it waits for the worker.
 pub fn counted(id: u32) -> Option<(u64, bool)> {
-    let is_it = |(_, detour): &(usize, &Detour)| {
-        detour.id.load(SeqCst) == id && !matches!(detour.phase(), Phase::Free | Phase::Taken | Phase::Gone | Phase::Kept)
-    };
+    let is_it =
+        |(_, detour): &(usize, &Detour)| detour.id.load(SeqCst) == id && detour.is_there() && detour.phase() != Phase::Kept;
     used().find(is_it).map(|(place, detour)| (places::hits(place), detour.phase() == Phase::Breakpoint))
 }
 

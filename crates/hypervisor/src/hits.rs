@@ -181,8 +181,7 @@ fn fetch<C: Core>(cpu: &mut C, mark: &Mark, memory: &mut Memory, pa: u64) -> boo
         cpu.again();
         return true;
     }
-    let code = u128::from(page.word(at)) | u128::from(page.word(at + 8)) << 64;
-    cpu.is_plain() && hit(cpu, mark, memory, (pa, code))
+    cpu.is_plain() && hit(cpu, mark, memory, (pa, page.sixteen(at)))
 }
 
 #[cfg(test)]
@@ -190,8 +189,8 @@ mod tests {
     use super::*;
     use crate::arch::model::{Model, ModelCore};
     use crate::hooks::tests::{added, space};
+    use crate::memory::UPPER_HALF;
     use crate::monitors::mapped::tests::hold_all;
-    use crate::visible::KERNEL;
     use crate::{hypercall, storms};
     use abi::request::{EventChange, op};
     use zerocopy::IntoBytes;
@@ -210,14 +209,14 @@ mod tests {
         hold_all();
         let mut cpu = ModelCore::new(0);
         (cpu.tables, cpu.text) = (tables, &[0x55; 16]);
-        cpu.set_rip(KERNEL + 0x100);
+        cpu.set_rip(UPPER_HALF + 0x100);
         let mark = watch::mark(0);
         assert!(fetch(&mut cpu, mark, &mut memory, page + 0x101), "beside it");
         assert_eq!(cpu.executed, Some((pfn, hooks::shown(pfn).unwrap())));
         let gprs = cpu.gprs;
         assert!(!fetch(&mut cpu, mark, &mut memory, page + 0x100), "without a script it is not only counted");
         assert!(!fetch(&mut cpu, mark, &mut memory, page + 0xff8), "it may end in the next page");
-        assert_eq!((cpu.rip(), cpu.gprs, watch::rows(id).rows[0].hits), (KERNEL + 0x100, gprs, 0));
+        assert_eq!((cpu.rip(), cpu.gprs, watch::rows(id).rows[0].hits), (UPPER_HALF + 0x100, gprs, 0));
         assert!(fetch(&mut cpu, mark, &mut memory, page + FRAME_BYTES) && cpu.executed.is_none(), "elsewhere");
         assert!(!fetch(&mut cpu, mark, &mut memory, page + FRAME_BYTES), "all pages are executed");
         assert_eq!(hook_at(page + 0x100).map(|(id, _)| id), Some(id));

@@ -42,15 +42,14 @@ pub fn add<M: Machine>(core: u32, tables: u64, ask: &Ask) -> (u32, EventAnswer) 
     if place.space != VIRTUAL || its.kind != event::EPTHOOK || its.flags & event::OPTION != 0 {
         return (code::REQUEST_MALFORMED, EventAnswer { id: event::ALL, ..EventAnswer::default() });
     }
-    let mut why = IS_VISIBLE;
-    if fast && let Ok(space) = memory::space(core, tables, place) {
-        why = visible::why_hidden(&space, place.address);
-    }
+    // A process is searched for in Linux' list.
+    let space = if fast { memory::space(core, tables, place).ok() } else { None };
+    let mut why = space.as_ref().map_or(IS_VISIBLE, |space| visible::why_hidden(space, place.address));
     let access = EXECUTE | if fast && why == IS_VISIBLE { VISIBLE } else { 0 };
     let (code, mut answer) = monitors::add_range::<M>(core, tables, &its, (place, place.address), access);
     if code == code::SUCCESS && fast {
         if why == IS_VISIBLE
-            && let Some((pa, _)) = memory::space(core, tables, place).ok().and_then(|space| space.page(place.address))
+            && let Some((pa, _)) = space.and_then(|space| space.page(place.address))
         {
             why = visible::why_hidden_there(pa);
         }

@@ -37,7 +37,7 @@ const _: () = assert!(BYTES_MAX as u64 <= FRAME_BYTES);
 /// Bits of CR3 that say where the highest table lies.
 const TABLES: u64 = 0x000f_ffff_ffff_f000;
 /// The first linear address of the kernel's half.
-const UPPER_HALF: u64 = 0xffff_8000_0000_0000;
+pub(crate) const UPPER_HALF: u64 = 0xffff_8000_0000_0000;
 
 /// Answers a request: a code, and the bytes of its body. `tables` is CR3 of the core that is meant.
 pub fn answer(core: u32, tables: u64, what: u32, body: &[u8], room: &mut [u8; ANSWER_BYTES_MAX]) -> (u32, usize) {

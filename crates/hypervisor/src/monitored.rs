@@ -34,8 +34,6 @@ const PARTS_MAX: usize = 2 * ACCESSES_MAX + 1;
 /// A flush ends a fault of a monitor that has gone. One that comes so often at one place is the guest's own business with memory
 /// that there is not, and ends as it does with root's.
 const STRAY_FAULTS_MAX: u8 = 16;
-/// In an entry of a page table: it was used.
-const ACCESSED: u64 = 1 << 5;
 
 /// A monitor that an access hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +190,7 @@ impl Pending {
         let access = self.parts().iter().map(|part| part.access + 1).max().unwrap_or(0);
         if fault.walk {
             let pa = fault.gpa & !7;
-            let marks = direct::read(pa).is_some_and(|entry| entry & ACCESSED == 0);
+            let marks = direct::read(pa).is_some_and(|entry| entry & walk::ACCESSED == 0);
             let what = READ | if marks { WRITE } else { 0 };
             return self.add(Part { pa, bytes: 8, what, access, ahead: 0 });
         }
@@ -279,6 +277,7 @@ fn fire<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &P
 
 /// An access that nested tables did not allow.
 pub fn fault<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, fault: &Nested) {
+    pending.clear();
     if !plain::<M>(cpu, core, bench, pending, fault) {
         other::<M>(cpu, core, bench, pending, fault);
     }
@@ -287,7 +286,6 @@ pub fn fault<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendin
 /// One that is no plain access.
 #[inline(never)]
 fn other<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, fault: &Nested) {
-    pending.clear();
     let pfn = fault.gpa / FRAME_BYTES;
     let fetch = fault.fetch && !fault.delivery && !fault.walk;
     let then = if fetch { hooked::fetched::<M>(cpu, core, bench, pending, fault) } else { Then::Other };
@@ -315,7 +313,6 @@ fn plain<M: Machine>(cpu: &mut M::Core, number: u32, bench: &mut Bench, pending:
     if fault.fetch || fault.walk || fault.delivery {
         return false;
     }
-    pending.clear();
     let Some((does, pa)) = moves::of(cpu, &mut pending.last) else { return false };
     let hooked = does.what & WRITE != 0 && (monitors::has_hooks() || detours::any()) && is_followed(pa / FRAME_BYTES);
     if hooked || fault.gpa.wrapping_sub(pa) >= does.bytes {

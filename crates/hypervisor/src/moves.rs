@@ -14,8 +14,7 @@
 use crate::arch::Core;
 use crate::arch::x86::decode::segment;
 use crate::arch::x86::direct;
-use crate::arch::x86::flag::TF;
-use crate::simple::{AF, ARITHMETIC, CF, OF, PF, SF, ZF};
+use crate::arch::x86::flag::{AF, ARITHMETIC, CF, OF, PF, SF, TF, ZF};
 use crate::walk;
 use abi::request::monitor::{READ, WRITE};
 
@@ -42,7 +41,7 @@ enum Does {
 
 /// How two numbers become one, and flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Arithmetic {
+pub enum Arithmetic {
     Add,
     Or,
     And,
@@ -72,7 +71,7 @@ impl Arithmetic {
     }
 
     /// The result of so many bytes, and the flags behind it.
-    fn act(self, a: u64, b: u64, bytes: u64, flags: u64) -> (u64, u64) {
+    pub fn act(self, a: u64, b: u64, bytes: u64, flags: u64) -> (u64, u64) {
         let (mask, sign) = (u64::MAX >> (64 - bytes * 8), 1 << (bytes * 8 - 1));
         let (a, b) = (a & mask, b & mask);
         let (result, carry, overflow) = match self {
@@ -268,16 +267,22 @@ impl Last {
     }
 }
 
+/// Whether a store of root's might be one that the guest waits for itself.
+#[inline(always)]
+pub fn has_data_breakpoints<C: Core>(cpu: &C) -> bool {
+    cpu.debug_register(7) & DR7_ENABLED != 0
+}
+
 /// The access that the core is about to do, and its physical address, if root can do it.
 #[inline(always)]
 pub fn of<'l, C: Core>(cpu: &mut C, last: &'l mut Last) -> Option<(&'l Move, u64)> {
-    if cpu.code_bits() != 64 || cpu.rflags() & TF != 0 || cpu.debug_register(7) & DR7_ENABLED != 0 {
+    if cpu.code_bits() != 64 || cpu.rflags() & TF != 0 || has_data_breakpoints(cpu) {
         return None;
     }
     let found = last.decode(cpu.near_code()?)?;
     let linear = found.linear(cpu);
     let (pa, says) = cpu.near_data(linear)?;
-    let wanted = if found.what & WRITE == 0 { walk::ACCESSED } else { walk::WRITABLE | walk::ACCESSED | walk::DIRTY };
+    let wanted = if found.what & WRITE == 0 { walk::ACCESSED } else { walk::WRITTEN };
     // What it may not write, as root's own frames, it does not read either: it sees zeros there.
     let does = linear & (found.bytes - 1) == 0 && says & wanted == wanted && cpu.may_write(pa);
     does.then_some((found, pa))

@@ -7,24 +7,14 @@
 
 use crate::arch::Core;
 use crate::arch::x86::decode;
-use crate::arch::x86::flag::TF;
-use crate::{monitors, moves, walk};
+use crate::arch::x86::flag::{ARITHMETIC, PF, TF, ZF};
+use crate::moves::{self, Arithmetic};
+use crate::{monitors, walk};
 use abi::boot::FRAME_BYTES;
 
 const RSP: usize = 4;
 /// There is none of this number.
 pub const NO_FRAME: u64 = u64::MAX;
-/// Enabled data breakpoints of the guest's own.
-const DR7_ENABLED: u64 = 0xff;
-/// Flags: CF PF AF ZF SF OF.
-pub const CF: u64 = 1;
-pub const PF: u64 = 1 << 2;
-pub const AF: u64 = 1 << 4;
-pub const ZF: u64 = 1 << 6;
-pub const SF: u64 = 1 << 7;
-pub const OF: u64 = 1 << 11;
-pub const ARITHMETIC: u64 = CF | PF | AF | ZF | SF | OF;
-
 /// What an instruction does; registers by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Does {
@@ -79,19 +69,6 @@ fn decode(bytes: &[u8]) -> Option<(Does, u64)> {
     Some((does, ahead + bytes))
 }
 
-/// Flags behind `from - less`.
-fn subtracted(flags: u64, from: u64, less: u64) -> u64 {
-    let (result, borrows) = from.overflowing_sub(less);
-    let flag = |is: bool, bit: u64| if is { bit } else { 0 };
-    flags & !ARITHMETIC
-        | flag(borrows, CF)
-        | flag((result & 0xff).count_ones() % 2 == 0, PF)
-        | flag((from ^ less ^ result) & 0x10 != 0, AF)
-        | flag(result == 0, ZF)
-        | flag(result >> 63 != 0, SF)
-        | flag(((from ^ less) & (from ^ result)) >> 63 != 0, OF)
-}
-
 /// An instruction that root can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Simple {
@@ -133,14 +110,13 @@ impl Simple {
         if !matches!(self.does, Does::Push(_)) {
             return Some(0);
         }
-        const WANTED: u64 = walk::WRITABLE | walk::ACCESSED | walk::DIRTY;
         let to = cpu.gpr(RSP).wrapping_sub(8);
-        if !to.is_multiple_of(8) || cpu.cpl() != 0 || cpu.debug_register(7) & DR7_ENABLED != 0 {
+        if !to.is_multiple_of(8) || cpu.cpl() != 0 || moves::has_data_breakpoints(cpu) {
             return None;
         }
         let (pa, says) = cpu.near_data(to)?;
         // A kernel does not push into its programs' memory but by mistake.
-        if says & (WANTED | walk::USER) != WANTED {
+        if says & (walk::WRITTEN | walk::USER) != walk::WRITTEN {
             return None;
         }
         let pfn = pa / FRAME_BYTES;
@@ -171,9 +147,9 @@ impl Simple {
                 cpu.set_rflags(cpu.rflags() & !ARITHMETIC | PF | ZF);
             }
             Does::Room(bytes) => {
-                let from = cpu.gpr(RSP);
-                set(cpu, RSP, from.wrapping_sub(bytes));
-                cpu.set_rflags(subtracted(cpu.rflags(), from, bytes));
+                let (room, flags) = Arithmetic::Sub.act(cpu.gpr(RSP), bytes, 8, cpu.rflags());
+                set(cpu, RSP, room);
+                cpu.set_rflags(flags);
             }
         }
         true
@@ -239,7 +215,11 @@ mod tests {
                     from = inout(reg) from => _, less = in(reg) less, flags = out(reg) flags
                 );
             }
-            assert_eq!(subtracted(KEPT | ARITHMETIC, from, less), flags & ARITHMETIC | KEPT, "{from:x} - {less:x}");
+            assert_eq!(
+                Arithmetic::Sub.act(from, less, 8, KEPT | ARITHMETIC).1,
+                flags & ARITHMETIC | KEPT,
+                "{from:x} - {less:x}"
+            );
         }
     }
 }

@@ -17,7 +17,7 @@
 
 use crate::arch::Machine;
 use crate::arch::x86::direct;
-use crate::memory::Space;
+use crate::memory::{Space, UPPER_HALF};
 use crate::messages;
 use crate::monitors::{self, record::VISIBLE};
 use abi::boot::FRAME_BYTES;
@@ -26,8 +26,6 @@ use abi::request::monitor::{EXECUTE, READ};
 
 /// Bytes of the longest instruction that Linux patches.
 const PATCHED_BYTES: usize = 5;
-/// The first linear address of the kernel's half.
-pub const KERNEL: u64 = 0xffff_8000_0000_0000;
 
 /// Whether an instruction is one that Linux patches while it runs: a place for its tracer or for a static key, the calls and jumps that
 /// they become, a static call, a breakpoint of its own.
@@ -47,7 +45,7 @@ fn is_patched(code: &[u8]) -> bool {
 
 /// Why the hook at a linear address is a hidden one whoever asks ([`IS_VISIBLE`]: it need not be).
 pub fn why_hidden(space: &Space, linear: u64) -> u32 {
-    if linear < KERNEL {
+    if linear < UPPER_HALF {
         return PROGRAM;
     }
     let mut code = [0; PATCHED_BYTES];

@@ -12,6 +12,8 @@ pub const USER: u64 = 1 << 2;
 pub const ACCESSED: u64 = 1 << 5;
 /// and, in the last one, was written.
 pub const DIRTY: u64 = 1 << 6;
+/// What all entries say on the way to where a write changes none of them.
+pub const WRITTEN: u64 = WRITABLE | ACCESSED | DIRTY;
 const LARGE: u64 = 1 << 7;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 

@@ -4,8 +4,8 @@ extern crate std;
 use super::*;
 use crate::arch::x86::direct::arena;
 use crate::hypercall;
+use crate::memory::UPPER_HALF;
 use crate::storms::{self, Prompt};
-use crate::visible::KERNEL;
 use abi::kind::Kind;
 use abi::request::memory::{NO_PID, Place};
 use abi::request::{EventAsk, EventChange, Ledger, epthook, op};
@@ -14,7 +14,7 @@ use zerocopy::{FromBytes, IntoBytes};
 /// A hook at an offset of that page, by its linear address in the kernel's half: its event, and whether it is visible.
 pub(crate) fn added<M: Machine>(tables: u64, offset: u64, flags: u32) -> (u32, u32) {
     let event = EventAsk { kind: event::EPTHOOK, stage: 1, core: event::ALL, pid: event::ALL, flags, ..EventAsk::default() };
-    let place = Place { address: KERNEL + offset, space: VIRTUAL, pid: NO_PID };
+    let place = Place { address: UPPER_HALF + offset, space: VIRTUAL, pid: NO_PID };
     let (code, answer) = add::<M>(0, tables, &Ask { event, place });
     assert_eq!(code, code::SUCCESS, "{answer:x?}");
     (answer.id, u32::try_from(answer.rejected).unwrap())

@@ -218,6 +218,13 @@ impl Page {
         }
         word
     }
+
+    /// Sixteen bytes, the first one lowest, of an offset that leaves so many.
+    #[inline(always)]
+    #[must_use]
+    pub fn sixteen(self, offset: u64) -> u128 {
+        u128::from(self.word(offset)) | u128::from(self.word(offset + 8)) << 64
+    }
 }
 
 /// Words of RAM that nobody writes; `None` beyond its end.

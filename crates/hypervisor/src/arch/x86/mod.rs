@@ -179,8 +179,22 @@ pub unsafe fn write_dr6(value: u64) {
 
 /// Bits of RFLAGS (APM2 3.1.6 "RFLAGS Register").
 pub mod flag {
+    /// Carry.
+    pub const CF: u64 = 1;
+    /// Parity of the lowest byte.
+    pub const PF: u64 = 1 << 2;
+    /// Carry out of the lowest four bits.
+    pub const AF: u64 = 1 << 4;
+    /// Zero.
+    pub const ZF: u64 = 1 << 6;
+    /// Sign.
+    pub const SF: u64 = 1 << 7;
     /// Trap: a #DB behind each instruction.
     pub const TF: u64 = 1 << 8;
+    /// Overflow.
+    pub const OF: u64 = 1 << 11;
+    /// What arithmetic changes.
+    pub const ARITHMETIC: u64 = CF | PF | AF | ZF | SF | OF;
 }
 
 /// Vectors of exceptions (APM2 8.2 "Vectors").

@@ -56,8 +56,7 @@ impl Way {
     /// As many bytes from a linear address on as an instruction has and one more, if they are known to lie in this page.
     #[inline(always)]
     pub fn bytes(&self, cr3: u64, linear: u64) -> Option<u128> {
-        let at = self.within(cr3, linear, 16)?;
-        Some(u128::from(self.page.word(at)) | u128::from(self.page.word(at + 8)) << 64)
+        self.within(cr3, linear, 16).map(|at| self.page.sixteen(at))
     }
 
     /// The same, and where they lie physically.
