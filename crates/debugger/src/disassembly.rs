@@ -11,6 +11,7 @@ use crate::answer::hex;
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, OpKind, SymbolResolver, SymbolResult};
 use serde::Serialize;
 use std::rc::Rc;
+use symbols::HIGH_HALF;
 
 /// Bytes of the longest instruction.
 pub(crate) const INSTRUCTION_BYTES_MAX: usize = 15;
@@ -121,12 +122,10 @@ fn formatter(names: &Rc<dyn Names>) -> IntelFormatter {
 /// Puts names in place of addresses.
 struct ByName(Rc<dyn Names>);
 
-/// The first address of the kernel's half: smaller numbers are counts and offsets as often.
-const KERNEL: u64 = 0xffff_8000_0000_0000;
-
 impl SymbolResolver for ByName {
     fn symbol(&mut self, _: &Instruction, _: u32, _: Option<u32>, address: u64, _: u32) -> Option<SymbolResult<'_>> {
-        let (name, begin) = self.0.before(address).filter(|_| address >= KERNEL)?;
+        // Smaller numbers are counts and offsets as often.
+        let (name, begin) = self.0.before(address).filter(|_| address >= HIGH_HALF)?;
         Some(SymbolResult::with_string(begin, name))
     }
 }

@@ -227,6 +227,16 @@ fn wrong(span: &Range<usize>, wrong: Wrong) -> Error {
     Error::Event { span: span.clone(), wrong }
 }
 
+/// The word that is the address of an instruction; `none` is what is wrong without one.
+fn only_place<'l>(line: &Line, words: &'l [Word], none: Wrong) -> Result<&'l Word, Error> {
+    let end = line.text().trim_end().len();
+    match words {
+        [] => Err(wrong(&(end..end), none)),
+        [word] => Ok(word),
+        [_, word, ..] => Err(commands::unknown_word(word, "options", &OPTIONS)),
+    }
+}
+
 fn parse(line: &Line, kind: &Wanted, number: &mut Number) -> Result<Typed, Error> {
     let mut ask = EventAsk { kind: kind.number, stage: event::PRE, core: event::ALL, pid: event::ALL, ..EventAsk::default() };
     let (mut seen, mut text, mut outputs) = (Vec::new(), None, Vec::new());

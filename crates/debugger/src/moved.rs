@@ -73,8 +73,9 @@ pub enum Fixed {
 }
 
 /// The five bytes that Linux changes to trace a function, where it begins.
-const TRACED: [u8; 5] = [0x0f, 0x1f, 0x44, 0, 0];
-const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+pub(crate) const TRACED: [u8; 5] = [0x0f, 0x1f, 0x44, 0, 0];
+/// What may stand before them.
+pub(crate) const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 const CALL: u8 = 0xe8;
 
 /// Where the jump stands that is meant to be at `address`: behind those. `bytes` are those of the function from `start` on.

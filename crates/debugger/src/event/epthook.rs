@@ -4,7 +4,7 @@
 //! the kernel: instructions are counted from where the name before it begins.
 
 use super::{
-    Answer, Cost, EPTHOOK, Error, EventAnswer, EventAsk, Kind, Line, OPTIONS, Ready, Session, Units, added, parse, prepare,
+    Answer, Cost, EPTHOOK, Error, EventAnswer, EventAsk, Kind, Line, Ready, Session, Units, added, only_place, parse, prepare,
     registered, resolve, units_of, wrong,
 };
 use crate::answer::hex;
@@ -13,6 +13,7 @@ use crate::disassembly::{self, INSTRUCTION_BYTES_MAX};
 use crate::expr::Arithmetic;
 use crate::line::Word;
 use crate::memory;
+use crate::moved::{ENDBR64, TRACED};
 use abi::request::epthook::{Ask, HIDDEN_BY_OTHERS, IS_VISIBLE, PATCHED, PROGRAM};
 use abi::request::memory::{NO_PID, Place, VIRTUAL};
 use abi::request::{event, op};
@@ -21,11 +22,6 @@ use zerocopy::IntoBytes;
 
 /// How far from its name's beginning an address is looked at: functions are not longer.
 const LOOK_BYTES_MAX: u64 = 0x8000;
-
-/// What a function begins with where the kernel's tracer may get a call.
-const TRACED: [u8; 5] = [0x0f, 0x1f, 0x44, 0, 0];
-/// ENDBR64, which may stand before that.
-const BRANCHED_TO: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 
 /// What became of a hook that was asked to be fast.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -75,12 +71,12 @@ fn behind_tracer(session: &mut Session, place: Place) -> Result<Option<u64>, Err
     let Ok(known) = session.names().at_hand() else { return Ok(None) };
     let Some((start, _)) = known.table.extent(place.address) else { return Ok(None) };
     let ahead = usize::try_from(place.address - start).unwrap_or(usize::MAX);
-    if ahead != 0 && ahead != BRANCHED_TO.len() {
+    if ahead != 0 && ahead != ENDBR64.len() {
         return Ok(None);
     }
     let read = memory::read(session, Place { address: start, ..place }, (ahead + TRACED.len()) as u64)?;
     let bytes: Option<Vec<u8>> = read.bytes.into_iter().collect();
-    let begins = bytes.as_deref().and_then(|bytes| bytes.strip_prefix(BRANCHED_TO.get(..ahead)?));
+    let begins = bytes.as_deref().and_then(|bytes| bytes.strip_prefix(ENDBR64.get(..ahead)?));
     Ok((begins == Some(&TRACED)).then(|| place.address + TRACED.len() as u64))
 }
 
@@ -98,16 +94,6 @@ pub enum Wrong {
         /// and the next one.
         next: u64,
     },
-}
-
-/// The word that is the address.
-fn place<'l>(line: &Line, words: &'l [Word]) -> Result<&'l Word, Error> {
-    let end = line.text().trim_end().len();
-    match words {
-        [] => Err(wrong(&(end..end), super::Wrong::Hook(Wrong::NoAddress))),
-        [word] => Ok(word),
-        [_, word, ..] => Err(commands::unknown_word(word, "options", &OPTIONS)),
-    }
 }
 
 /// Refuses what is inside of an instruction, as far as that is known.
@@ -137,7 +123,7 @@ pub(super) fn check(word: &Word, address: u64, start: u64, bytes: &[Option<u8>])
 /// Registers a hook.
 pub(crate) fn register(session: &mut Session, line: &Line) -> Result<Answer, Error> {
     let mut typed = parse(line, &EPTHOOK, &mut |word| commands::count(session, word))?;
-    let word = place(line, &typed.places)?;
+    let word = only_place(line, &typed.places, super::Wrong::Hook(Wrong::NoAddress))?;
     let address = commands::evaluate(session, &word.text, &word.span, Arithmetic::Wrapping)?;
     let outputs = resolve(session, &typed.outputs)?;
     let pid = if typed.ask.pid == event::ALL { NO_PID } else { typed.ask.pid };
@@ -156,7 +142,7 @@ pub(crate) fn register(session: &mut Session, line: &Line) -> Result<Answer, Err
 /// What it would take of the reserve.
 pub(crate) fn cost(session: &mut Session, line: &Line) -> Result<Cost, Error> {
     let typed = parse(line, &EPTHOOK, &mut commands::fixed_count)?;
-    place(line, &typed.places)?;
+    only_place(line, &typed.places, super::Wrong::Hook(Wrong::NoAddress))?;
     let ready: Ready = prepare(session, line, typed, &|session, text, line, how| text.compile(session.book(), line, how))?;
     let units = units_of(&ready).plus(Units::of(Kind::Epthook, 1));
     units.map(Cost::Takes).ok_or(Error::Foretold)

@@ -5,7 +5,7 @@
 //! - T2: what the kernel keeps its own probes out of is refused, and so is what it finds by the addresses of instructions.
 
 use super::{
-    Answer, Cost, EPTHOOK2, Error, Kind, Line, OPTIONS, Ready, Session, Units, added, epthook, parse, prepare, registered,
+    Answer, Cost, EPTHOOK2, Error, Kind, Line, Ready, Session, Units, added, epthook, only_place, parse, prepare, registered,
     resolve, units_of, wrong,
 };
 use crate::commands;
@@ -17,10 +17,9 @@ use crate::names::Known;
 use abi::request::epthook2::Ask;
 use abi::request::memory::{NO_PID, Place, VIRTUAL};
 use abi::request::{event, op};
+use symbols::HIGH_HALF;
 use zerocopy::IntoBytes;
 
-/// The first address of the kernel's half.
-const KERNEL: u64 = 0xffff_8000_0000_0000;
 /// How many bytes of a function are looked at: none is longer.
 const FUNCTION_BYTES_MAX: u64 = 0x1_0000;
 /// Code that runs on another stack or before the kernel is in order; in which it has no probes of its own, either.
@@ -61,16 +60,6 @@ pub enum Wrong {
 
 fn refuse(word: &Word, why: Wrong) -> Error {
     wrong(&word.span, super::Wrong::Detour(why))
-}
-
-/// The word that is the address.
-fn place<'l>(line: &Line, words: &'l [Word]) -> Result<&'l Word, Error> {
-    let end = line.text().trim_end().len();
-    match words {
-        [] => Err(wrong(&(end..end), super::Wrong::Detour(Wrong::NoAddress))),
-        [word] => Ok(word),
-        [_, word, ..] => Err(commands::unknown_word(word, "options", &OPTIONS)),
-    }
 }
 
 fn check_stage(line: &Line, stage: u32) -> Result<(), Error> {
@@ -176,11 +165,11 @@ fn faults(session: &mut Session, table: std::ops::Range<u64>, moved: &Moved) -> 
 /// Registers a detour.
 pub(crate) fn register(session: &mut Session, line: &Line) -> Result<Answer, Error> {
     let mut typed = parse(line, &EPTHOOK2, &mut |word| commands::count(session, word))?;
-    let word = place(line, &typed.places)?.clone();
+    let word = only_place(line, &typed.places, super::Wrong::Detour(Wrong::NoAddress))?.clone();
     check_stage(line, typed.ask.stage)?;
     let address = commands::evaluate(session, &word.text, &word.span, Arithmetic::Wrapping)?;
     let outputs = resolve(session, &typed.outputs)?;
-    if address < KERNEL {
+    if address < HIGH_HALF {
         // What is mapped nowhere is told as that.
         let place = Place { address, space: VIRTUAL, pid: NO_PID };
         memory::read(session, place, 1)?;
@@ -216,7 +205,7 @@ fn ask(its: &abi::request::EventAsk, moved: &Moved) -> Ask {
 /// What it would take of the reserve.
 pub(crate) fn cost(session: &mut Session, line: &Line) -> Result<Cost, Error> {
     let typed = parse(line, &EPTHOOK2, &mut commands::fixed_count)?;
-    place(line, &typed.places)?;
+    only_place(line, &typed.places, super::Wrong::Detour(Wrong::NoAddress))?;
     check_stage(line, typed.ask.stage)?;
     let ready: Ready = prepare(session, line, typed, &|session, text, line, how| text.compile(session.book(), line, how))?;
     let units = units_of(&ready).plus(Units::of(Kind::Epthook2, 1));
