@@ -47,6 +47,20 @@ pub fn memory_comes_back(machine: &mut Machine, expected: i64, noise: i64) -> Re
     }
 }
 
+/// Asks again and again until something is so.
+///
+/// # Errors
+/// If it is not within a minute.
+pub fn until(what: &str, mut is: impl FnMut() -> Result<bool>) -> Result {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !is()? {
+        if Instant::now() >= until {
+            return Err(format!("{what}: not yet").into());
+        }
+    }
+    Ok(())
+}
+
 /// Runs a command in the guest again and again until it succeeds; what it wrote.
 ///
 /// # Errors

@@ -82,14 +82,33 @@ pub fn calls(machine: &mut Machine, offset: u64, count: u64, others: u64) -> Res
     Ok(machine.ok(&format!("cd /sys/module/hooked/parameters; echo {offset:x} {count} {others:x} >go && cat said"))?)
 }
 
-/// Where functions of the kernel begin.
+/// Where functions of the kernel and of its modules begin.
 ///
 /// # Errors
 /// If one is not there.
 pub fn named(machine: &mut Machine, names: &[&str]) -> Result<Vec<u64>> {
-    let list = machine.ok(&format!("grep -E ' ({})$' /proc/kallsyms", names.join("|")))?;
-    let at = |name: &&str| list.lines().find(|line| line.ends_with(&format!(" {name}"))).ok_or(format!("{name}: {list}"));
+    let list = machine.ok(&format!("grep -E ' ({})' /proc/kallsyms", names.join("|")))?;
+    // Behind a name of a module's stands which.
+    let is = |line: &str, name: &str| line.split_whitespace().nth(2) == Some(name);
+    let at = |name: &&str| list.lines().find(|line| is(line, name)).ok_or(format!("{name}: {list}"));
     names.iter().map(|name| Ok(u64::from_str_radix(at(name)?.get(..16).unwrap_or_default(), 16)?)).collect()
+}
+
+/// How many refer to a frame, as the module `held` says.
+///
+/// # Errors
+/// Those of the machine.
+pub fn references(machine: &mut Machine, pfn: u64) -> Result<i64> {
+    let here = "cd /sys/module/held/parameters";
+    Ok(machine.ok(&format!("{here}; echo {pfn:x} >count && cat count"))?.trim().parse()?)
+}
+
+/// Units of hooks and of monitors that are used.
+///
+/// # Errors
+/// Those of the link.
+pub fn used(wire: &mut Wire) -> Result<[u64; 2]> {
+    Ok([scripting::units(wire, Kind::Epthook)?.1, scripting::units(wire, Kind::Monitor)?.1])
 }
 
 /// Bytes of the kernel as a program reads them.

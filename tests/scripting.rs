@@ -111,6 +111,27 @@ pub fn accepted((code, answer): (u32, EventAnswer)) -> Result<u32> {
     if code == code::SUCCESS { Ok(answer.id) } else { Err(format!("refused with {code:x}: {answer:x?}").into()) }
 }
 
+/// How many events there are.
+///
+/// # Errors
+/// Those of the link.
+pub fn events(wire: &mut Wire) -> Result<u32> {
+    let events: Events = wire.get(op::EVENTS, Number { value: 0 }.as_bytes())?;
+    Ok(events.count)
+}
+
+/// Adds what messages say to what they said, until a text is in it.
+///
+/// # Errors
+/// If it is not after a minute; those of the link.
+pub fn hear(wire: &mut Wire, heard: &mut String, text: &str) -> Result {
+    let here = guest::until(text, || {
+        heard.extend(said(wire)?.texts.into_iter().map(|line| line.text));
+        Ok(heard.contains(text))
+    });
+    here.map_err(|why| format!("{why:?}; said: {heard}").into())
+}
+
 /// Machine code as it is staged: a return behind it, and filled up to whole words.
 #[must_use]
 pub fn machine_code(code: &[u8]) -> Vec<u64> {

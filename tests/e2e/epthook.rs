@@ -7,7 +7,7 @@ use abi::request::{EventAnswer, EventAsk, event, op};
 use lab::Machine;
 use tests::scripting::{Scripts, accepted, ask, change, load, register, row};
 use tests::wire::Wire;
-use tests::{Result, guest, scripting};
+use tests::{Result, guest, hooks, scripting};
 use zerocopy::IntoBytes;
 
 const ROUNDS: u64 = 20_000;
@@ -74,14 +74,6 @@ impl Lab {
 
     fn units(&mut self) -> Result<(u64, u64)> {
         scripting::units(&mut self.wire, Kind::Epthook)
-    }
-
-    /// Where functions of the kernel begin.
-    fn named(&mut self, names: &[&str]) -> Result<Vec<u64>> {
-        let list = self.machine.ok(&format!("grep -E ' ({})$' /proc/kallsyms", names.join("|")))?;
-        let at = |name: &&str| list.lines().find(|line| line.ends_with(&format!(" {name}"))).ok_or(format!("{name}: {list}"));
-        let number = |line: &str| u64::from_str_radix(line.get(..16).unwrap_or_default(), 16);
-        names.iter().map(|name| Ok(number(at(name)?)?)).collect()
     }
 
     fn end(mut self) -> Result {
@@ -206,7 +198,7 @@ fn what_linux_patches_on_a_hooked_page_is_what_runs() -> Result {
 fn hot_functions_of_the_kernel_are_hooked_and_look_as_before() -> Result {
     let mut lab = Lab::new(2)?;
     let names = ["do_syscall_64", "__x64_sys_getppid", "handle_mm_fault", "schedule", "asm_exc_page_fault"];
-    let addresses = lab.named(&names)?;
+    let addresses = hooks::named(&mut lab.machine, &names)?;
     let read = |lab: &mut Lab| addresses.iter().map(|address| lab.read(*address)).collect::<Result<Vec<String>>>();
     let bare = read(&mut lab)?;
     let job = guest::keep_busy(&mut lab.machine)?;

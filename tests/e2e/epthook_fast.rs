@@ -10,7 +10,7 @@ use std::time::Duration;
 use tests::guest::exits;
 use tests::scripting::{Scripts, accepted, ask, change, load, register, row, said};
 use tests::wire::Wire;
-use tests::{Result, guest, scripting};
+use tests::{Result, guest, hooks, scripting};
 use zerocopy::IntoBytes;
 
 const ROUNDS: u64 = 20_000;
@@ -90,14 +90,6 @@ impl Lab {
         assert_eq!(self.read(function)?, "0f 1f 44 00");
         self.change(event::CLEAR, id)?;
         self.fast(function + 5, "")
-    }
-
-    /// Where functions of the kernel begin.
-    fn named(&mut self, names: &[&str]) -> Result<Vec<u64>> {
-        let list = self.machine.ok(&format!("grep -E ' ({})' /proc/kallsyms", names.join("|")))?;
-        let is = |line: &str, name: &str| line.split_whitespace().nth(2) == Some(name);
-        let at = |name: &&str| list.lines().find(|line| is(line, name)).ok_or(format!("{name}: {list}"));
-        names.iter().map(|name| Ok(u64::from_str_radix(at(name)?.get(..16).unwrap_or_default(), 16)?)).collect()
     }
 
     fn hits(&mut self, id: u32) -> Result<u64> {
@@ -220,7 +212,7 @@ fn what_linux_patches_is_hooked_hidden_and_so_is_what_it_writes_over() -> Result
     lab.go(INC, 100)?;
     assert_eq!(lab.set("probe", "ffff")?, "400", "as without root");
     // The tracer, on a function whose hook is behind its place.
-    let function = lab.named(&["took_get"])?[0];
+    let function = hooks::named(&mut lab.machine, &["took_get"])?[0];
     assert_eq!(lab.add(event::FAST, function, "")?.1, PATCHED);
     lab.change(event::CLEAR, event::ALL)?;
     let typed = lab.machine.hyperdbg_ok(&["!epthook took_get fast script { .took = .took + 1; }"])?;
@@ -321,7 +313,7 @@ fn the_hottest_functions_are_hooked_for_a_minute_and_linux_stays_healthy() -> Re
         "entry_SYSCALL_64",
         "try_to_wake_up",
     ];
-    let addresses = lab.named(&names)?;
+    let addresses = hooks::named(&mut lab.machine, &names)?;
     let read = |lab: &mut Lab| addresses.iter().map(|address| lab.read(*address)).collect::<Result<Vec<String>>>();
     let bare = read(&mut lab)?;
     lab.machine.ok("traps no-watches >/tmp/traps")?;

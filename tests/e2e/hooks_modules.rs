@@ -1,13 +1,12 @@
 //! Hooks and monitors in what the kernel maps and unmaps: modules that go and come, memory that is given back.
-use abi::kind::Kind;
 use abi::request::memory::{NO_PID, Place, VIRTUAL};
 use abi::request::monitor::{self, WRITE};
-use abi::request::{Events, Number, epthook, event, op};
+use abi::request::{epthook, event, op};
 use lab::Machine;
-use std::time::{Duration, Instant};
-use tests::scripting::{Scripts, accepted, ask, load, register, row, said};
+use tests::guest::until;
+use tests::scripting::{Scripts, accepted, ask, events, hear, load, register, row};
 use tests::wire::Wire;
-use tests::{Result, guest, scripting};
+use tests::{Result, guest, hooks, scripting};
 use zerocopy::IntoBytes;
 
 /// `inc %eax`, and the page after `hooked_code`: of the module's functions.
@@ -67,37 +66,21 @@ impl Lab {
     }
 
     fn events(&mut self) -> Result<u32> {
-        let events: Events = self.wire.get(op::EVENTS, Number { value: 0 }.as_bytes())?;
-        Ok(events.count)
+        events(&mut self.wire)
     }
 
     fn used(&mut self) -> Result<[u64; 2]> {
-        Ok([scripting::units(&mut self.wire, Kind::Epthook)?.1, scripting::units(&mut self.wire, Kind::Monitor)?.1])
+        hooks::used(&mut self.wire)
     }
 
     /// How many refer to a frame.
     fn count(&mut self, pfn: u64) -> Result<i64> {
-        let here = "cd /sys/module/held/parameters";
-        Ok(self.machine.ok(&format!("{here}; echo {pfn:x} >count && cat count"))?.trim().parse()?)
-    }
-
-    /// Waits for what root and Linux do by themselves.
-    fn until(&mut self, what: &str, mut is: impl FnMut(&mut Lab) -> Result<bool>) -> Result {
-        let until = Instant::now() + Duration::from_secs(60);
-        while !is(self)? {
-            if Instant::now() >= until {
-                return Err(format!("{what}: not yet; said: {}", self.said).into());
-            }
-        }
-        Ok(())
+        hooks::references(&mut self.machine, pfn)
     }
 
     /// Waits for a message.
     fn hear(&mut self, text: &str) -> Result {
-        self.until(text, |lab| {
-            lab.said.extend(said(&mut lab.wire)?.texts.into_iter().map(|line| line.text));
-            Ok(lab.said.contains(text))
-        })
+        hear(&mut self.wire, &mut self.said, text)
     }
 
     fn end(mut self) -> Result {
@@ -148,7 +131,7 @@ fn a_page_is_held_as_long_as_a_monitor_needs_it_and_no_longer() -> Result {
     let watch = lab.watch(address)?;
     set(&mut lab, "100 >store")?;
     assert_eq!(lab.hits(watch)?, 100);
-    lab.until("held", |lab| Ok(lab.count(pfn)? == 2))?;
+    until("held", || Ok(lab.count(pfn)? == 2))?;
     let second = lab.watch(address + 8)?;
     set(&mut lab, "100 >store")?;
     assert_eq!((lab.hits(watch)?, lab.hits(second)?), (200, 0));
@@ -166,11 +149,11 @@ fn a_page_is_held_as_long_as_a_monitor_needs_it_and_no_longer() -> Result {
     let watch = lab.watch(address)?;
     set(&mut lab, "100 >store")?;
     assert_eq!(lab.hits(watch)?, 100);
-    lab.until("held", |lab| Ok(lab.count(pfn)? == 2))?;
+    until("held", || Ok(lab.count(pfn)? == 2))?;
     scripting::change(&mut lab.wire, event::CLEAR, watch)?;
-    lab.until("let go", |lab| Ok(lab.count(pfn)? == 1))?;
+    until("let go", || Ok(lab.count(pfn)? == 1))?;
     lab.watch(address)?;
-    lab.until("held", |lab| Ok(lab.count(pfn)? == 2))?;
+    until("held", || Ok(lab.count(pfn)? == 2))?;
     lab.machine.hyperdbg_ok(&["unload"])?;
     assert_eq!(lab.count(pfn)?, 1);
     set(&mut lab, "0 >area")?;

@@ -1,13 +1,12 @@
 //! Hooks and monitors in a program's memory, which Linux copies, swaps out, moves and unmaps: they follow, or go and say so.
-use abi::kind::Kind;
 use abi::request::memory::{Place, VIRTUAL};
 use abi::request::monitor::{self, READ, WRITE};
-use abi::request::{EventAsk, Events, Number, epthook, event, op};
+use abi::request::{EventAsk, epthook, event, op};
 use lab::{Builder, Machine};
-use std::time::{Duration, Instant};
-use tests::scripting::{accepted, ask, change, load, register, row, said};
+use tests::guest::until;
+use tests::scripting::{accepted, ask, change, events, hear, load, register, row};
 use tests::wire::Wire;
-use tests::{Result, guest, scripting};
+use tests::{Result, guest, hooks};
 use zerocopy::IntoBytes;
 
 /// Where the program has its function,
@@ -70,8 +69,7 @@ impl Lab {
 
     /// How many refer to a frame.
     fn count(&mut self, pfn: u64) -> Result<i64> {
-        let here = "cd /sys/module/held/parameters";
-        Ok(self.machine.ok(&format!("{here}; echo {pfn:x} >count && cat count"))?.trim().parse()?)
+        hooks::references(&mut self.machine, pfn)
     }
 
     /// A hook in a program's function, for all who execute that.
@@ -102,35 +100,20 @@ impl Lab {
     }
 
     fn events(&mut self) -> Result<u32> {
-        let events: Events = self.wire.get(op::EVENTS, Number { value: 0 }.as_bytes())?;
-        Ok(events.count)
+        events(&mut self.wire)
     }
 
     fn used(&mut self) -> Result<[u64; 2]> {
-        Ok([scripting::units(&mut self.wire, Kind::Epthook)?.1, scripting::units(&mut self.wire, Kind::Monitor)?.1])
+        hooks::used(&mut self.wire)
     }
 
     fn clear(&mut self) -> Result {
         change(&mut self.wire, event::CLEAR, event::ALL).map(|_| ())
     }
 
-    /// Waits for what root and Linux do by themselves.
-    fn until(&mut self, what: &str, mut is: impl FnMut(&mut Lab) -> Result<bool>) -> Result {
-        let until = Instant::now() + Duration::from_secs(60);
-        while !is(self)? {
-            if Instant::now() >= until {
-                return Err(format!("{what}: not yet; said: {}", self.said).into());
-            }
-        }
-        Ok(())
-    }
-
     /// Waits for a message, and forgets what came before.
     fn hear(&mut self, text: &str) -> Result {
-        self.until(text, |lab| {
-            lab.said.extend(said(&mut lab.wire)?.texts.into_iter().map(|line| line.text));
-            Ok(lab.said.contains(text))
-        })?;
+        hear(&mut self.wire, &mut self.said, text)?;
         self.said.clear();
         Ok(())
     }
@@ -155,7 +138,7 @@ fn a_hook_follows_its_address_from_copy_to_copy() -> Result {
     // Another program has other memory at that address.
     assert_eq!((lab.hits_of(hook, &other, "call 100")?, lab.hits_of(watch, &other, "store 100")?), (0, 0));
     let frame = lab.frame(&first)?;
-    lab.until("held", |lab| Ok(lab.count(frame)? == 2))?;
+    until("held", || Ok(lab.count(frame)? == 2))?;
     // What Linux would move, it leaves where it is.
     lab.machine.ok("echo 1 >/proc/sys/vm/compact_memory; echo 3 >/proc/sys/vm/drop_caches")?;
     assert_eq!((lab.frame(&first)?, lab.hits_of(hook, &first, "call 100")?), (frame, 100));
@@ -175,7 +158,7 @@ fn a_hook_follows_its_address_from_copy_to_copy() -> Result {
     }
     lab.clear()?;
     let frame = lab.frame(&first)?;
-    lab.until("let go", |lab| Ok(lab.count(frame)? == 1))?;
+    until("let go", || Ok(lab.count(frame)? == 1))?;
     assert_eq!(lab.tell(&first, "call 100")?, "100");
     lab.end()
 }
@@ -194,7 +177,7 @@ fn a_hook_goes_with_its_memory_and_says_why() -> Result {
         let (hook, watch) = (lab.hook(&first)?, lab.watch(&first, WORD, 8, WRITE)?);
         assert_eq!((lab.hits_of(hook, &first, "call 10")?, lab.hits_of(watch, &first, "store 10")?), (10, 10), "{line}");
         let frame = lab.frame(&first)?;
-        lab.until("held", |lab| Ok(lab.count(frame)? == 2))?;
+        until("held", || Ok(lab.count(frame)? == 2))?;
         if line.starts_with("exec") {
             lab.last(&first, line)?;
         } else {
@@ -250,7 +233,7 @@ fn what_is_swapped_out_or_read_from_a_file_is_hooked_when_it_is_back() -> Result
     assert_eq!(lab.tell(&first, "touch")?, "ok");
     assert_eq!((lab.hits_of(all, &first, "call 100")?, lab.hits_of(all, &other, "call 100")?), (100, 0));
     assert_eq!(lab.tell(&first, "drop")?, "ok");
-    lab.until("followed", |lab| Ok(lab.hits_of(only, &first, "call 100")? == 100))?;
+    until("followed", || Ok(lab.hits_of(only, &first, "call 100")? == 100))?;
     assert_eq!(lab.hits_of(all, &other, "call 100")?, 100);
     lab.clear()?;
     lab.end()
@@ -313,6 +296,6 @@ fn large_pages_and_isolated_kernels_make_no_difference() -> Result {
     assert_eq!((lab.hits_of(hook, &first, "call 100")?, lab.hits_of(watch, &first, "store 100")?), (100, 100));
     lab.machine.ok(&format!("kill -9 {}", first.pid))?;
     lab.hear(ENDED)?;
-    lab.until("both", |lab| Ok(lab.events()? == 0))?;
+    until("both", || Ok(lab.events()? == 0))?;
     lab.end()
 }
