@@ -32,9 +32,12 @@ fn answers(vendor: Vendor, cpus: u32) -> Result<(), Error> {
     for word in ["first", "second"] {
         let mut link = UnixStream::connect(machine.link_path()).expect("the emulator listens");
         link.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit is allowed");
-        // What comes before the emulator has taken the client is lost, so it is said until there is an answer.
+        // What comes before the emulator has taken the client is lost, so it is said until there is an answer. The job's end
+        // kills what it left running, and Linux throws away what a port has still to send when a killed process is the last to
+        // close it: `stty` waits until all is sent.
         let echo = machine.spawn(
-            "exec 3<>/dev/ttyS1; (while :; do echo open; sleep 1; done) >&3 & read line <&3; kill $!; echo got $line >&3",
+            "exec 3<>/dev/ttyS1; (while :; do echo open; sleep 1; done) >&3 & read line <&3; kill $!; echo got $line >&3; \
+             stty raw -echo <&3",
         )?;
         let mut lines = BufReader::new(link.try_clone().expect("it is open")).lines();
         let mut hears = |text: &str| {
