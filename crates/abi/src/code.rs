@@ -106,11 +106,11 @@ pub const NOT_LOADED: u32 = 0xc000_1020;
 pub const LINK_ONLY: u32 = 0xc000_1021;
 /// A halted core did not answer within the limit.
 pub const CORE_SILENT: u32 = 0xc000_1022;
-/// The processor has no such extension (SVM or VT-x), or no nested paging.
+/// The processor has no such extension (SVM or VT-x), or not all that root needs of it; the detail says what (`LACK_*`).
 pub const CPU_LACKS: u32 = 0xc000_1030;
-/// The firmware disabled the extension (AMD: VM_CR.SVMDIS).
+/// The firmware disabled the extension (AMD: VM_CR.SVMDIS; Intel: IA32_FEATURE_CONTROL is locked without it).
 pub const CPU_LOCKED: u32 = 0xc000_1031;
-/// Another hypervisor uses the extension already (AMD: EFER.SVME was set).
+/// Another hypervisor uses the extension already (AMD: EFER.SVME was set; Intel: CR4.VMXE).
 pub const CPU_IN_USE: u32 = 0xc000_1032;
 /// This state of the kernel is not supported; the detail says which (`LACK_*`).
 pub const KERNEL_UNSUPPORTED: u32 = 0xc000_1033;
@@ -135,10 +135,28 @@ pub mod lack {
     pub const LA57: u32 = 1 << 3;
     /// The kernel encrypts its memory (SME).
     pub const SME: u32 = 1 << 4;
-    /// This processor is neither AMD's nor (yet) any other that has a back end.
+    /// This processor is neither AMD's nor Intel's.
     pub const VENDOR: u32 = 1 << 5;
     /// The machine has more cores than [`crate::boot::CORES_MAX`].
     pub const CORES: u32 = 1 << 6;
     /// Its memory ends beyond [`crate::boot::DIRECT_BYTES_MAX`].
     pub const RAM: u32 = 1 << 7;
+    /// CPUID 1 ECX bit 5, "VMX".
+    pub const VMX: u32 = 1 << 8;
+    /// Secondary control "enable EPT", or EPT's walk of four levels or its tables in write-back memory.
+    pub const EPT: u32 = 1 << 9;
+    /// Processor-based control "monitor trap flag".
+    pub const MTF: u32 = 1 << 10;
+    /// Pin-based control "virtual NMIs".
+    pub const VIRTUAL_NMIS: u32 = 1 << 11;
+    /// IA32_VMX_BASIC bit 55: the true controls.
+    pub const TRUE_CONTROLS: u32 = 1 << 12;
+    /// The entry's and the exit's controls that load and save EFER.
+    pub const LOAD_EFER: u32 = 1 << 13;
+    /// INVEPT of a single context and of all.
+    pub const INVEPT: u32 = 1 << 14;
+    /// EPT pages of 2 MiB.
+    pub const EPT_2M: u32 = 1 << 15;
+    /// Processor-based control "use MSR bitmaps".
+    pub const MSR_BITMAPS: u32 = 1 << 16;
 }

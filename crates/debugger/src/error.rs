@@ -1,8 +1,10 @@
 //! Why a command was not done: fields, no sentences. [`crate::say`] makes the sentences.
 
 use crate::foreign::Foreign;
+use crate::host::{self, Maker};
 use crate::names::Nameless;
 use crate::{event, expr, memory, outputs, program};
+use abi::code;
 use abi::request::{EventAnswer, PreallocAnswer};
 use std::{io, ops::Range};
 
@@ -199,6 +201,8 @@ pub enum Refusal {
         detail: u32,
         /// Modules of this machine that use the extension, if they can be seen.
         holders: Vec<String>,
+        /// Whose processor this is, if that can be seen.
+        maker: Option<Maker>,
     },
     /// An event.
     Event {
@@ -279,6 +283,14 @@ impl From<Reach> for Error {
             Reach::Cancelled => Error::Cancelled,
             reach => Error::Reach(reach),
         }
+    }
+}
+
+impl Refusal {
+    /// What the module said to a load or unload of this machine, with what can be seen here of who is in the way.
+    pub(crate) fn of_load(code: u32, detail: u32) -> Self {
+        let holders = if code == code::CPU_IN_USE { host::holders_here() } else { Vec::new() };
+        Self::Load { code, detail, holders, maker: Maker::here() }
     }
 }
 

@@ -25,6 +25,7 @@ pub mod foreign;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod globals;
+pub mod host;
 mod ledger;
 pub mod line;
 pub mod manual;

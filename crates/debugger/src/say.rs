@@ -6,6 +6,7 @@
 
 mod detours;
 pub(crate) mod events;
+mod load;
 mod memory;
 pub(crate) mod names;
 pub(crate) mod outputs;
@@ -20,7 +21,7 @@ use crate::news::{Met, News};
 use crate::program::Place;
 use crate::registers;
 use crate::wrap;
-use abi::code::{self, lack};
+use abi::code;
 use abi::request::{Halted, goodbye, reason};
 use std::io;
 use std::ops::Range;
@@ -175,7 +176,7 @@ pub fn error(error: &Error, typed: &Line) -> Said {
         Error::Memory(wrong) => memory::wrong(wrong, typed),
         Error::Fault(fault) => events::fault(fault),
         Error::Refused(Refusal::Event { code, answer, debugger_mode }) => events::refused(*code, answer, *debugger_mode, typed),
-        Error::Refused(Refusal::Load { code, detail, holders }) => load(*code, *detail, holders),
+        Error::Refused(Refusal::Load { code, detail, holders, maker }) => load::refused(*code, *detail, holders, *maker),
         Error::Refused(Refusal::Plain { code, debugger_mode }) => plain(*code, *debugger_mode),
         Error::Reach(reach) => self::reach(reach),
         Error::File { path, why } => Said::new("file", format!("'{path}' cannot be read: {}", io(*why))),
@@ -265,58 +266,6 @@ fn expression(error: &expr::Error, count: bool, whole: &Range<usize>, typed: &Li
             let said = self::error(inner, typed);
             Said { span: Some(error.span.clone()), message: format!("no registers to read: {}", said.message), ..said }
         }
-    }
-}
-
-fn load(code: u32, detail: u32, holders: &[String]) -> Said {
-    let lacks = |names: &[(u32, &str)]| {
-        let missing: Vec<&str> = names.iter().filter(|(bit, _)| detail & bit != 0).map(|(_, name)| *name).collect();
-        missing.join(", ")
-    };
-    match code {
-        code::CPU_LACKS if detail & lack::VENDOR != 0 => {
-            Said::of_root(code, "there is no back end for this processor's vendor yet; root needs AMD's SVM with nested paging")
-        }
-        code::CPU_LACKS => {
-            let missing =
-                lacks(&[(lack::SVM, "SVM"), (lack::NESTED_PAGING, "nested paging"), (lack::GIB_PAGES, "pages of 1 GiB")]);
-            let missing = if missing.is_empty() { "what root needs".to_owned() } else { missing };
-            Said::of_root(code, format!("this processor lacks {missing}"))
-        }
-        code::CPU_LOCKED => Said::of_root(code, "the firmware has disabled SVM (VM_CR.SVMDIS)")
-            .help("enable SVM (AMD-V) in the firmware's set-up and boot again"),
-        code::CPU_IN_USE if holders.is_empty() => Said::of_root(code, "another hypervisor uses SVM already (EFER.SVME is set)"),
-        code::CPU_IN_USE => {
-            let who = holders.join(" and ");
-            Said::of_root(code, format!("SVM is in use already, by {who}"))
-                .help(format!("stop its machines and, in a shell: rmmod {}", holders.join(" ")))
-        }
-        code::KERNEL_UNSUPPORTED => {
-            let what = lacks(&[
-                (lack::LA57, "five-level page tables"),
-                (lack::SME, "encrypted memory (SME)"),
-                (lack::CORES, "more than 256 cores"),
-                (lack::RAM, "memory beyond 7 TiB"),
-            ]);
-            let what = if what.is_empty() { "a state that root does not know".to_owned() } else { what };
-            let said = Said::of_root(code, format!("this kernel runs with {what}"));
-            match detail {
-                lack::LA57 => said.help("boot it with no5lvl"),
-                lack::SME => said.help("boot it with mem_encrypt=off"),
-                _ => said,
-            }
-        }
-        code::BOOT_MEMORY => {
-            Said::of_root(code, "the memory handed over at load does not suffice for root itself").try_line("load")
-        }
-        code::KERNEL_OUT_OF_MEMORY => {
-            Said::of_root(code, "linux could not give the pages of the bank").try_line("load bank 400")
-        }
-        code::NO_UART => {
-            Said::of_root(code, "no UART answers at COM2 (0x2f8), so there is no link; nothing was loaded").try_line("load")
-        }
-        code::BOOT_VERSION => Said::of_root(code, "module and image are of different revisions; install both from one build"),
-        code => plain(code, false),
     }
 }
 

@@ -5,8 +5,13 @@ mod common;
 use abi::code::{self, lack};
 use abi::kind::Kind;
 use common::{Prompt, matches, try_line};
+use debugger::error::{Error, Refusal};
+use debugger::host::Maker;
+use debugger::line::Line;
+use debugger::say;
 use debugger::session::{Look, Verdict};
 use debugger::target::fake::Root;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// Would catch a success line that differs by a character, or a name or type that the documentation knows and we do not.
@@ -194,18 +199,69 @@ fn a_refused_load_names_what_is_missing() {
         let mut prompt = Prompt::new(Root { loaded: false, link: false, load: (status, detail), ..Root::default() });
         prompt.err("load").join("\n")
     };
+    let lacks = |detail| said(code::CPU_LACKS, detail).lines().next().unwrap_or_default().to_owned();
+    assert_eq!(lacks(lack::SVM | lack::NESTED_PAGING), "err, this processor lacks SVM, nested paging (c0001030)");
+    assert_eq!(lacks(lack::VMX), "err, this processor lacks VT-x (c0001030)");
     assert_eq!(
-        said(code::CPU_LACKS, lack::SVM | lack::NESTED_PAGING),
-        "err, this processor lacks SVM, nested paging (c0001030)"
+        lacks(lack::MTF | lack::EPT_2M),
+        "err, this processor lacks the monitor trap flag, EPT pages of 2 MiB (c0001030)"
     );
-    assert!(said(code::CPU_LACKS, lack::VENDOR).contains("no back end for this processor's vendor"));
-    assert!(said(code::CPU_LOCKED, 0).contains("VM_CR.SVMDIS"));
+    assert!(said(code::CPU_LACKS, lack::VMX).contains("nested virtualization"));
+    assert!(said(code::CPU_LACKS, lack::VENDOR).contains("neither AMD's nor Intel's"));
     assert!(said(code::KERNEL_UNSUPPORTED, lack::LA57).contains("no5lvl"));
     assert!(said(code::KERNEL_UNSUPPORTED, lack::SME).contains("mem_encrypt=off"));
-    assert!(said(code::CPU_IN_USE, 0).contains("(c0001032)"));
-    for code in [code::BOOT_MEMORY, code::BOOT_VERSION, code::KERNEL_OUT_OF_MEMORY, 0xc000_1fff] {
+    for code in
+        [code::CPU_LOCKED, code::CPU_IN_USE, code::BOOT_MEMORY, code::BOOT_VERSION, code::KERNEL_OUT_OF_MEMORY, 0xc000_1fff]
+    {
         assert!(said(code, 0).contains(&format!("({code:x})")));
     }
+}
+
+/// Would catch a bit of what may be missing that has no words, or those of another.
+#[test]
+fn each_bit_of_a_refusal_has_a_sentence_of_its_own() {
+    let text = |code, detail| {
+        let error = Error::Refused(Refusal::Load { code, detail, holders: Vec::new(), maker: None });
+        say::error(&error, &Line::new("load")).message
+    };
+    let (processor, kernel) = (text(code::CPU_LACKS, 0), text(code::KERNEL_UNSUPPORTED, 0));
+    let mut told = HashSet::from([processor.clone(), kernel.clone()]);
+    for bit in 0..=lack::MSR_BITMAPS.ilog2() {
+        let texts = [text(code::CPU_LACKS, 1 << bit), text(code::KERNEL_UNSUPPORTED, 1 << bit)];
+        let own: Vec<&String> = texts.iter().filter(|text| **text != processor && **text != kernel).collect();
+        assert_eq!(own.len(), 1, "bit {bit}: {texts:?}");
+        assert!(told.insert(own[0].clone()), "bit {bit}: {}", own[0]);
+    }
+}
+
+/// Would catch an owner of Intel's processor who is sent to look for SVM, or the other way round.
+#[test]
+fn who_made_the_processor_decides_what_is_said_of_its_extension() {
+    let said = |code, maker, holders: &[&str]| {
+        let holders = holders.iter().map(|name| (*name).to_owned()).collect();
+        let line = Line::new("load");
+        say::error(&Error::Refused(Refusal::Load { code, detail: 0, holders, maker }), &line).text(&line, 120)
+    };
+    let (amd, intel) = (Some(Maker::Amd), Some(Maker::Intel));
+    assert_eq!(
+        said(code::CPU_LOCKED, amd, &[]),
+        "err, the firmware has disabled SVM (VM_CR.SVMDIS) (c0001031)\n     enable SVM (AMD-V) in the firmware's set-up and boot again"
+    );
+    assert_eq!(
+        said(code::CPU_LOCKED, intel, &[]),
+        "err, the firmware has disabled VT-x (IA32_FEATURE_CONTROL) (c0001031)\n     \
+         enable VT-x (Intel Virtualization Technology) in the firmware's set-up and boot again"
+    );
+    let free = said(code::CPU_IN_USE, amd, &[]);
+    assert!(free.starts_with("err, another hypervisor uses SVM already (EFER.SVME is set) (c0001032)\n"), "{free}");
+    assert!(free.ends_with("lsmod | grep -E 'kvm|vbox|vmmon'"), "{free}");
+    assert_eq!(
+        said(code::CPU_IN_USE, intel, &["kvm_intel", "vboxdrv"]),
+        "err, VT-x is in use already, by kvm_intel and vboxdrv (c0001032)\n     \
+         stop its machines and, in a shell: rmmod kvm_intel vboxdrv"
+    );
+    assert!(said(code::CPU_IN_USE, intel, &[]).contains("uses VT-x already (CR4.VMXE is set)"));
+    assert!(said(code::CPU_LOCKED, None, &[]).contains("SVM or VT-x"));
 }
 
 /// Would catch registers of nobody: in VMI mode and while it runs there are none to read.

@@ -11,18 +11,27 @@ const VENDOR: [&str; 36] = [
 ];
 
 /// Files that may use some of them.
-const VENDOR_ALLOWED: [(&str, &[&str], &str); 12] = [
+const VENDOR_ALLOWED: [(&str, &[&str], &str); 13] = [
     ("crates/abi/src/boot.rs", &["vmmcall", "vmcall"], "the calling convention of the hypercalls"),
-    ("crates/abi/src/code.rs", &["amd", "svm", "svmdis", "svme"], "a code says which feature a processor lacks"),
+    (
+        "crates/abi/src/code.rs",
+        &["amd", "ept", "intel", "invept", "svm", "svmdis", "svme", "vmx"],
+        "a code says which feature a processor lacks",
+    ),
     ("crates/abi/src/request.rs", &["amd", "svm"], "the back end's name, as an example"),
     ("crates/debugger/src/commands/vmcall.rs", &["vmcall"], "the documented name of a command, whatever the processor has"),
     ("crates/debugger/src/event.rs", &["vmcall"], "likewise"),
+    ("crates/debugger/src/commands/load.rs", &["vmx"], "`load vmm`, mistyped"),
     (
-        "crates/debugger/src/commands/load.rs",
-        &["amd", "intel", "vmx"],
-        "the kernel's own modules that may hold the extension, and `load vmm`, mistyped",
+        "crates/debugger/src/host/mod.rs",
+        &["amd", "hygon", "intel"],
+        "makers' names, and the kernel's own modules that hold the extension",
     ),
-    ("crates/debugger/src/say.rs", &["amd", "svm", "svmdis", "svme"], "what a person must change in the firmware"),
+    (
+        "crates/debugger/src/say/load.rs",
+        &["amd", "ept", "intel", "invept", "svm", "svmdis", "svme", "vmx"],
+        "what a processor lacks, and what a person must change in the firmware",
+    ),
     ("crates/image/src/main.rs", &["amd", "svm"], "the one place that chooses a back end"),
     ("module/cores.c", &["vmcall", "vmmcall"], "the instruction of the hypercalls, by the kernel's own feature bit"),
     ("crates/debugger/src/assemble.rs", &["intel"], "the assembler's syntax is called so, whoever made the processor"),
@@ -68,8 +77,9 @@ const LINUX: [&str; 33] = [
 ];
 
 /// Files that may use some of them.
-const LINUX_ALLOWED: [(&str, &[&str], &str); 3] = [
-    ("crates/debugger/src/say.rs", &["insmod", "rmmod"], "what a person must type in a shell"),
+const LINUX_ALLOWED: [(&str, &[&str], &str); 4] = [
+    ("crates/debugger/src/say.rs", &["insmod"], "what a person must type in a shell"),
+    ("crates/debugger/src/say/load.rs", &["rmmod"], "likewise"),
     ("crates/hypervisor/src/entry.rs", &["stop_machine"], "a SAFETY comment names what the module promises"),
     ("crates/hypervisor/src/line.rs", &["stop_machine"], "a SAFETY comment names what the module promises"),
 ];

@@ -28,7 +28,6 @@ use crate::target::Mode;
 use abi::code;
 use abi::ioctl::{LOAD_LINK, Load};
 use serde::Serialize;
-use std::fs;
 
 /// The command.
 pub const COMMAND: Command = Command {
@@ -69,38 +68,18 @@ pub fn enter(session: &mut Session, bank_frames: u64, flags: u32) -> Result<Answ
     if link && session.greet()?.linked == 0 {
         session.forget();
         checked(session.target().unload()?)?;
-        return Err(Error::Refused(Refusal::Load { code: code::NO_UART, detail: 0, holders: Vec::new() }));
+        return Err(Error::Refused(Refusal::of_load(code::NO_UART, 0)));
     }
     Ok(Answer::of(&Entered { cores: loaded.cores, link, already: false }))
 }
 
-/// A refusal as an error, with whoever uses the extension already.
+/// A refusal as an error.
 pub fn checked(load: Load) -> Result<Load, Error> {
     let Load { bank_frames: _, status, detail, cores: _, flags: _ } = load;
-    if status == code::SUCCESS {
-        return Ok(load);
+    match status {
+        code::SUCCESS => Ok(load),
+        status => Err(Error::Refused(Refusal::of_load(status, detail))),
     }
-    let holders = if status == code::CPU_IN_USE {
-        // Not to know who it is, is no reason not to say that it is.
-        holders(&fs::read_to_string("/proc/modules").unwrap_or_default())
-    } else {
-        Vec::new()
-    };
-    Err(Error::Refused(Refusal::Load { code: status, detail, holders }))
-}
-
-/// Hypervisors among the modules: those that somebody uses, or else those that are there.
-fn holders(modules: &str) -> Vec<String> {
-    const KNOWN: [&str; 4] = ["kvm_amd", "kvm_intel", "vboxdrv", "vmmon"];
-    let of = |line: &str| {
-        let mut fields = line.split(' ');
-        let name = fields.next()?;
-        let used = fields.nth(1)?.parse::<u64>().is_ok_and(|users| users > 0);
-        KNOWN.contains(&name).then(|| (name.to_owned(), used))
-    };
-    let all: Vec<(String, bool)> = modules.lines().filter_map(of).collect();
-    let any_used = all.iter().any(|(_, used)| *used);
-    all.into_iter().filter(|(_, used)| *used || !any_used).map(|(name, _)| name).collect()
 }
 
 #[derive(Serialize)]
@@ -117,17 +96,5 @@ impl Report for Entered {
         let link = if *link { "; it listens on COM2" } else { "" };
         let how = if *already { "loaded already, on" } else { "loaded on" };
         format!("the hypervisor is {how} {}{link}", say::cores(*cores))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    /// Would catch a module that is blamed although nobody uses it while another is in use.
-    #[test]
-    fn the_module_in_use_is_named_before_one_that_is_only_there() {
-        let idle = "kvm_amd 155648 0 - Live 0x0\nkvm 1032192 1 kvm_amd, Live 0x0\n";
-        assert_eq!(super::holders(idle), ["kvm_amd"]);
-        assert_eq!(super::holders(&format!("{idle}vboxdrv 1 2 - Live 0x0\n")), ["vboxdrv"]);
-        assert!(super::holders("ext4 1 1 - Live 0x0\n\nkvm_amd\n").is_empty());
     }
 }
