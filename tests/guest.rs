@@ -1,7 +1,8 @@
 //! The guest as the tests see it: their programs and modules in it, and its memory.
 
 use crate::Result;
-use lab::{Job, Machine};
+use lab::{Job, Machine, Vendor};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,22 @@ pub fn until_status(machine: &mut Machine, status: &str) -> Result {
             return Err(format!("the machine is {answer}, not {status}").into());
         }
     }
+}
+
+/// A part of the guest's memory as it lies there, read from outside: neither Linux nor root can show another. `None` where the
+/// emulator has no monitor that reads it (Bochs).
+///
+/// # Errors
+/// Those of the machine.
+pub fn memory_from_outside(machine: &mut Machine, first: u64, bytes: u64) -> Result<Option<Vec<u8>>> {
+    if machine.vendor() != Vendor::Amd {
+        return Ok(None);
+    }
+    let file = machine.folder().join("memory");
+    machine.qmp("pmemsave", &serde_json::json!({ "val": first, "size": bytes, "filename": file }))?;
+    let memory = fs::read(&file)?;
+    fs::remove_file(&file)?;
+    Ok(Some(memory))
 }
 
 /// Exits of all reasons so far.

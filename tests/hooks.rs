@@ -6,8 +6,6 @@ use abi::kind::Kind;
 use abi::request::memory::{NO_PID, Place, VIRTUAL};
 use abi::request::{EventAnswer, EventAsk, Ledger, epthook, epthook2, event, monitor, op};
 use lab::{Builder, Machine};
-use serde_json::json;
-use std::fs;
 use zerocopy::IntoBytes;
 
 /// Functions of the module `hooked`, by their place in its page: what many of the kernel's begin with, INC, a caller of the latter,
@@ -119,10 +117,10 @@ pub fn through_kcore(machine: &mut Machine, address: u64, count: u64) -> Result<
     Ok(machine.ok(&format!("kcore bytes {address:x} {count}"))?.trim().to_owned())
 }
 
-/// The kernel's text: as the guest reads it, and as it lies in memory, read from outside.
+/// The kernel's text: as the guest reads it, and as it lies in memory, read from outside where that can be.
 pub struct Text {
     sum: String,
-    memory: Vec<u8>,
+    memory: Option<Vec<u8>>,
 }
 
 impl Text {
@@ -137,10 +135,7 @@ impl Text {
         let range = machine.ok("awk '/Kernel code/ { print $1 }' /proc/iomem")?;
         let (from, to) = range.trim().split_once('-').ok_or("no range")?;
         let (from, to) = (u64::from_str_radix(from, 16)?, u64::from_str_radix(to, 16)?);
-        let file = machine.folder().join("text");
-        machine.qmp("pmemsave", &json!({ "val": from, "size": to + 1 - from, "filename": file }))?;
-        let memory = fs::read(&file)?;
-        fs::remove_file(&file)?;
+        let memory = guest::memory_from_outside(machine, from, to + 1 - from)?;
         Ok(Text { sum, memory })
     }
 
@@ -149,8 +144,9 @@ impl Text {
     /// # Panics
     /// With the bytes.
     pub fn assert_memory_is(&self, before: &Text) {
-        assert!(self.memory.len() > 1 << 20 && self.memory.len() == before.memory.len());
-        let bytes = self.memory.iter().zip(&before.memory).enumerate().filter(|(_, (now, then))| now != then);
+        let (Some(now), Some(before)) = (&self.memory, &before.memory) else { return };
+        assert!(now.len() > 1 << 20 && now.len() == before.len());
+        let bytes = now.iter().zip(before).enumerate().filter(|(_, (now, then))| now != then);
         let bytes: Vec<String> = bytes.take(32).map(|(at, (now, then))| format!("{at:x}: {then:02x} is {now:02x}")).collect();
         assert!(bytes.is_empty(), "bytes of the kernel: {bytes:#?}");
     }

@@ -9,6 +9,7 @@ pub mod hooks;
 pub mod ledger;
 pub mod noisy_line;
 pub mod scripting;
+pub mod vendor;
 pub mod wire;
 
 pub use failure::Failure;

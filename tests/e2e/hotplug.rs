@@ -42,7 +42,7 @@ fn a_core_goes_and_comes_twenty_times_under_load() -> Result {
     let session = prompt.session();
     assert_eq!(session.matches("running  ").count(), 2, "{session}");
     let row = at_prompt::enter_running(&mut prompt, ".status").map(|_| row)?;
-    prompt.wait_text(row, "AMD SVM, 2 cores")?;
+    prompt.wait_text(row, &format!("{}, 2 cores", machine.vendor().back_end()))?;
     machine.hyperdbg_ok(&["unload"])?;
     Ok(machine.console_is_healthy()?)
 }

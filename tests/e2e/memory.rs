@@ -181,7 +181,7 @@ fn halted(kd: &mut Prompt, line: &str) -> Result<String> {
 /// write that does not arrive, arrives elsewhere, or is done in part; and a hole that is shown as something.
 #[test]
 fn memory_is_what_linux_has_there_and_what_is_written_linux_sees() -> Result {
-    is_shown_and_written(Machine::builder(), false)
+    is_shown_and_written(Machine::builder().kernel_argument("pti=off"), false)
 }
 
 /// Would catch the same where a program's page tables leave the kernel out.

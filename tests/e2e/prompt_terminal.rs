@@ -193,7 +193,7 @@ fn news_and_interruptions_leave_the_line_whole() -> Result {
     let row = kd.wait_text(row, "the hypervisor was unloaded on the debuggee; waiting for it to be loaded again")?;
     let row = kd.wait_text(row + 1, "HyperDbg> prealloc moni")?;
     machine.hyperdbg_ok(&["load link"])?;
-    let row = kd.wait_text(row, "the debuggee is back: AMD SVM, 2 cores, running")?;
+    let row = kd.wait_text(row, &format!("the debuggee is back: {}, 2 cores, running", machine.vendor().back_end()))?;
     let row = kd.wait_text(row + 1, "(running) HyperDbg> prealloc moni")?;
     assert!(kd.before_cursor().ends_with("> prealloc moni"), "{}", kd.session());
     kd.send(b"tor 5\r")?;

@@ -2,7 +2,7 @@
 use lab::{Builder, Lab, Machine, Vendor};
 use tests::{Result, guest};
 
-/// What a processor of another vendor's is told.
+/// What a processor of neither vendor's is told.
 const NO_BACK_END: &str = "this processor is neither AMD's nor Intel's: root needs SVM or VT-x";
 
 /// Loads on a machine that cannot be loaded on; the refusal. Linux must be as before, and the module must still go.
@@ -18,7 +18,7 @@ fn refused(machine: &mut Machine, load: &str) -> Result<String> {
 
 /// Boots with this processor and wants a refusal that says `what`, in both modes.
 fn refuses(cpu: &str, what: &str) -> Result {
-    refuses_in(Machine::builder().cpu(cpu), what)
+    refuses_in(Machine::builder().vendor(Vendor::Amd).cpu(cpu), what)
 }
 
 fn refuses_in(builder: Builder, what: &str) -> Result {
@@ -70,15 +70,16 @@ fn a_processor_with_vtx_is_told_what_is_there_instead() -> Result {
 fn an_extension_that_is_in_use_is_left_to_whom_uses_it() -> Result {
     // One core: inserting KVM patches the kernel, which QEMU 7.2 (TCG) with several cores does not always survive.
     let mut machine = Machine::builder()
+        .vendor(Vendor::Amd)
         .cpus(1)
         .with_kernel_module("kvm_amd")
         .with_guest_program(&guest::program("kvm_machine"))
-        .with_guest_module(&guest::module("svme"))
+        .with_guest_module(&guest::module("in_use"))
         .boot()?;
-    machine.ok("insmod /svme.ko")?;
+    machine.ok("insmod /in_use.ko")?;
     let said = refused(&mut machine, "load")?;
     assert!(said.contains("another hypervisor uses SVM already (EFER.SVME is set)"), "{said}");
-    machine.ok("rmmod svme")?;
+    machine.ok("rmmod in_use")?;
 
     machine.modprobe("kvm_amd")?;
     let running = machine.spawn("kvm_machine")?;

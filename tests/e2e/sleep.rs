@@ -5,7 +5,7 @@ use lab::{Lab, Machine, Mode};
 use serde_json::json;
 use std::fs;
 use std::time::Duration;
-use tests::{Result, at_prompt, guest, wire::Wire};
+use tests::{Result, at_prompt, guest, vendor, wire::Wire};
 use zerocopy::FromBytes;
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -21,6 +21,9 @@ fn says_goodbye(wire: &mut Wire, why: u64) -> Result {
 /// without root: suspend to RAM, three times, with both cores looked at after each.
 #[test]
 fn a_machine_sleeps_in_ram_and_wakes_with_root_under_it() -> Result {
+    if !vendor::is_amd("Bochs has no monitor by which its machine could be woken")? {
+        return Ok(());
+    }
     let mut machine = Machine::builder().boot()?;
     machine.ok("grep -q mem /sys/power/state && grep -q deep /sys/power/mem_sleep && echo deep >/sys/power/mem_sleep")?;
     machine.load(Mode::Debugger)?;
@@ -33,7 +36,7 @@ fn a_machine_sleeps_in_ram_and_wakes_with_root_under_it() -> Result {
         machine.qmp("system_wakeup", &json!({}))?;
         let awake = machine.wait_job(asleep, LIMIT)?;
         assert!(awake.ok(), "{}", awake.text());
-        prompt.wait_text(row, "the debuggee is back: AMD SVM, 2 cores, running")?;
+        prompt.wait_text(row, &format!("the debuggee is back: {}, 2 cores, running", machine.vendor().back_end()))?;
         let pause = at_prompt::enter_running(&mut prompt, "pause")?;
         assert!(prompt.answer_after(pause, "pause")?.text().contains("(pause)"));
         row = prompt.enter("g")?;

@@ -46,8 +46,12 @@ static void msr(int device, unsigned int number)
 static void hypercall(unsigned long number)
 {
 	caught = 0;
-	if (!sigsetjmp(back, 1))
-		asm volatile("vmmcall" : "+a"(number) : "b"(0ul), "c"(0ul) : "memory");
+	if (!sigsetjmp(back, 1)) {
+		if (__builtin_cpu_is("intel"))
+			asm volatile("vmcall" : "+a"(number) : "b"(0ul), "c"(0ul) : "memory");
+		else
+			asm volatile("vmmcall" : "+a"(number) : "b"(0ul), "c"(0ul) : "memory");
+	}
 	printf("hypercall: signal %d\n", caught);
 }
 
@@ -69,11 +73,14 @@ int main(int argc, char **argv)
 	signal(SIGILL, on_signal);
 	signal(SIGSEGV, on_signal);
 	leaf(0x48574400);
+	leaf(1);
 	leaf(0x80000001);
 	leaf(0x8000000a);
 	msr(device, 0xc0000080);
 	msr(device, 0xc0010114);
 	msr(device, 0xc0010117);
+	msr(device, 0x480);
+	msr(device, 0x48b);
 	hypercall(0x484b0006);
 	hypercall(0);
 	for (int port = 0x2f8; port < 0x300; port++)

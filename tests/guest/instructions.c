@@ -97,9 +97,17 @@ static int time_cpuid(void)
 	return 0;
 }
 
+static unsigned long __attribute__((noinline)) hypercall(unsigned long rax)
+{
+	if (__builtin_cpu_is("intel"))
+		asm volatile("vmcall" : "+a"(rax) : : "memory");
+	else
+		asm volatile("vmmcall" : "+a"(rax) : : "memory");
+	return rax;
+}
+
 static int vmcall(void)
 {
-	unsigned long rax = 0x1234;
 	int number;
 
 	signal(SIGILL, on_signal);
@@ -108,8 +116,7 @@ static int vmcall(void)
 		printf("signal %d\n", number);
 		return 0;
 	}
-	asm volatile("vmmcall" : "+a"(rax) : : "memory");
-	printf("rax %lx\n", rax);
+	printf("rax %lx\n", hypercall(0x1234));
 	return 0;
 }
 

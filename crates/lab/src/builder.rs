@@ -1,7 +1,7 @@
 //! The description of a guest, and how it comes up.
 
 use crate::{
-    emulator::{Emulator, Hardware, Vendor, file},
+    emulator::{self, Emulator, Hardware, Vendor, file},
     error::{At, Error},
     initramfs::Files,
     machine::Machine,
@@ -24,6 +24,7 @@ const INSMOD_ARGUMENT: &str = "hyperdbg.load";
 #[must_use = "a builder does nothing until `boot`"]
 pub struct Builder {
     hardware: Hardware,
+    vendor: Option<Vendor>,
     kernel_arguments: Vec<String>,
     hypervisor: bool,
     insmod: bool,
@@ -48,6 +49,7 @@ impl Builder {
     pub(crate) fn new() -> Self {
         Self {
             hardware: Hardware::default(),
+            vendor: None,
             kernel_arguments: Vec::new(),
             hypervisor: true,
             insmod: true,
@@ -72,9 +74,10 @@ impl Builder {
         self
     }
 
-    /// Who made the processor, which decides what emulates it; AMD, by QEMU, if not said.
+    /// Who made the processor, which decides what emulates it. If not said, the environment does ([`Vendor::usual`]), and may
+    /// name a model, too ([`emulator::MODEL`]); else it is AMD, by QEMU.
     pub fn vendor(mut self, vendor: Vendor) -> Self {
-        self.hardware.vendor = vendor;
+        self.vendor = Some(vendor);
         self
     }
 
@@ -175,7 +178,13 @@ impl Builder {
     ///
     /// # Errors
     /// As [`Builder::boot`].
-    pub fn boot_in(self, lab: &Lab) -> Result<Machine, Error> {
+    pub fn boot_in(mut self, lab: &Lab) -> Result<Machine, Error> {
+        if let Some(vendor) = self.vendor {
+            self.hardware.vendor = vendor;
+        } else {
+            self.hardware.vendor = Vendor::usual()?;
+            self.hardware.cpu = self.hardware.cpu.or_else(|| emulator::variable(emulator::MODEL));
+        }
         let emulator = Emulator::set_up(lab, &self.hardware)?;
         let kernel = lab.kernel()?;
         let mut contents = Contents::default();

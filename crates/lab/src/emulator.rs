@@ -16,7 +16,7 @@ use crate::{
     run::Run,
     setup::Lab,
 };
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{env, fmt, path::PathBuf, str::FromStr};
 
 /// Who made the guest's processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,37 @@ impl fmt::Display for Vendor {
     }
 }
 
+/// The environment variable that says whose processor a guest has for which nobody says it: `amd` or `intel`.
+pub const VENDOR: &str = "HYPERDBG_VENDOR";
+/// The one that says which model, in the emulator's words, where none is named.
+pub const MODEL: &str = "HYPERDBG_CPU";
+
+/// What a variable says; empty is nothing.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    env::var_os(name).map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
+}
+
 impl Vendor {
+    /// Who makes the processors of guests for which nobody says it: [`VENDOR`], or else AMD.
+    ///
+    /// # Errors
+    /// [`Error::Variable`] if it is none of the two.
+    pub fn usual() -> Result<Self, Error> {
+        match variable(VENDOR) {
+            Some(value) => value.parse().map_err(|why| Error::Variable { name: VENDOR, why }),
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// What root's back end calls itself on such a processor.
+    #[must_use]
+    pub fn back_end(self) -> &'static str {
+        match self {
+            Self::Amd => "AMD SVM",
+            Self::Intel => "Intel VT-x",
+        }
+    }
+
     /// What emulates such a processor.
     #[must_use]
     pub fn emulator(self) -> &'static str {

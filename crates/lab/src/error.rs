@@ -75,6 +75,14 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// An environment variable says what cannot be.
+    #[error("{name}: {why}")]
+    Variable {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
     /// `--accel kvm` is not possible here.
     #[error("--accel kvm is not possible here: {0}")]
     NoKvm(String),

@@ -232,6 +232,12 @@ impl Machine {
         self.process.run().folder()
     }
 
+    /// Who made its processors.
+    #[must_use]
+    pub fn vendor(&self) -> Vendor {
+        self.process.vendor()
+    }
+
     /// The emulator's process.
     #[must_use]
     pub fn emulator_id(&self) -> u32 {

@@ -21,6 +21,7 @@ Examples:
   cargo lab shell                               the guest's shell, without a debugger
   cargo lab figures monitor                     what a monitor costs; without a word, the whole table
   cargo lab shell --vendor intel                the same on an Intel processor
+  HYPERDBG_VENDOR=intel cargo test -p tests     the tests likewise; HYPERDBG_CPU=MODEL names the model
   HYPERDBG_CACHE=DIR cargo lab setup            install and build only, keeping everything in DIR (default: target/lab)")]
 struct Arguments {
     #[command(subcommand)]
@@ -44,9 +45,9 @@ struct Guest {
     /// Memory of the guest in MiB
     #[arg(long, default_value_t = 1024, value_name = "MIB", global = true, value_parser = clap::value_parser!(u32).range(256..))]
     memory: u32,
-    /// Who made the processor: `amd` (SVM, by QEMU) or `intel` (VT-x, by Bochs, which is built the first time)
-    #[arg(long, default_value_t = Vendor::Amd, value_name = "VENDOR", global = true)]
-    vendor: Vendor,
+    /// Who made the processor: `amd` (SVM, by QEMU; the usual one) or `intel` (VT-x, by Bochs, which is built the first time)
+    #[arg(long, value_name = "VENDOR", global = true)]
+    vendor: Option<Vendor>,
     /// The processor's model in the emulator's words, such as EPYC,+svm,+npt or corei7_haswell_4770
     #[arg(long, value_name = "MODEL", global = true)]
     cpu: Option<String>,
@@ -107,7 +108,7 @@ fn act(arguments: &Arguments) -> Result<u8, Error> {
 
 fn set_up(guest: &Guest) -> Result<u8, Error> {
     let lab = Lab::shared()?;
-    match guest.vendor {
+    match guest.vendor.map_or_else(Vendor::usual, Ok)? {
         Vendor::Amd => lab.packages(&[packages::qemu()])?,
         Vendor::Intel => drop(lab.bochs(guest.emulator.as_deref())?),
     }
@@ -146,7 +147,10 @@ fn prompt(arguments: &Arguments) -> Result<u8, Error> {
 }
 
 fn builder(guest: &Guest) -> Result<lab::Builder, Error> {
-    let mut builder = Machine::builder().vendor(guest.vendor).cpus(guest.cpus).memory_mib(guest.memory).accel(guest.accel);
+    let mut builder = Machine::builder().cpus(guest.cpus).memory_mib(guest.memory).accel(guest.accel);
+    if let Some(vendor) = guest.vendor {
+        builder = builder.vendor(vendor);
+    }
     if let Some(model) = &guest.cpu {
         builder = builder.cpu(model);
     }

@@ -8,6 +8,7 @@ use crate::{
     bochs::{self, Bochs},
     cache::Cache,
     command::run,
+    emulator::Vendor,
     error::{At, Error},
     initramfs::is_static,
     kernel::{self, Kernel},
@@ -128,11 +129,11 @@ impl Lab {
     }
 
     /// Whether tests boot guests with an Intel processor. Where Bochs is neither built nor named, which costs minutes, only the
-    /// nightly run does; another says what it leaves out.
+    /// nightly run does, and one whose usual vendor is Intel; another says what it leaves out.
     #[must_use]
     pub fn tests_intel(&self) -> bool {
         let nightly = env::var_os("HYPERDBG_NIGHTLY").is_some_and(|value| value == "1");
-        let tests = nightly || self.has_bochs();
+        let tests = nightly || self.has_bochs() || Vendor::usual().is_ok_and(|vendor| vendor == Vendor::Intel);
         if !tests {
             eprintln!("lab: not tested, for Bochs is not built; `cargo lab setup --vendor intel` builds it");
         }

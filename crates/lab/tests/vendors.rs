@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     os::unix::net::UnixStream,
     path::Path,
+    process::Command,
     time::Duration,
 };
 
@@ -127,6 +128,16 @@ fn guests_of_intels_come_up_twenty_times() -> Result<(), Error> {
         machine.console_is_healthy()?;
     }
     Ok(())
+}
+
+/// Would catch a vendor that is mistyped in the environment, and then tests of the other one that pass for its own.
+#[test]
+fn a_vendor_that_is_none_is_refused_by_name() {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_lab")).arg("setup").env("HYPERDBG_VENDOR", "arm").output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("HYPERDBG_VENDOR: `arm` is neither amd nor intel"), "{said}");
+    assert_eq!(output.status.code(), Some(125));
 }
 
 /// Would catch a Bochs that is named in vain and then built or looked for elsewhere.

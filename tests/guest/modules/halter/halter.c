@@ -4,6 +4,7 @@
 #include <linux/cpu.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
+#include <asm/cpufeature.h>
 
 /* HYPERKD_HYPERCALL_BREAK and HYPERKD_SUCCESS of include/hyperkd.h: the module is built in a folder without it. */
 #define BREAK 0x484b0006ull
@@ -25,7 +26,10 @@ static int breaks(void *unused)
 	for (i = 0; i < count; i++) {
 		u64 result = BREAK;
 
-		asm volatile("vmmcall" : "+a"(result) : "b"(0ull), "c"(0ull) : "memory");
+		if (boot_cpu_has(X86_FEATURE_VMMCALL))
+			asm volatile("vmmcall" : "+a"(result) : "b"(0ull), "c"(0ull) : "memory");
+		else
+			asm volatile("vmcall" : "+a"(result) : "b"(0ull), "c"(0ull) : "memory");
 		if (result != SUCCESS)
 			atomic_inc(&refused);
 		atomic_inc(&done);
