@@ -1,6 +1,7 @@
 //! What the program is called with.
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use debugger::error::Error;
 use debugger::line::Line;
 use debugger::say;
@@ -23,7 +24,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub script: Option<String>,
     /// Answer with one JSON object a line
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub json: bool,
     /// Debug another machine: unix:PATH, tcp:HOST:PORT, /dev/ttyS0[,115200] or the path of a unix socket
     #[arg(long, value_name = "ADDR", value_parser = address)]
@@ -34,6 +35,33 @@ pub struct Arguments {
     /// How long the debuggee may take to answer at the beginning
     #[arg(long, value_name = "SECONDS", default_value = "5", requires = "remote", value_parser = seconds)]
     pub wait: Duration,
+    /// Instead of commands of the prompt's
+    #[command(subcommand)]
+    pub instead: Option<Instead>,
+}
+
+/// What the program does instead of debugging.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Instead {
+    /// Tell what this machine has, and whether the hypervisor can be loaded on it; needs no root and no module
+    Doctor,
+}
+
+impl Arguments {
+    /// Those of this process; wrong ones end it.
+    pub fn of_process() -> Self {
+        Self::parse().checked().unwrap_or_else(|error| error.exit())
+    }
+
+    /// What clap cannot check, for one option goes together with what is done instead of debugging.
+    fn checked(self) -> Result<Self, clap::Error> {
+        let debugs = !self.commands.is_empty() || self.script.is_some() || self.remote.is_some();
+        if self.instead.is_some() && debugs {
+            let why = "`doctor` goes together with --json alone; at the prompt it is a command like others: -x doctor";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, why));
+        }
+        Ok(self)
+    }
 }
 
 fn address(text: &str) -> Result<Address, String> {
@@ -50,7 +78,21 @@ fn seconds(text: &str) -> Result<Duration, ParseIntError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+
+    /// Would catch a doctor that is asked on top of commands, one of which may end before it, or that cannot answer a program.
+    #[test]
+    fn the_doctor_is_asked_alone() {
+        let parse = |words: &[&str]| Arguments::try_parse_from(["hyperdbg"].iter().chain(words)).and_then(Arguments::checked);
+        for words in [["doctor", "--json"], ["--json", "doctor"]] {
+            let arguments = parse(&words).unwrap();
+            assert_eq!((arguments.instead, arguments.json), (Some(Instead::Doctor), true));
+        }
+        for words in
+            [&["-x", "load", "doctor"][..], &["--remote", "tcp:host:1", "doctor"], &["--script", "f", "doctor"], &["nurse"]]
+        {
+            assert!(parse(words).is_err(), "{words:?}");
+        }
+    }
 
     /// Would catch options that contradict each other; clap finds them only when it is asked.
     #[test]

@@ -1,6 +1,6 @@
 //! The program `hyperdbg`: a terminal around a [`debugger::session::Session`].
 //!
-//! **Ends with** 0 if every command was done, 1 if one was not, 2 if it was called wrongly, 3 if the target cannot be
+//! **Ends with** 0 if every command was done, 1 if one was not or `doctor` found that the hypervisor cannot be loaded, 2 if it was called wrongly, 3 if the target cannot be
 //! reached; 128 and its number if it was ended by a signal, after a halted debuggee was continued. Commands given by `-x`, by `--script` or on a standard input that is no terminal end at the first failure.
 
 mod arguments;
@@ -10,8 +10,7 @@ mod interactive;
 mod signals;
 mod terminal;
 
-use arguments::Arguments;
-use clap::Parser;
+use arguments::{Arguments, Instead};
 use debugger::news::Inbox;
 use debugger::session::{Session, Verdict};
 use debugger::target::Cancel;
@@ -21,8 +20,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let interactive = arguments.commands.is_empty() && arguments.script.is_none() && io::stdin().is_terminal();
+    let arguments = Arguments::of_process();
+    let alone = arguments.commands.is_empty() && arguments.script.is_none() && arguments.instead.is_none();
+    let interactive = alone && io::stdin().is_terminal();
     let look = terminal::look(arguments.json);
     let (inbox, cancel) = (Arc::new(Inbox::default()), Cancel::default());
     let ending = signals::catch(&cancel, &inbox, interactive).unwrap_or_else(|why| {
@@ -43,7 +43,9 @@ fn main() -> ExitCode {
         None => Verdict::Done,
     };
     let pause = arguments.pause && connected == Verdict::Done;
-    let verdict = if interactive {
+    let verdict = if arguments.instead == Some(Instead::Doctor) {
+        session.run("doctor")
+    } else if interactive {
         interactive::run(&mut session, &inbox, &cancel, look, pause)
     } else if connected == Verdict::Done {
         batch::run(&mut session, &cancel, pause, &arguments.commands, arguments.script.as_deref())

@@ -24,6 +24,21 @@ fn the_program_ends_with_a_number_that_says_why() {
     assert!(absent.is_none() || code(&["-x", "prealloc monitor 1"]) == absent);
 }
 
+/// Would catch a doctor whose verdict a shell cannot read, or who says one thing to people and another to programs.
+#[test]
+fn the_doctor_ends_with_its_verdict_on_this_machine() {
+    let run = |arguments: &[&str]| hyperdbg().args(arguments).output().unwrap();
+    let (people, programs, typed) = (run(&["doctor"]), run(&["doctor", "--json"]), run(&["-x", "doctor", "-x", "? 1"]));
+    let answer: Value = serde_json::from_slice(&programs.stdout).unwrap();
+    let refused = answer["result"]["verdict"] == "refused";
+    for output in [&people, &programs, &typed] {
+        assert_eq!(output.status.code(), Some(i32::from(refused)), "{answer:#}");
+    }
+    assert_eq!(printed(&people).join(" ").contains("`load` will not work here"), refused);
+    assert_eq!(printed(&typed).last().is_some_and(|line| line == "1"), !refused, "what follows a refusal is not run");
+    assert!(answer["result"]["facts"].as_array().unwrap().iter().any(|fact| fact["about"] == "processor"));
+}
+
 /// Would catch a machine without binutils on which `asm` fails without a word of what is missing.
 #[test]
 fn without_an_assembler_asm_says_how_to_get_one() {

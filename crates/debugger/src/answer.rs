@@ -46,6 +46,8 @@ pub struct Answer {
     pub result: Value,
     /// Whether the program ends now.
     pub exit: bool,
+    /// Whether what was found counts as a failure to who runs commands one after the other: it was done nevertheless.
+    pub fails: bool,
 }
 
 impl Answer {
@@ -54,7 +56,7 @@ impl Answer {
     pub fn of(report: &impl Report) -> Self {
         // Reports have string keys and no maps of their own, so there is nothing that JSON could not carry.
         let result = serde_json::to_value(report).unwrap_or(Value::Null);
-        Self { text: report.text(), wraps: report.wraps(), result, exit: false }
+        Self { text: report.text(), wraps: report.wraps(), result, exit: false, fails: false }
     }
 }
 

@@ -5,6 +5,7 @@
 //! **Proof**: the tests of `tests/sentences.rs` run the `try:` lines.
 
 mod detours;
+pub mod doctor;
 pub(crate) mod events;
 mod load;
 mod memory;

@@ -16,6 +16,7 @@ use crate::commands::{self, Command};
 pub use crate::console::{COLUMNS, Console, Look, Picture};
 use crate::error::{Error, Reach, Refusal};
 use crate::foreign;
+use crate::host::texts::Texts;
 use crate::line::Line;
 use crate::names::{Known, Names};
 use crate::news::{Inbox, News};
@@ -54,6 +55,7 @@ pub struct Session {
     book: Book,
     names: Names,
     cache: Option<PathBuf>,
+    host: Option<Texts>,
     outputs: Outputs,
     ear: Ear,
     /// Messages could not be fetched, and nothing was answered since.
@@ -91,6 +93,7 @@ impl Session {
             book,
             names,
             cache: None,
+            host: None,
             outputs,
             ear,
             deaf: false,
@@ -128,7 +131,11 @@ impl Session {
                     let columns = if answer.wraps { self.console.columns() } else { usize::MAX };
                     self.console.print(&wrap::lines(&answer.text, columns));
                 }
-                if answer.exit { Verdict::Exit } else { Verdict::Done }
+                match (answer.exit, answer.fails) {
+                    (true, _) => Verdict::Exit,
+                    (false, true) => Verdict::Failed,
+                    (false, false) => Verdict::Done,
+                }
             }
             Err(error) => self.print_error(line, by, &notes, &error),
         };
@@ -426,6 +433,16 @@ impl Session {
     /// That place.
     pub(crate) fn cache(&self) -> Option<PathBuf> {
         self.cache.clone()
+    }
+
+    /// Says which machine this is, for who does not mean the one that it runs on.
+    pub fn is_on(&mut self, host: Texts) {
+        self.host = Some(host);
+    }
+
+    /// What the machine of this prompt says of itself.
+    pub(crate) fn host(&self) -> Texts {
+        self.host.clone().unwrap_or_else(Texts::here)
     }
 
     /// The same for a command that can do nothing without them: as they are now.

@@ -2,10 +2,18 @@
 //!
 //! Texts of Linux' go in, facts come out; what follows from them is said elsewhere.
 //!
-//! **Callers**: [`crate::error::Refusal::of_load`], for a load that was refused.
-//! **Cost**: two files of `/proc`, read once a refusal. **Proof**: below, over texts of real machines.
+//! **Callers**: the command `doctor`, and [`crate::error::Refusal::of_load`] for a load that was refused.
+//! **Cost**: two files of `/proc`, read once a refusal; those of [`texts`], once a `doctor`.
+//! **Proof**: below, and `tests/doctor.rs` over texts of real machines.
+
+pub mod kernel;
+pub mod processor;
+pub mod texts;
 
 use std::fs;
+
+/// Modules of other hypervisors.
+pub(crate) const KNOWN: [&str; 4] = ["kvm_amd", "kvm_intel", "vboxdrv", "vmmon"];
 
 /// Who made the processor: what its extension is called, and where it is locked, depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +54,6 @@ pub fn holders_here() -> Vec<String> {
 /// Hypervisors in the text of `/proc/modules`: those that somebody uses, or else those that are there.
 #[must_use]
 pub fn holders(modules: &str) -> Vec<String> {
-    const KNOWN: [&str; 4] = ["kvm_amd", "kvm_intel", "vboxdrv", "vmmon"];
     let of = |line: &str| {
         let mut fields = line.split(' ');
         let name = fields.next()?;

@@ -2,6 +2,7 @@
 
 use super::{Said, plain};
 use crate::host::Maker;
+use abi::boot::{CORES_MAX, DIRECT_BYTES_MAX};
 use abi::code::{self, lack};
 
 /// What a processor may lack of each maker's extension.
@@ -10,7 +11,7 @@ const PROCESSOR: [(u32, &str); 12] = [
     (lack::NESTED_PAGING, "nested paging"),
     (lack::GIB_PAGES, "pages of 1 GiB"),
     (lack::VMX, "VT-x"),
-    (lack::EPT, "nested paging (EPT) of four levels in write-back memory"),
+    (lack::EPT, "nested paging (EPT)"),
     (lack::MTF, "the monitor trap flag"),
     (lack::VIRTUAL_NMIS, "virtual NMIs"),
     (lack::TRUE_CONTROLS, "the true controls of VT-x"),
@@ -20,22 +21,31 @@ const PROCESSOR: [(u32, &str); 12] = [
     (lack::MSR_BITMAPS, "MSR bitmaps"),
 ];
 
-/// What a kernel may run with that root does not know.
-const KERNEL: [(u32, &str); 4] = [
-    (lack::LA57, "five-level page tables"),
-    (lack::SME, "encrypted memory (SME)"),
-    (lack::CORES, "more than 256 cores"),
-    (lack::RAM, "memory beyond 7 TiB"),
-];
+/// Those of them that are small: Linux does not name them.
+const SMALL: u32 = lack::TRUE_CONTROLS | lack::LOAD_EFER | lack::INVEPT | lack::EPT_2M | lack::MSR_BITMAPS;
 
-/// The names of the bits that are set, or `else_` if none is known.
-fn named(names: &[(u32, &str)], detail: u32, else_: &str) -> String {
-    let named: Vec<&str> = names.iter().filter(|(bit, _)| detail & bit != 0).map(|(_, name)| *name).collect();
-    if named.is_empty() { else_.to_owned() } else { named.join(", ") }
+/// What a kernel may run with that root does not know, and the word that keeps it from that.
+const KERNEL: [(u32, &str, &str); 4] = [
+    (lack::LA57, "five-level page tables", "no5lvl"),
+    (lack::SME, "encrypted memory (SME)", "mem_encrypt=off"),
+    (lack::CORES, "more than 256 cores", "nr_cpus=256"),
+    (lack::RAM, "memory beyond 7 TiB", "mem=7T"),
+];
+const _: () = assert!(CORES_MAX == 256 && DIRECT_BYTES_MAX == 7 << 40, "as the sentences say");
+
+/// What of a table belongs to the bits that are set, or `else_` if none is known.
+fn of_bits(names: impl Iterator<Item = (u32, &'static str)>, between: &str, detail: u32, else_: &str) -> String {
+    let of_bits: Vec<&str> = names.filter(|(bit, _)| detail & bit != 0).map(|(_, name)| name).collect();
+    if of_bits.is_empty() { else_.to_owned() } else { of_bits.join(between) }
+}
+
+/// What Linux does not name of Intel's extension.
+pub(super) fn small_parts() -> String {
+    of_bits(PROCESSOR.into_iter(), ", ", SMALL, "")
 }
 
 /// A maker's extension: its name, where it is locked, what says that it is used, what the firmware calls it.
-fn extension(maker: Option<Maker>) -> [&'static str; 4] {
+pub(super) fn extension(maker: Option<Maker>) -> [&'static str; 4] {
     match maker {
         Some(Maker::Amd) => ["SVM", "VM_CR.SVMDIS", "EFER.SVME is set", "SVM (AMD-V)"],
         Some(Maker::Intel) => ["VT-x", "IA32_FEATURE_CONTROL", "CR4.VMXE is set", "VT-x (Intel Virtualization Technology)"],
@@ -53,7 +63,7 @@ pub(super) fn refused(code: u32, detail: u32, holders: &[String], maker: Option<
             Said::of_root(code, "this processor is neither AMD's nor Intel's: root needs SVM or VT-x")
         }
         code::CPU_LACKS => {
-            let missing = named(&PROCESSOR, detail, "what root needs");
+            let missing = of_bits(PROCESSOR.into_iter(), ", ", detail, "what root needs");
             Said::of_root(code, format!("this processor lacks {missing}"))
                 .help("a virtual machine has what its own hypervisor passes on (nested virtualization)")
         }
@@ -66,13 +76,11 @@ pub(super) fn refused(code: u32, detail: u32, holders: &[String], maker: Option<
         code::CPU_IN_USE => Said::of_root(code, format!("{name} is in use already, by {}", holders.join(" and ")))
             .help(format!("stop its machines and, in a shell: rmmod {}", holders.join(" "))),
         code::KERNEL_UNSUPPORTED => {
-            let what = named(&KERNEL, detail, "a state that root does not know");
+            let names = KERNEL.iter().map(|(bit, name, _)| (*bit, *name));
+            let what = of_bits(names, ", ", detail, "a state that root does not know");
+            let words = of_bits(KERNEL.iter().map(|(bit, _, word)| (*bit, *word)), " ", detail, "");
             let said = Said::of_root(code, format!("this kernel runs with {what}"));
-            match detail {
-                lack::LA57 => said.help("boot it with no5lvl"),
-                lack::SME => said.help("boot it with mem_encrypt=off"),
-                _ => said,
-            }
+            if words.is_empty() { said } else { said.help(format!("boot it with {words}")) }
         }
         code::BOOT_MEMORY => {
             Said::of_root(code, "the memory handed over at load does not suffice for root itself").try_line("load")

@@ -1,6 +1,7 @@
 //! A prompt over the model of root, and a comparison with wildcards.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use debugger::host::texts::Texts;
 use debugger::news::Inbox;
 use debugger::session::{Console, Look, Session, Verdict};
 use debugger::target::Cancel;
@@ -63,6 +64,7 @@ impl Prompt {
         let fake = Fake::new(Arc::clone(&root), Arc::clone(&inbox));
         let session = Session::over(Box::new(fake), Box::new(page.clone()), look, Arc::clone(&inbox), cancel.clone());
         let mut prompt = Self { session, root, inbox, cancel, page };
+        prompt.session.is_on(Texts::recorded(include_str!("../hosts/epyc-qemu.txt")));
         prompt.session.attend();
         prompt.page.lines.lock().unwrap().clear();
         prompt
