@@ -1,7 +1,11 @@
 //! Every maximum of root, with its reason.
 
-/// Tables of one nested page table at most, linear in their search: 1 for each 512 GiB and up to 2 for each hidden block.
+/// Tables of one nested page table at most, linear in their search: 1 for each 512 GiB, for each GiB that no one page maps, and
+/// up to 2 for each hidden block.
 pub const TABLES_MAX: usize = 2048;
+/// Memory on a processor whose nested tables have no pages of 1 GiB, in bytes: each GiB is a table more, and such processors
+/// are older than machines with more.
+pub const NESTED_DIVIDED_BYTES_MAX: u64 = 64 << 30;
 /// Last exits that a core remembers for its last words.
 pub const LAST_EXITS: usize = 16;
 /// How long one core waits for the others to halt, in milliseconds: an NMI takes microseconds; a core that is silent for

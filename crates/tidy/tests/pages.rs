@@ -76,7 +76,13 @@ const SOURCES: [(&str, &str, &[&str]); 23] = [
 
 /// What fails when a limit is broken: the limit by its file and name, a test likewise. The rest is asserted while compiling,
 /// or not tested.
-const PROOFS: [(&str, &str, &str, &str); 47] = [
+const PROOFS: [(&str, &str, &str, &str); 48] = [
+    (
+        ROOT,
+        "NESTED_DIVIDED_BYTES_MAX",
+        "crates/hypervisor/src/arch/vmx/ept/tests.rs",
+        "without_large_leaves_more_than_64_gib_are_refused",
+    ),
     (
         ROOT,
         "DETOURS_MAX",

@@ -4,7 +4,9 @@
 
 #[cfg(test)]
 pub mod model;
+pub mod nested;
 pub mod svm;
+pub mod vmx;
 pub mod x86;
 
 use abi::boot::{self, Block, PLACE_COPY};
@@ -138,13 +140,14 @@ pub struct Run {
 pub struct Guard {
     /// Some record is about it, whether anything is kept from the guest just now or not.
     pub covered: bool,
-    /// Read; nor write or fetch, as processors have it.
+    /// Read; nor write, as processors have it, nor fetch on those that cannot execute what cannot be read.
     pub read: bool,
     /// Write.
     pub write: bool,
     /// Fetch instructions.
     pub fetch: bool,
-    /// A frame that is read and executed instead of the run, which is one frame, and is not written: `write` is meant, too.
+    /// A frame that is read and executed instead of the run, which is one frame, and is not written: `write` is meant, too. With
+    /// `read` it is only executed, if anything is.
     pub shown: Option<u64>,
 }
 
@@ -349,7 +352,7 @@ pub struct NoFrame;
 pub type Frames<'a> = dyn FnMut(usize) -> Option<u64> + 'a;
 
 /// Frames that each core needs for itself.
-pub const FRAMES_PER_CORE: usize = 3 + svm::executed::TABLES;
+pub const FRAMES_PER_CORE: usize = 3 + nested::TABLES;
 
 /// A vendor: what its cores share. All of it is chosen once.
 #[expect(unsafe_code, reason = "entering is a promise about this core's state")]

@@ -9,7 +9,8 @@ pub mod ports;
 pub mod uart;
 
 extern crate std;
-use crate::arch::svm::guarded::Guarded;
+use crate::arch::nested::guarded::Guarded;
+use crate::arch::nested::open::Open;
 use crate::arch::svm::npt::Npt;
 use crate::arch::x86;
 use crate::arch::x86::direct::arena;
@@ -136,17 +137,18 @@ impl ModelCore {
 
 /// Nested tables of the model: those of SVM, which nobody walks but tests.
 #[expect(unsafe_code, reason = "frames of the tests' own RAM")]
-pub fn views<T>(with: impl FnOnce(&Guarded) -> T) -> T {
-    static VIEWS: Mutex<Option<(std::boxed::Box<Npt>, Guarded)>> = Mutex::new(None);
+pub fn views<T>(with: impl FnOnce(&Guarded<Npt>) -> T) -> T {
+    type Views = (std::boxed::Box<Open<Npt>>, Guarded<Npt>);
+    static VIEWS: Mutex<Option<Views>> = Mutex::new(None);
     let mut views = VIEWS.lock().unwrap();
     let (_, guarded) = views.get_or_insert_with(|| {
-        let mut npt = std::boxed::Box::new(Npt::empty());
+        let mut open = std::boxed::Box::new(Open::empty());
         // SAFETY: the arena hands out each frame once.
         let mut frame = || arena::run(1).map(|pfn| unsafe { Frame::claim(pfn) });
-        npt.build(40, &mut frame).unwrap();
+        open.build(40, x86::direct::end(), &mut frame).unwrap();
         let mut guarded = Guarded::empty();
-        guarded.build(npt.root_pa(), x86::direct::end(), &mut || frame().map(|frame| frame.pfn())).unwrap();
-        (npt, guarded)
+        guarded.build(open.root_pa(), x86::direct::end(), &mut || frame().map(|frame| frame.pfn())).unwrap();
+        (open, guarded)
     });
     with(guarded)
 }

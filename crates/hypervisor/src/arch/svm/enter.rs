@@ -2,15 +2,16 @@
 #![expect(unsafe_code, reason = "the floor: turns SVM on and builds control blocks")]
 
 use super::core::Svm;
-use super::executed::Executed;
 use super::faults::Faults;
-use super::guarded::Guarded;
 use super::maps::Maps;
 use super::npt::Npt;
 use super::run::{self, Gprs};
 use super::step::{Step, Views};
 use super::vmcb::{INTERCEPT_2_ALL, Segment, TLB_FLUSH_ALL, Vmcb, intercept_1};
 use super::{EFER_SVME, msr};
+use crate::arch::nested::executed::Executed;
+use crate::arch::nested::guarded::Guarded;
+use crate::arch::nested::open::Open;
 use crate::arch::x86::direct::{self, Frame};
 use crate::arch::x86::way::Way;
 use crate::arch::x86::{self, cpuid, read_msr, region, tables, write_msr};
@@ -34,18 +35,18 @@ pub struct Amd;
 /// What all cores share: the nested tables and the permission maps.
 #[derive(Debug)]
 struct Shared {
-    npt: Npt,
-    guarded: Guarded,
+    open: Open<Npt>,
+    guarded: Guarded<Npt>,
     maps: Option<Maps>,
 }
 
 impl Shared {
     fn views(&self) -> Views {
-        Views { open: self.npt.root_pa(), guarded: self.guarded.root_pa(), closed: self.guarded.closed_pa() }
+        Views { open: self.open.root_pa(), guarded: self.guarded.root_pa(), closed: self.guarded.closed_pa() }
     }
 }
 
-static SHARED: Mutex<Shared> = Mutex::new(Shared { npt: Npt::empty(), guarded: Guarded::empty(), maps: None });
+static SHARED: Mutex<Shared> = Mutex::new(Shared { open: Open::empty(), guarded: Guarded::empty(), maps: None });
 
 fn claim(pfn: u64) -> Frame {
     // SAFETY: `Frames` hands out each frame of the module's blocks once (F2), and blocks are hidden from Linux before any
@@ -69,10 +70,10 @@ impl Machine for Amd {
         let mut shared = SHARED.lock();
         shared.maps = Some(maps);
         let shared = &mut *shared;
-        shared.npt.build(address_bits(), &mut || frames(1).map(claim))?;
+        shared.open.build(address_bits(), direct::end(), &mut || frames(1).map(claim))?;
         // Cleared by the claim; from then on it is known by its number.
         let mut cleared = || frames(1).map(|pfn| claim(pfn).pfn());
-        shared.guarded.build(shared.npt.root_pa(), direct::end(), &mut cleared)
+        shared.guarded.build(shared.open.root_pa(), direct::end(), &mut cleared)
     }
 
     fn own_ports(first: u16, count: u16) {
@@ -95,7 +96,7 @@ impl Machine for Amd {
 
     fn hide(block: Block, frames: &mut Frames) -> Result<(), NoFrame> {
         let mut shared = SHARED.lock();
-        let hidden = shared.npt.hide(block, &mut || frames(1).map(claim));
+        let hidden = shared.open.hide(block, &mut || frames(1).map(claim));
         // A refused one may have divided a large page.
         shared.guarded.follow(block);
         hidden
@@ -103,7 +104,7 @@ impl Machine for Amd {
 
     fn show(block: Block) {
         let mut shared = SHARED.lock();
-        shared.npt.show(block);
+        shared.open.show(block);
         shared.guarded.follow(block);
     }
 

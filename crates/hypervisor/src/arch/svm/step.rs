@@ -23,12 +23,12 @@
 mod tests;
 
 use super::core::Svm;
-use super::executed::Executed;
 use super::faults::DR6_STEP;
-use super::guarded::entry;
-use super::npt::{LARGE, PRESENT, WRITE};
+use super::npt::Npt;
 use super::vmcb::{TLB_FLUSH_ALL, event, exit_code};
 use super::{EFER_LMA, EFER_SCE};
+use crate::arch::nested::executed::Executed;
+use crate::arch::nested::open;
 use crate::arch::x86::decode::{self, INSTRUCTION_BYTES_MAX};
 use crate::arch::x86::flag::TF;
 use crate::arch::x86::syscall::{self, Decoded};
@@ -79,7 +79,7 @@ pub(super) struct Step {
     /// The core runs guarded else.
     guarded: bool,
     /// And then perhaps with nothing to be executed but one page.
-    pub(super) executed: Executed,
+    pub(super) executed: Executed<Npt>,
     mode: Mode,
     /// Where it began, and the guest's own trap flag and DR6.
     rip: u64,
@@ -310,18 +310,7 @@ impl Svm {
 
     /// Whether the open view lets the guest write there.
     pub(super) fn guest_writes(&self, pa: u64) -> bool {
-        let mut table = self.step.views.open;
-        for level in (0..4).rev() {
-            let entry = entry(table, level, pa >> 12);
-            if entry & (PRESENT | WRITE) != PRESENT | WRITE {
-                return false;
-            }
-            if level < 3 && entry & LARGE != 0 {
-                break;
-            }
-            table = entry;
-        }
-        true
+        open::may_write::<Npt>(self.step.views.open, pa)
     }
 
     /// See [`crate::arch::Core::delivery`].

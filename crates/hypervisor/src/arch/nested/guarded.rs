@@ -1,7 +1,7 @@
 //! The guarded view: the nested tables once more, with what monitors keep from the guest; and the closed one.
 //!
 //! ```text
-//! open      Npt: everything is mapped to itself, but root's own blocks
+//! open      everything is mapped to itself, but root's own blocks
 //! guarded   its own root and first tables; below them tables of the open view, but where a monitor is: own tables there
 //! closed    as open, and nothing can be executed: for the delivery of one event, which ends with a fetch
 //! ```
@@ -24,34 +24,23 @@
 //! **Cost**: setting an entry, four loads; a table more, 512 stores. **Callers**: the vendor, under its lock.
 #![expect(unsafe_code, reason = "entries of nested tables, in frames of root's own")]
 
-use super::npt::{ADDRESS, FRAMES_1G, FRAMES_2M, FULL, LARGE, NO_EXECUTE, PRESENT, WRITE};
+use super::{ADDRESS, COVERED, Entries, FRAMES_1G, GUARD_FETCH, GUARD_READ, GUARD_WRITE, OWN, SHOWN, TOP};
 use crate::arch::x86::direct;
 use crate::arch::{Guard, NoFrame, Run};
 use abi::boot::{Block, FRAME_BYTES};
+use core::marker::PhantomData;
 
-/// Left to software by the processor (APM2 5.4.1 "Page-Translation-Table Entry Fields"): what is guarded,
-const GUARD_READ: u64 = 1 << 9;
-const GUARD_WRITE: u64 = 1 << 10;
-const GUARD_FETCH: u64 = 1 << 11;
-/// whether some record covers it,
-const COVERED: u64 = 1 << 52;
-/// and whether it leads to a table of the guarded view's own.
-const OWN: u64 = 1 << 53;
-/// Whether it leads to another frame than the open view's.
-const SHOWN: u64 = 1 << 54;
 const KEPT: u64 = GUARD_READ | GUARD_WRITE | GUARD_FETCH | COVERED;
-
-/// Levels of tables: pages, 2 MiB, 1 GiB, 512 GiB.
-const TOP: u32 = 3;
 
 /// The tables.
 #[derive(Debug)]
-pub struct Guarded {
+pub struct Guarded<E> {
     /// Physical addresses of the roots of all three views, and of how many entries of the guarded one tables are its own.
     open: u64,
     root: u64,
     closed: u64,
     regions: u64,
+    format: PhantomData<E>,
 }
 
 /// Where in its table an entry for this frame stands.
@@ -59,7 +48,8 @@ fn at(level: u32, pfn: u64) -> u64 {
     (pfn >> (9 * level) & 511) * 8
 }
 
-pub(super) fn entry(table: u64, level: u32, pfn: u64) -> u64 {
+#[inline]
+pub(in crate::arch) fn entry(table: u64, level: u32, pfn: u64) -> u64 {
     direct::read((table & ADDRESS) + at(level, pfn)).unwrap_or(0)
 }
 
@@ -70,25 +60,25 @@ pub(super) fn set(table: u64, level: u32, pfn: u64, value: u64) {
 }
 
 /// An entry with less than it allows.
-fn restricted(entry: u64, kept: u64) -> u64 {
+fn restricted<E: Entries>(entry: u64, kept: u64) -> u64 {
     let mut entry = entry & !KEPT | kept;
     if kept & GUARD_READ != 0 {
-        entry &= !PRESENT;
+        entry = E::without_read(entry);
     }
     if kept & GUARD_WRITE != 0 {
-        entry &= !WRITE;
+        entry = E::without_write(entry);
     }
     if kept & GUARD_FETCH != 0 {
-        entry |= NO_EXECUTE;
+        entry = E::without_fetch(entry);
     }
     entry
 }
 
-impl Guarded {
+impl<E: Entries> Guarded<E> {
     /// No tables yet.
     #[must_use]
-    pub const fn empty() -> Guarded {
-        Guarded { open: 0, root: 0, closed: 0, regions: 0 }
+    pub const fn empty() -> Guarded<E> {
+        Guarded { open: 0, root: 0, closed: 0, regions: 0, format: PhantomData }
     }
 
     /// Builds both views beside the open one, whose root is `open`. Of memory below `end` something can be guarded later.
@@ -103,15 +93,15 @@ impl Guarded {
         for region in 0..512 {
             let pfn = region * pages;
             let below = entry(open, TOP, pfn);
-            if below & PRESENT == 0 {
+            if !E::is_there(below) {
                 continue;
             }
-            set(self.closed, TOP, pfn, below | NO_EXECUTE);
+            set(self.closed, TOP, pfn, E::without_fetch(below));
             let mut mine = below;
             if region < self.regions {
                 let own = table()?;
                 (0..512).for_each(|slot| set(own, 2, slot * FRAMES_1G, entry(below, 2, slot * FRAMES_1G)));
-                mine = own | FULL;
+                mine = own | E::TABLE;
             }
             set(self.root, TOP, pfn, mine);
         }
@@ -139,14 +129,13 @@ impl Guarded {
     /// The frame that the guest executes for one, if it can; for tests.
     #[cfg(test)]
     pub(crate) fn executed(&self, pfn: u64) -> Option<u64> {
-        let (mut table, mut no_execute) = (self.root, 0);
+        let mut table = self.root;
         for level in (0..=TOP).rev() {
             let found = entry(table, level, pfn);
-            no_execute |= found & NO_EXECUTE;
-            if found & PRESENT == 0 || no_execute != 0 {
+            if !E::may_fetch(found) {
                 return None;
             }
-            if level > 0 && level < TOP && found & LARGE != 0 {
+            if level > 0 && level < TOP && E::is_large(found) {
                 let below = (1 << (9 * level)) - 1;
                 return Some((found & ADDRESS) / FRAME_BYTES & !below | pfn & below);
             }
@@ -160,11 +149,10 @@ impl Guarded {
         let mut table = self.open;
         for above in (level + 1..=TOP).rev() {
             let found = entry(table, above, pfn);
-            if above < TOP && found & LARGE != 0 {
-                let large = if level > 0 { LARGE } else { 0 };
-                return (pfn >> (9 * level) << (9 * level)) * FRAME_BYTES | FULL | large;
+            if above < TOP && E::is_large(found) {
+                return E::page((pfn >> (9 * level) << (9 * level)) * FRAME_BYTES, level);
             }
-            if found & PRESENT == 0 {
+            if !E::is_there(found) {
                 return 0;
             }
             table = found;
@@ -200,7 +188,7 @@ impl Guarded {
                 set(table, below, each, self.open_entry(below, each));
             }
             let kept = entry(above, below + 1, pfn) & KEPT;
-            set(above, below + 1, pfn, restricted(table | FULL | OWN, kept));
+            set(above, below + 1, pfn, restricted::<E>(table | E::TABLE | OWN, kept));
         }
     }
 
@@ -231,13 +219,13 @@ impl Guarded {
     /// Writes an entry anew, from the open view or its own table, or of the frame that is shown instead (G5).
     fn put(&self, table: u64, level: u32, pfn: u64, kept: u64, shown: Option<u64>) {
         let was = entry(table, level, pfn);
-        let base = if was & OWN != 0 { was & ADDRESS | FULL | OWN } else { self.open_entry(level, pfn) };
-        let is_plain = base & (PRESENT | WRITE | OWN) == PRESENT | WRITE;
+        let base = if was & OWN != 0 { was & ADDRESS | E::TABLE | OWN } else { self.open_entry(level, pfn) };
+        let is_plain = E::may_write(base) && base & OWN == 0;
         let base = match shown.filter(|_| is_plain) {
-            Some(frame) => base & !ADDRESS & !WRITE | frame * FRAME_BYTES | SHOWN,
+            Some(frame) => E::shown(frame * FRAME_BYTES) | SHOWN,
             None => base,
         };
-        set(table, level, pfn, restricted(base, kept));
+        set(table, level, pfn, restricted::<E>(base, kept));
     }
 
     /// G2.
@@ -249,7 +237,7 @@ impl Guarded {
                 continue;
             }
             let kept = entry(above, level + 1, pfn) & KEPT;
-            set(above, level + 1, pfn, restricted(self.open_entry(level + 1, pfn), kept));
+            set(above, level + 1, pfn, restricted::<E>(self.open_entry(level + 1, pfn), kept));
         }
     }
 
@@ -286,7 +274,7 @@ impl Guarded {
                 set(to, level, each, entry(table, level, each));
             }
             let kept = entry(above, level + 1, run.pfn) & KEPT;
-            set(above, level + 1, run.pfn, restricted(to | FULL | OWN, kept));
+            set(above, level + 1, run.pfn, restricted::<E>(to | E::TABLE | OWN, kept));
         }
     }
 
@@ -306,18 +294,15 @@ impl Guarded {
     }
 }
 
-const _: () = assert!(FRAMES_2M == 512 && FRAMES_1G == 512 * 512);
-
 #[cfg(test)]
 #[expect(unsafe_code, reason = "frames of the tests' own RAM")]
 mod tests {
     extern crate std;
-    use super::super::npt::Npt;
+    use super::super::open::Open;
     use super::*;
     use crate::arch::x86::direct::{Frame, arena};
     use std::boxed::Box;
 
-    const ACCESSED: u64 = 1 << 5;
     const WRITES: Guard = Guard { covered: true, read: false, write: true, fetch: false, shown: None };
 
     fn frame() -> Option<Frame> {
@@ -329,139 +314,137 @@ mod tests {
         [0; 2].map(|_| frame().unwrap().pfn())
     }
 
-    fn built() -> (Box<Npt>, Guarded) {
-        let mut npt = Box::new(Npt::empty());
-        npt.build(40, &mut frame).unwrap();
+    fn built<E: Entries>() -> (Box<Open<E>>, Guarded<E>) {
+        let mut open = Box::new(Open::empty());
+        open.build(40, direct::end(), &mut frame).unwrap();
         let mut guarded = Guarded::empty();
-        guarded.build(npt.root_pa(), direct::end(), &mut || frame().map(|frame| frame.pfn())).unwrap();
-        (npt, guarded)
+        guarded.build(open.root_pa(), direct::end(), &mut || frame().map(|frame| frame.pfn())).unwrap();
+        (open, guarded)
     }
 
     /// What a walk from a root finds for a frame, without what only software and the walk itself put there; and its level.
-    fn walk(root: u64, pfn: u64) -> (u64, u32) {
+    fn walk<E: Entries>(root: u64, pfn: u64) -> (u64, u32) {
         let mut table = root;
-        let mut no_execute = 0;
+        let mut may_fetch = true;
         for level in (0..=TOP).rev() {
             let found = entry(table, level, pfn);
-            no_execute |= found & NO_EXECUTE;
-            if level == 0 || level < TOP && found & LARGE != 0 || found & PRESENT == 0 {
-                return (found & !KEPT & !OWN & !ACCESSED | no_execute, level);
+            may_fetch &= E::may_fetch(found);
+            if level == 0 || level < TOP && E::is_large(found) || !E::is_there(found) {
+                let found = found & !KEPT & !OWN & !E::WALKED;
+                return (if may_fetch { found } else { E::without_fetch(found) }, level);
             }
             table = found;
         }
         unreachable!()
     }
 
-    /// Would catch a block of root's that the guarded view shows, or does not show again, beside a monitor, within one, or before there
-    /// is one; and a mark of the walker's that makes a block stay hidden.
-    #[test]
-    fn what_is_hidden_is_hidden_in_every_view_and_comes_back_in_every_view() {
-        let (mut npt, guarded) = built();
-        let (small, whole) = (Block { pfn: 0x4_0210, order: 4, used: 0 }, Block { pfn: 0x4_0400, order: 9, used: 0 });
-        let same = |guarded: &Guarded, npt: &Npt, pfn: u64| {
-            let open = walk(npt.root_pa(), pfn).0;
-            assert_eq!(walk(guarded.root_pa(), pfn).0, open, "{pfn:x}");
-            assert_eq!(walk(guarded.closed_pa(), pfn).0, open | NO_EXECUTE, "{pfn:x}");
-        };
-        for round in 0..2 {
-            for block in [small, whole] {
-                npt.hide(block, &mut frame).unwrap();
-                guarded.follow(block);
-                // What the walker does to the entry of a page that was read.
-                let root = guarded.open;
-                let mut table = root;
-                for level in (1..=TOP).rev() {
-                    let found = entry(table, level, block.pfn);
-                    set(table, level, block.pfn, found | ACCESSED);
-                    table = found;
+    super::super::both! {
+        /// Would catch a block of root's that the guarded view shows, or does not show again, beside a monitor, within one, or
+        /// before there is one; and a mark of the walker's that makes a block stay hidden.
+        fn what_is_hidden_is_hidden_in_every_view_and_comes_back_in_every_view<E>() {
+            let (mut open, guarded) = built::<E>();
+            let (small, whole) = (Block { pfn: 0x4_0210, order: 4, used: 0 }, Block { pfn: 0x4_0400, order: 9, used: 0 });
+            let same = |guarded: &Guarded<E>, open: &Open<E>, pfn: u64| {
+                let open = walk::<E>(open.root_pa(), pfn).0;
+                assert_eq!(walk::<E>(guarded.root_pa(), pfn).0, open, "{pfn:x}");
+                assert_eq!(walk::<E>(guarded.closed_pa(), pfn).0, E::without_fetch(open), "{pfn:x}");
+            };
+            for round in 0..2 {
+                for block in [small, whole] {
+                    open.hide(block, &mut frame).unwrap();
+                    guarded.follow(block);
+                    // What the walker does to the entry of a page that was read.
+                    let root = guarded.open;
+                    let mut table = root;
+                    for level in (1..=TOP).rev() {
+                        let found = entry(table, level, block.pfn);
+                        set(table, level, block.pfn, found | E::WALKED);
+                        table = found;
+                    }
                 }
-            }
-            for pfn in [0x4_020f, 0x4_0210, 0x4_021f, 0x4_0400, 0x4_05ff, 0x4_0600] {
-                same(&guarded, &npt, pfn);
-            }
-            let zeros = walk(npt.root_pa(), 0x4_0210).0;
-            assert_eq!(zeros & (PRESENT | WRITE | NO_EXECUTE), PRESENT | NO_EXECUTE);
-            for block in [small, whole] {
-                npt.show(block);
-                guarded.follow(block);
-                same(&guarded, &npt, block.pfn);
-                assert_eq!(
-                    walk(npt.root_pa(), block.pfn).0 & (ADDRESS | WRITE),
-                    block.pfn * FRAME_BYTES | WRITE,
-                    "shown again"
-                );
-            }
-            if round == 0 {
-                // The second time there are monitors beside it and in it.
-                for pfn in [0x4_020f, 0x4_0212, 0x4_0401] {
-                    guarded.guard(Run { pfn, level: 0 }, WRITES, frames());
+                for pfn in [0x4_020f, 0x4_0210, 0x4_021f, 0x4_0400, 0x4_05ff, 0x4_0600] {
+                    same(&guarded, &open, pfn);
                 }
-                guarded.guard(Run { pfn: 0x4_0600, level: 1 }, WRITES, frames());
-                for pfn in [0x4_020f, 0x4_0212, 0x4_0401, 0x4_0600, 0x4_07ff] {
-                    assert_eq!(
-                        walk(guarded.root_pa(), pfn).0 & (ADDRESS | WRITE) & !0x1f_f000 | (pfn & 0x1ff) << 12,
-                        pfn << 12
-                    );
+                let zeros = walk::<E>(open.root_pa(), 0x4_0210).0;
+                assert!(E::is_there(zeros) && !E::may_write(zeros) && !E::may_fetch(zeros));
+                for block in [small, whole] {
+                    open.show(block);
+                    guarded.follow(block);
+                    same(&guarded, &open, block.pfn);
+                    let again = walk::<E>(open.root_pa(), block.pfn).0;
+                    assert_eq!((again & ADDRESS, E::may_write(again)), (block.pfn * FRAME_BYTES, true), "shown again");
                 }
-                npt.hide(small, &mut frame).unwrap();
-                guarded.follow(small);
-                same(&guarded, &npt, 0x4_0212);
-                npt.show(small);
-                guarded.follow(small);
-                assert_eq!(walk(guarded.root_pa(), 0x4_0212), (0x4_0212 << 12 | FULL & !WRITE, 0), "guarded again");
-                for pfn in [0x4_020f, 0x4_0212, 0x4_0401] {
-                    guarded.guard(Run { pfn, level: 0 }, Guard::default(), [0; 2]);
+                if round == 0 {
+                    // The second time there are monitors beside it and in it.
+                    for pfn in [0x4_020f, 0x4_0212, 0x4_0401] {
+                        guarded.guard(Run { pfn, level: 0 }, WRITES, frames());
+                    }
+                    guarded.guard(Run { pfn: 0x4_0600, level: 1 }, WRITES, frames());
+                    for pfn in [0x4_020f, 0x4_0212, 0x4_0401, 0x4_0600, 0x4_07ff] {
+                        let stopped = walk::<E>(guarded.root_pa(), pfn).0;
+                        assert_eq!((stopped & ADDRESS & !0x1f_f000, E::may_write(stopped)), (pfn >> 9 << 21, false));
+                    }
+                    open.hide(small, &mut frame).unwrap();
+                    guarded.follow(small);
+                    same(&guarded, &open, 0x4_0212);
+                    open.show(small);
+                    guarded.follow(small);
+                    let again = E::without_write(E::page(0x4_0212 << 12, 0));
+                    assert_eq!(walk::<E>(guarded.root_pa(), 0x4_0212), (again, 0), "guarded again");
+                    for pfn in [0x4_020f, 0x4_0212, 0x4_0401] {
+                        guarded.guard(Run { pfn, level: 0 }, Guard::default(), [0; 2]);
+                    }
+                    guarded.guard(Run { pfn: 0x4_0600, level: 1 }, Guard::default(), [0; 2]);
+                    assert_eq!(entry(entry(guarded.root, TOP, 0x4_0000), 2, 0x4_0000) & OWN, 0, "merged");
                 }
-                guarded.guard(Run { pfn: 0x4_0600, level: 1 }, Guard::default(), [0; 2]);
-                assert_eq!(entry(entry(guarded.root, TOP, 0x4_0000), 2, 0x4_0000) & OWN, 0, "merged");
             }
         }
-    }
 
-    /// Would catch a frame that is shown and can be written, one that stays when it is shown no more or when what it hides is hidden from
-    /// the guest, and one that is lost when a neighbour's block comes or goes.
-    #[test]
-    fn another_frame_is_shown_to_be_read_and_executed_and_never_written() {
-        let (mut npt, guarded) = built();
-        let (run, frames) = (Run { pfn: 0x8_0003, level: 0 }, frames());
-        let shown = |frame| Guard { shown: Some(frame), ..WRITES };
-        let seen = |guarded: &Guarded| walk(guarded.root_pa(), run.pfn).0;
-        guarded.guard(run, shown(0x1234), frames);
-        let own = seen(&guarded) & !SHOWN;
-        assert_eq!(own, 0x1234 * FRAME_BYTES | FULL & !WRITE);
-        assert_eq!(walk(guarded.root_pa(), run.pfn + 1).0, (run.pfn + 1) * FRAME_BYTES | FULL, "its neighbour");
-        let block = Block { pfn: 0x8_0000, order: 4, used: 0 };
-        npt.hide(block, &mut frame).unwrap();
-        guarded.follow(block);
-        assert_eq!(seen(&guarded), walk(npt.root_pa(), run.pfn).0, "hidden");
-        npt.show(block);
-        guarded.guard(run, shown(0x1235), frames);
-        let beside = Block { pfn: 0x8_0000, order: 1, used: 0 };
-        npt.hide(beside, &mut frame).unwrap();
-        guarded.follow(beside);
-        assert_eq!(seen(&guarded) & ADDRESS, 0x1235 * FRAME_BYTES);
-        guarded.guard(run, WRITES, frames);
-        assert_eq!(seen(&guarded), run.pfn * FRAME_BYTES | FULL & !WRITE);
-        guarded.guard(run, Guard::default(), frames);
-        assert_eq!(entry(entry(guarded.root, TOP, run.pfn), 2, run.pfn) & OWN, 0, "merged");
-    }
+        /// Would catch a frame that is shown and can be written, one that stays when it is shown no more or when what it hides is
+        /// hidden from the guest, and one that is lost when a neighbour's block comes or goes.
+        fn another_frame_is_shown_to_be_read_and_executed_and_never_written<E>() {
+            let (mut open, guarded) = built::<E>();
+            let (run, frames) = (Run { pfn: 0x8_0003, level: 0 }, frames());
+            let shown = |frame| Guard { shown: Some(frame), ..WRITES };
+            let seen = |guarded: &Guarded<E>| walk::<E>(guarded.root_pa(), run.pfn).0;
+            guarded.guard(run, shown(0x1234), frames);
+            let own = seen(&guarded) & !SHOWN;
+            assert_eq!(own, E::shown(0x1234 * FRAME_BYTES));
+            guarded.guard(run, Guard { write: false, ..shown(0x1234) }, frames);
+            assert!(!E::may_write(seen(&guarded)), "who guards nothing may not write it either");
+            assert_eq!(walk::<E>(guarded.root_pa(), run.pfn + 1).0, E::page((run.pfn + 1) * FRAME_BYTES, 0), "its neighbour");
+            let block = Block { pfn: 0x8_0000, order: 4, used: 0 };
+            open.hide(block, &mut frame).unwrap();
+            guarded.follow(block);
+            assert_eq!(seen(&guarded), walk::<E>(open.root_pa(), run.pfn).0, "hidden");
+            open.show(block);
+            guarded.guard(run, shown(0x1235), frames);
+            let beside = Block { pfn: 0x8_0000, order: 1, used: 0 };
+            open.hide(beside, &mut frame).unwrap();
+            guarded.follow(beside);
+            assert_eq!(seen(&guarded) & ADDRESS, 0x1235 * FRAME_BYTES);
+            guarded.guard(run, WRITES, frames);
+            assert_eq!(seen(&guarded), E::without_write(E::page(run.pfn * FRAME_BYTES, 0)));
+            guarded.guard(run, Guard::default(), frames);
+            assert_eq!(entry(entry(guarded.root, TOP, run.pfn), 2, run.pfn) & OWN, 0, "merged");
+        }
 
-    /// Would catch a table that is lost with the record in whose frame it lies, and one that moves for nothing.
-    #[test]
-    fn a_table_outlives_the_record_that_brought_it() {
-        let (npt, guarded) = built();
-        let (first, second) = (Run { pfn: 0x8_0001, level: 0 }, Run { pfn: 0x8_0002, level: 0 });
-        let (ones, others) = (frames(), frames());
-        guarded.guard(first, WRITES, ones);
-        guarded.guard(second, WRITES, others);
-        assert_eq!([guarded.own(0, first.pfn), guarded.own(1, first.pfn)].map(|pa| pa / FRAME_BYTES), ones);
-        guarded.guard(first, Guard::default(), ones);
-        guarded.release(first, ones, &mut |run| (run == second).then_some(others));
-        assert_eq!([guarded.own(0, first.pfn), guarded.own(1, first.pfn)].map(|pa| pa / FRAME_BYTES), others);
-        assert_eq!(walk(guarded.root_pa(), first.pfn), (first.pfn << 12 | FULL, 0));
-        assert_eq!(walk(guarded.root_pa(), second.pfn), (second.pfn << 12 | FULL & !WRITE, 0));
-        guarded.guard(second, Guard::default(), others);
-        guarded.release(second, others, &mut |_| None);
-        assert_eq!(walk(guarded.root_pa(), second.pfn), walk(npt.root_pa(), second.pfn));
+        /// Would catch a table that is lost with the record in whose frame it lies, and one that moves for nothing.
+        fn a_table_outlives_the_record_that_brought_it<E>() {
+            let (open, guarded) = built::<E>();
+            let (first, second) = (Run { pfn: 0x8_0001, level: 0 }, Run { pfn: 0x8_0002, level: 0 });
+            let (ones, others) = (frames(), frames());
+            guarded.guard(first, WRITES, ones);
+            guarded.guard(second, WRITES, others);
+            assert_eq!([guarded.own(0, first.pfn), guarded.own(1, first.pfn)].map(|pa| pa / FRAME_BYTES), ones);
+            guarded.guard(first, Guard::default(), ones);
+            guarded.release(first, ones, &mut |run| (run == second).then_some(others));
+            assert_eq!([guarded.own(0, first.pfn), guarded.own(1, first.pfn)].map(|pa| pa / FRAME_BYTES), others);
+            assert_eq!(walk::<E>(guarded.root_pa(), first.pfn), (E::page(first.pfn << 12, 0), 0));
+            assert_eq!(walk::<E>(guarded.root_pa(), second.pfn), (E::without_write(E::page(second.pfn << 12, 0)), 0));
+            guarded.guard(second, Guard::default(), others);
+            guarded.release(second, others, &mut |_| None);
+            assert_eq!(walk::<E>(guarded.root_pa(), second.pfn), walk::<E>(open.root_pa(), second.pfn));
+        }
     }
 }
