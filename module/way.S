@@ -57,7 +57,8 @@ hyperkd_enter:
 
 /*
  * rdi = struct hyperkd_resume, rsi = CR3, rdx = CR4, rcx = EFER, r8 = CR0, r9 = DS, ES << 16, and in bit 32 whether NMIs
- * are held back by the processor's global interrupt flag. Linux' descriptor tables are loaded already.
+ * are held back by the processor's global interrupt flag, in bit 33 whether FS and GS are to be loaded: r10 = FS, GS << 16,
+ * and behind these 32 bits, in r10, r11 and r12, their bases. Linux' descriptor tables are loaded already.
  */
 	.globl hyperkd_leave
 	.type hyperkd_leave, @function
@@ -74,7 +75,25 @@ hyperkd_leave:
 	movl	%eax, %ds
 	shrl	$16, %eax
 	movl	%eax, %es
-	btq	$32, %r9
+	btq	$33, %r9
+	jnc	3f
+	movq	%rcx, %r13
+	movl	%r10d, %eax
+	movl	%eax, %fs
+	shrl	$16, %eax
+	movl	%eax, %gs
+	movl	$0xc0000100, %ecx
+	movq	%r10, %rax
+	shrq	$32, %rax
+	movl	%r11d, %edx
+	wrmsr
+	movl	$0xc0000101, %ecx
+	movq	%r11, %rax
+	shrq	$32, %rax
+	movl	%r12d, %edx
+	wrmsr
+	movq	%r13, %rcx
+3:	btq	$32, %r9
 	jnc	2f
 	.byte	0x0f, 0x01, 0xdc		/* sets the global interrupt flag */
 2:	movl	%ecx, %eax

@@ -121,6 +121,9 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
             | Exit::Interrupt
             | Exit::Debug) => delivered::handle::<M>(cpu, core, &mut bench, exit),
             Exit::Unread => cpu.fetch_again(),
+            Exit::Forced => cpu.forced(),
+            // What it was for is looked at before every run.
+            Exit::Window | Exit::Stepped => {}
             Exit::Shutdown => shut_down(core),
             Exit::Invalid => panic!("the processor refuses the guest's state"),
             Exit::Unknown { code } => panic!("exit {code:#x}, which nothing asked for"),
@@ -178,7 +181,7 @@ fn emulate_cpuid<C: Core>(cpu: &mut C) {
     let (leaf, subleaf) = (rax as u32, rcx as u32);
     let [rax, rbx, rcx, rdx] = cpuid_quad(leaf, subleaf);
     // Ours is the lowest that is not as the processor says.
-    if leaf >= LEAF {
+    if leaf >= LEAF || C::MASKS_LEAF_1 && leaf == 1 {
         return answer_changed(cpu, leaf, rax, rbx, rcx, rdx);
     }
     cpu.answer([rax, rbx, rcx, rdx]);

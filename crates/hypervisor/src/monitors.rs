@@ -432,22 +432,26 @@ fn of_monitor(first: u64) -> impl Iterator<Item = Record> {
 
 /// What all monitors together keep from the guest in a run of frames.
 fn guard<M: Machine>(run: Run, frames: [u64; 2]) {
-    let (mut guard, mut visible) = (Guard::default(), false);
+    let (mut guard, mut visible, mut hidden) = (Guard::default(), false, false);
     for (says, _) in records(run).filter_map(Record::look) {
         guard.covered = true;
         if says.enabled {
             guard.read |= says.access & READ != 0;
             guard.write |= says.access & WRITE != 0;
-            guard.fetch |= says.access & EXECUTE != 0 && says.access & VISIBLE == 0;
+            guard.fetch |= says.access & EXECUTE != 0 && !says.hook;
+            hidden |= says.access & EXECUTE != 0 && says.hook && says.access & VISIBLE == 0;
             // What is executed of a hooked page is a copy; what stands at a detour, and what becomes of the page, root must know.
             guard.write |= says.hook | says.detour;
             visible |= says.access & VISIBLE != 0;
         }
     }
-    if visible && !guard.read && !guard.fetch {
+    if hidden && !guard.fetch && M::executes_only() {
+        // One view will do: the copy is executed, and who reads, reads the page, with root's help.
+        (guard.read, guard.shown) = (true, hooks::shown(run.pfn));
+    } else if visible && !hidden && !guard.read && !guard.fetch {
         guard.shown = hooks::shown(run.pfn);
     }
-    guard.fetch |= visible && guard.shown.is_none();
+    guard.fetch |= (visible || hidden) && guard.shown.is_none();
     M::guard(run, guard, frames);
 }
 

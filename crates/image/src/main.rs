@@ -11,6 +11,7 @@ mod root {
     use core::arch::global_asm;
     use core::panic::PanicInfo;
     use hypervisor::arch::svm::Amd;
+    use hypervisor::arch::vmx::{self, Intel};
     use hypervisor::arch::x86::region::{CORE_BYTES, STACK_TOP};
     use hypervisor::pools::START_FRAMES;
 
@@ -58,13 +59,24 @@ image_entry:
     );
 
     unsafe extern "C" fn enter(core: u32, boot_pa: u64, core_pa: u64) -> u64 {
-        // SAFETY: only the module's way in jumps to the entry above, with what `abi::boot::Core` says.
-        unsafe { hypervisor::entry::enter::<Amd>(core, boot_pa, core_pa) }
+        // SAFETY: only the module's way in jumps to the entry above, with what `abi::boot::Core` says. The vendor is the same
+        // on every core and every time.
+        unsafe {
+            if vmx::is_here() {
+                hypervisor::entry::enter::<Intel>(core, boot_pa, core_pa)
+            } else {
+                hypervisor::entry::enter::<Amd>(core, boot_pa, core_pa)
+            }
+        }
     }
 
     #[panic_handler]
     fn panic(info: &PanicInfo) -> ! {
-        hypervisor::words::panic::<Amd>(&format_args!("{info}"))
+        if vmx::is_here() {
+            hypervisor::words::panic::<Intel>(&format_args!("{info}"))
+        } else {
+            hypervisor::words::panic::<Amd>(&format_args!("{info}"))
+        }
     }
 }
 

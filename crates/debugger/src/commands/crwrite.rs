@@ -3,8 +3,8 @@
 //!     !crwrite [0|4 [MASK]] [pid N|all] [core N|all] [stage pre|post|all] [sc on|off] [buffer BYTES] [imm yes|no] [output {A, B}] [script { … }]
 //!         [[asm] condition { … }] [[asm] code { … }]
 //! The options are those of `!cpuid`. With MASK a write is meant if it changes one of these bits; without it every write is,
-//! whether it changes something or not; without a register those of both are. MOV, LMSW and CLTS are writes. `$context` is the value
-//! that is written; the one before is still in `@cr0`, `@cr4` (`stage pre`).
+//! whether it changes something or not (Intel's processors tell only of one that does); without a register those of both are. MOV,
+//! LMSW and CLTS are writes. `$context` is the value that is written; the one before is still in `@cr0`, `@cr4` (`stage pre`).
 //! ```kd
 //! 0: kHyperDbg> !crwrite 4 4 script { printf("%s forbids or allows RDTSC: %llx\n", $pname, $context); }
 //! event 0 registered: regular-event, program of 0x{hex} bytes

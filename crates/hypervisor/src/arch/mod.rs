@@ -5,6 +5,7 @@
 #[cfg(test)]
 pub mod model;
 pub mod nested;
+pub mod shared;
 pub mod svm;
 pub mod vmx;
 pub mod x86;
@@ -82,6 +83,13 @@ pub enum Exit {
     Shutdown,
     /// The processor refuses the guest's state; nothing ran.
     Invalid,
+    /// An instruction that passes, or a delivery, has ended behind itself.
+    Stepped,
+    /// The moment that the core has waited for: what is due can be delivered.
+    Window,
+    /// An instruction that the vendor's processors never let a guest execute, which changes nothing that anybody watches:
+    /// [`Core::forced`].
+    Forced,
     /// None of these.
     Unknown {
         /// The vendor's number.
@@ -186,7 +194,7 @@ pub struct Delivery {
 
 impl Exit {
     /// Reasons are counted in this many rows.
-    pub const REASONS: usize = 22;
+    pub const REASONS: usize = 25;
 
     /// Names of the rows, for people.
     pub const NAMES: [&'static str; Exit::REASONS] = [
@@ -212,6 +220,9 @@ impl Exit {
         "control-write",
         "debug-register",
         "interrupt",
+        "stepped",
+        "window",
+        "forced",
     ];
 
     /// The row this exit is counted in.
@@ -240,6 +251,9 @@ impl Exit {
             Exit::ControlWrite { .. } => 19,
             Exit::DebugRegister(_) => 20,
             Exit::Interrupt => 21,
+            Exit::Stepped => 22,
+            Exit::Window => 23,
+            Exit::Forced => 24,
         }
     }
 }
@@ -391,6 +405,8 @@ pub trait Machine: Sized {
     fn show(block: Block);
     /// Whether something can be guarded there.
     fn can_guard(pfn: u64) -> bool;
+    /// Whether a frame that is shown instead of another can be kept from reads, so that it is executed alone.
+    fn executes_only() -> bool;
     /// What cores that watch [`Watch::Guarded`] may not do with a run of frames. `frames` are two for tables, of the record
     /// that it is about; a table stays there until [`Machine::release`]. The caller flushes every core.
     fn guard(run: Run, guard: Guard, frames: [u64; 2]);
@@ -412,6 +428,8 @@ pub trait Machine: Sized {
 
 /// One core under root: what the decisions above need of it.
 pub trait Core {
+    /// [`Core::mask_cpuid`] changes what CPUID answers to leaf 1.
+    const MASKS_LEAF_1: bool = false;
     /// The object stays where it is from now on.
     fn settle_down(&mut self);
     /// Runs the guest until something happens. Guest code runs nowhere else. [`Core::settle_down`] was called.
@@ -421,6 +439,10 @@ pub trait Core {
     fn exit(&self) -> Exit;
     /// The guest continues behind the instruction that exited.
     fn skip(&mut self);
+    /// Does what [`Exit::Forced`] tells of, and the guest continues behind it, or gets what it would get of it.
+    fn forced(&mut self) {
+        self.skip();
+    }
     /// The guest continues at the instruction that exited, after it has taken what waits for it.
     fn again(&mut self);
     /// Makes an event happen on the next entry: one fault, or an NMI, or both, the fault first; an event whose delivery
@@ -542,7 +564,7 @@ pub trait Core {
     fn cpl(&self) -> u8;
     /// The guest's instruction pointer.
     fn rip(&self) -> u64;
-    /// Hides the vendor's extension in an answer of CPUID to an extended leaf: rax, rbx, rcx, rdx.
+    /// Hides the vendor's extension in an answer of CPUID: rax, rbx, rcx, rdx.
     fn mask_cpuid(&self, leaf: u32, quad: &mut [u64; 4]);
     /// EFER as the guest shall see it.
     fn efer(&self) -> u64;

@@ -174,6 +174,10 @@ impl Machine for Model {
     fn can_guard(pfn: u64) -> bool {
         views(|views| views.reaches(pfn))
     }
+    fn executes_only() -> bool {
+        false
+    }
+
     fn guard(run: Run, guard: Guard, frames: [u64; 2]) {
         views(|views| views.guard(run, guard, frames));
     }

@@ -6,15 +6,17 @@
 //! - C3: an event whose delivery an exit interrupted is delivered before anything else (APM2 15.20).
 #![expect(unsafe_code, reason = "the floor: control blocks, VMRUN, the way back")]
 
-use super::faults::{EXCEPTION_BP, EXCEPTION_DB, Faults, exception};
+use super::faults::{EXCEPTION_BP, EXCEPTION_DB};
 use super::interrupts::is_interrupt;
 use super::run::{self, Gprs};
 use super::step::Step;
-use super::vmcb::{INTERCEPT_2_RDTSCP, TLB_FLUSH_ALL, Vmcb, attribute, event, exit_code, intercept_1};
-use super::{EFER_LMA, EFER_SVME, skip};
+use super::vmcb::{INTERCEPT_2_RDTSCP, TLB_FLUSH_ALL, Vmcb, attribute, exit_code, intercept_1};
+use super::{EFER_LMA, EFER_SVME};
 use crate::arch::x86::decode::{INSTRUCTION_BYTES_MAX, segment};
+use crate::arch::x86::event::{self, exception};
+use crate::arch::x86::watched::Watched;
 use crate::arch::x86::way::Way;
-use crate::arch::x86::{self, direct, msr, region, vector};
+use crate::arch::x86::{self, direct, msr, region, skip, vector};
 use crate::arch::{self, Begun, DebugRegister, Delivery, Event, Exit, Injection, Nested, Passing, Port, Watch};
 use crate::walk;
 use abi::boot;
@@ -47,7 +49,7 @@ pub struct Svm {
     pub(super) data: Way,
     /// The last page that was found to be the guest's, which it is at least until the next flush: its first address, or 1.
     pub(super) its_own: u64,
-    pub(super) faults: Faults,
+    pub(super) faults: Watched,
     /// Accesses to debug registers are watched.
     pub(super) debug_watched: bool,
     /// Root's own DR7 says nothing of the guest's (`debug`).
@@ -664,13 +666,13 @@ impl arch::Core for Svm {
     }
 
     fn efer(&self) -> u64 {
-        self.vmcb.efer & !EFER_SVME | self.hidden_efer()
+        self.vmcb.efer & !EFER_SVME | self.faults.hidden_efer()
     }
 
     fn set_efer(&mut self, value: u64) {
         // LMA follows LME and paging; the guest cannot write it (APM2 3.1.7 "Extended Feature Enable Register").
         let lma = self.vmcb.efer & EFER_LMA;
-        self.vmcb.efer = self.hide_efer(value & !EFER_LMA | lma | EFER_SVME);
+        self.vmcb.efer = self.faults.hide_efer(value & !EFER_LMA | lma | EFER_SVME);
         self.flush();
     }
 

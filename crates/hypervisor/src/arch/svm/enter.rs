@@ -2,7 +2,6 @@
 #![expect(unsafe_code, reason = "the floor: turns SVM on and builds control blocks")]
 
 use super::core::Svm;
-use super::faults::Faults;
 use super::maps::Maps;
 use super::npt::Npt;
 use super::run::{self, Gprs};
@@ -10,16 +9,14 @@ use super::step::{Step, Views};
 use super::vmcb::{INTERCEPT_2_ALL, Segment, TLB_FLUSH_ALL, Vmcb, intercept_1};
 use super::{EFER_SVME, msr};
 use crate::arch::nested::executed::Executed;
-use crate::arch::nested::guarded::Guarded;
-use crate::arch::nested::open::Open;
-use crate::arch::x86::direct::{self, Frame};
+use crate::arch::shared::{Shared, claim};
+use crate::arch::x86::direct::Frame;
+use crate::arch::x86::watched::Watched;
 use crate::arch::x86::way::Way;
-use crate::arch::x86::{self, cpuid, read_msr, region, tables, write_msr};
-use crate::arch::{CannotEnter, Core, FRAMES_PER_CORE, Frames, Guard, Machine, MsrAccess, NoFrame, Run};
-use crate::walk;
+use crate::arch::x86::{self, cpuid, descriptor, read_msr, region, tables, write_msr};
+use crate::arch::{CannotEnter, FRAMES_PER_CORE, Frames, Guard, Machine, MsrAccess, NoFrame, Run};
 use abi::boot::{self, Block};
 use abi::code::{self, lack};
-use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 use spin::Mutex;
 
@@ -32,26 +29,10 @@ const ADDRESS_SIZES: u32 = 0x8000_0008;
 #[derive(Debug)]
 pub struct Amd;
 
-/// What all cores share: the nested tables and the permission maps.
-#[derive(Debug)]
-struct Shared {
-    open: Open<Npt>,
-    guarded: Guarded<Npt>,
-    maps: Option<Maps>,
-}
+static SHARED: Mutex<Shared<Npt, Maps>> = Mutex::new(Shared::empty());
 
-impl Shared {
-    fn views(&self) -> Views {
-        Views { open: self.open.root_pa(), guarded: self.guarded.root_pa(), closed: self.guarded.closed_pa() }
-    }
-}
-
-static SHARED: Mutex<Shared> = Mutex::new(Shared { open: Open::empty(), guarded: Guarded::empty(), maps: None });
-
-fn claim(pfn: u64) -> Frame {
-    // SAFETY: `Frames` hands out each frame of the module's blocks once (F2), and blocks are hidden from Linux before any
-    // core runs under the tables and mapped as long as root runs (F1).
-    unsafe { Frame::claim(pfn) }
+fn views(shared: &Shared<Npt, Maps>) -> Views {
+    Views { open: shared.open.root_pa(), guarded: shared.guarded.root_pa(), closed: shared.guarded.closed_pa() }
 }
 
 impl Machine for Amd {
@@ -67,78 +48,54 @@ impl Machine for Amd {
         let msr = frames(2).ok_or(NoFrame)?;
         let io = frames(3).ok_or(NoFrame)?;
         let maps = Maps::new([claim(msr), claim(msr + 1)], [claim(io), claim(io + 1), claim(io + 2)]);
-        let mut shared = SHARED.lock();
-        shared.maps = Some(maps);
-        let shared = &mut *shared;
-        shared.open.build(address_bits(), direct::end(), &mut || frames(1).map(claim))?;
-        // Cleared by the claim; from then on it is known by its number.
-        let mut cleared = || frames(1).map(|pfn| claim(pfn).pfn());
-        shared.guarded.build(shared.open.root_pa(), direct::end(), &mut cleared)
+        SHARED.lock().build(maps, address_bits(), frames)
     }
 
     fn own_ports(first: u16, count: u16) {
-        if let Some(maps) = SHARED.lock().maps.as_mut() {
-            maps.own_ports(first, count);
-        }
+        SHARED.lock().own_ports(first, count);
     }
 
     fn watch_ports(all: bool, ports: &[u16]) {
-        if let Some(maps) = SHARED.lock().maps.as_ref() {
-            maps.watch_ports(all, ports);
-        }
+        SHARED.lock().watch_ports(all, ports);
     }
 
     fn watch_msrs(access: MsrAccess, all: bool, registers: &[u32]) {
-        if let Some(maps) = SHARED.lock().maps.as_ref() {
-            maps.watch(access, all, registers);
-        }
+        SHARED.lock().watch_msrs(access, all, registers);
     }
 
     fn hide(block: Block, frames: &mut Frames) -> Result<(), NoFrame> {
-        let mut shared = SHARED.lock();
-        let hidden = shared.open.hide(block, &mut || frames(1).map(claim));
-        // A refused one may have divided a large page.
-        shared.guarded.follow(block);
-        hidden
+        SHARED.lock().hide(block, frames)
     }
 
     fn show(block: Block) {
-        let mut shared = SHARED.lock();
-        shared.open.show(block);
-        shared.guarded.follow(block);
+        SHARED.lock().show(block);
     }
 
     fn can_guard(pfn: u64) -> bool {
         SHARED.lock().guarded.reaches(pfn)
     }
 
+    fn executes_only() -> bool {
+        false
+    }
+
     fn guard(run: Run, guard: Guard, frames: [u64; 2]) {
-        SHARED.lock().guarded.guard(run, guard, frames);
+        SHARED.lock().guard(run, guard, frames);
     }
 
     fn release(run: Run, frames: [u64; 2], frames_of: &mut dyn FnMut(Run) -> Option<[u64; 2]>) {
-        SHARED.lock().guarded.release(run, frames, frames_of);
+        SHARED.lock().release(run, frames, frames_of);
     }
 
     unsafe fn enter(core: u32, seed: boot::Core, frames: [Frame; FRAMES_PER_CORE]) -> Result<Svm, CannotEnter> {
         let shared = SHARED.lock();
         let maps = shared.maps.as_ref().ok_or(CannotEnter { code: code::BOOT_MEMORY, detail: 0 })?;
         // SAFETY: by the caller; `prepare` filled what is shared.
-        unsafe { enter(core, seed, shared.views(), maps, frames) }
+        unsafe { enter(core, seed, views(&shared), maps, frames) }
     }
 
     fn let_go() -> ! {
-        #[expect(clippy::cast_possible_truncation, reason = "an address of this 64-bit processor")]
-        let object = ptr::with_exposed_provenance_mut::<Svm>(region::local().object.load(Relaxed) as usize);
-        if object.is_null() {
-            x86::halt_for_ever();
-        }
-        // SAFETY: `settle_down` stored the address of the object on this core's main stack, which nobody uses any more: the
-        // code that did faulted and is never resumed. The control block holds the guest as the last exit left it.
-        let object = unsafe { &mut *object };
-        // The line of the link may have rung, or another core kicked this one: nobody would know what to do with it.
-        let _taken = object.take_nmi();
-        object.leave()
+        region::let_go::<Svm>()
     }
 }
 
@@ -258,7 +215,7 @@ impl Svm {
             text: Way::default(),
             data: Way::default(),
             its_own: 1,
-            faults: Faults::default(),
+            faults: Watched::default(),
             debug_watched: false,
             parked: false,
             held: 0,
@@ -282,11 +239,9 @@ fn fill_control(vmcb: &mut Vmcb, views: Views, maps: &Maps) {
 }
 
 fn fill_state(vmcb: &mut Vmcb, seed: boot::Core, efer: u64, pat: u64, gdt: tables::Table, idt: tables::Table) {
-    let [cs, ss, ds, es] = selectors();
-    vmcb.cs = segment(seed.guest_cr3, gdt, cs);
-    vmcb.ss = segment(seed.guest_cr3, gdt, ss);
-    vmcb.ds = segment(seed.guest_cr3, gdt, ds);
-    vmcb.es = segment(seed.guest_cr3, gdt, es);
+    let [cs, ss, ds, es, ..] = descriptor::selectors();
+    let segment = |selector| Segment::from(descriptor::read(seed.guest_cr3, gdt, selector));
+    (vmcb.cs, vmcb.ss, vmcb.ds, vmcb.es) = (segment(cs), segment(ss), segment(ds), segment(es));
     vmcb.gdtr = Segment { base: gdt.base, limit: gdt.limit.into(), ..Segment::default() };
     vmcb.idtr = Segment { base: idt.base, limit: idt.limit.into(), ..Segment::default() };
     vmcb.cpl = 0;
@@ -303,44 +258,6 @@ fn fill_state(vmcb: &mut Vmcb, seed: boot::Core, efer: u64, pat: u64, gdt: table
     vmcb.rsp = seed.guest_rsp;
     vmcb.rax = u64::from(code::SUCCESS);
     vmcb.g_pat = pat;
-}
-
-fn selectors() -> [u16; 4] {
-    let (cs, ss, ds, es): (u16, u16, u16, u16);
-    // SAFETY: reads four registers.
-    unsafe {
-        ::core::arch::asm!(
-            "mov {0:x}, cs", "mov {1:x}, ss", "mov {2:x}, ds", "mov {3:x}, es",
-            out(reg) cs, out(reg) ss, out(reg) ds, out(reg) es, options(nomem, nostack, preserves_flags)
-        );
-    }
-    [cs, ss, ds, es]
-}
-
-/// A segment with the hidden part that its descriptor in Linux' table says. The null selector is unusable.
-fn segment(cr3: u64, gdt: tables::Table, selector: u16) -> Segment {
-    let offset = u64::from(selector & !7);
-    if offset == 0 {
-        return Segment { selector, ..Segment::default() };
-    }
-    let mut bytes = [0; 8];
-    let in_table = selector & 4 == 0 && offset + 7 <= u64::from(gdt.limit);
-    let read = in_table && walk::read_bytes(cr3, gdt.base + offset, &mut bytes, direct::read, direct::copy_out) == 8;
-    // A selector of a local table is a 32-bit program's; flat data of ring 3 is what its hidden part almost always says,
-    // and 64-bit code never looks at it.
-    let descriptor = if read { u64::from_le_bytes(bytes) } else { 0x00cf_f300_0000_ffff };
-    let granular = descriptor & 1 << 55 != 0;
-    #[expect(clippy::cast_possible_truncation, reason = "fields of a descriptor")]
-    let (attributes, limit) = (
-        ((descriptor >> 40 & 0xff) | (descriptor >> 44 & 0xf00)) as u16,
-        ((descriptor & 0xffff) | (descriptor >> 32 & 0xf_0000)) as u32,
-    );
-    Segment {
-        selector,
-        attributes,
-        limit: if granular { limit << 12 | 0xfff } else { limit },
-        base: descriptor >> 16 & 0xff_ffff | (descriptor >> 56) << 24,
-    }
 }
 
 #[cfg(test)]

@@ -17,8 +17,7 @@
 
 use super::core::Svm;
 use super::run;
-use super::vmcb::event;
-use crate::arch::x86::{apic, trap};
+use crate::arch::x86::{apic, event, trap};
 
 impl Svm {
     pub(super) fn acknowledge(&mut self) -> Option<u8> {

@@ -2,6 +2,7 @@
 
 use super::msr;
 use crate::arch::MsrAccess;
+use crate::arch::shared::{Permissions, fill_ports};
 use crate::arch::x86::{self, direct::Frame};
 use core::ops::Range;
 
@@ -32,26 +33,6 @@ impl Maps {
         maps
     }
 
-    /// One way of using these registers, or every register, comes to root; of others it no longer does, but for root's own.
-    /// Each word of the map is written once, with what it shall be: the processor never sees less.
-    pub fn watch(&self, access: MsrAccess, all: bool, registers: &[u32]) {
-        let bits = match access {
-            MsrAccess::Read => 1,
-            MsrAccess::Write => 2,
-        };
-        // 2 bits a register: each word holds 32 of them.
-        let every = 0x5555_5555_5555_5555 * bits;
-        for (frame, words) in self.msr.iter().zip([0_u64, 512]) {
-            for slot in 0..512_usize {
-                let first = (words + slot as u64) * 64;
-                let of = |register: &u32| bit_of(*register).and_then(|bit| bit.checked_sub(first)).filter(|bit| *bit < 64);
-                let wanted = registers.iter().chain(&OWN).filter_map(of).fold(0, |word, bit| word | bits << bit);
-                let others = frame.get(slot) & !every;
-                frame.set(slot, others | if all { every } else { wanted });
-            }
-        }
-    }
-
     /// Physical address of the MSR map.
     #[must_use]
     pub fn msr_pa(&self) -> u64 {
@@ -70,22 +51,35 @@ impl Maps {
             change(&self.msr, bit, 3, true);
         }
     }
+}
 
-    /// Every access to these ports comes to root for good.
-    pub fn own_ports(&mut self, first: u16, count: u16) {
+impl Permissions for Maps {
+    fn own_ports(&mut self, first: u16, count: u16) {
         self.own = first..first.saturating_add(count);
-        self.own.clone().for_each(|port| change(&self.io, u64::from(port), 1, true));
+        self.watch_ports(false, &[]);
     }
 
-    /// Accesses to these ports, or to every port, come to root; those to others no longer do, but for root's own. Each word
-    /// is written once, as in [`Maps::watch`]. What lies beyond the last port is looked at with it, and stays 0.
-    pub fn watch_ports(&self, all: bool, ports: &[u16]) {
-        for (frame, words) in self.io.iter().zip([0_u32, 512]) {
-            for slot in 0..512_u32 {
-                let first = (words + slot) * 64;
-                let of = |port: u16| u32::from(port).checked_sub(first).filter(|bit| *bit < 64);
-                let wanted = ports.iter().copied().chain(self.own.clone()).filter_map(of).fold(0, |word, bit| word | 1 << bit);
-                frame.set(slot as usize, if all { u64::MAX } else { wanted });
+    /// What lies beyond the last port is looked at with it, and stays 0.
+    fn watch_ports(&self, all: bool, ports: &[u16]) {
+        fill_ports(&self.io, all, ports, &self.own);
+    }
+
+    /// One way of using these registers, or every register, comes to root; of others it no longer does, but for root's own.
+    /// Each word of the map is written once, with what it shall be: the processor never sees less.
+    fn watch(&self, access: MsrAccess, all: bool, registers: &[u32]) {
+        let bits = match access {
+            MsrAccess::Read => 1,
+            MsrAccess::Write => 2,
+        };
+        // 2 bits a register: each word holds 32 of them.
+        let every = 0x5555_5555_5555_5555 * bits;
+        for (frame, words) in self.msr.iter().zip([0_u64, 512]) {
+            for slot in 0..512_usize {
+                let first = (words + slot as u64) * 64;
+                let of = |register: &u32| bit_of(*register).and_then(|bit| bit.checked_sub(first)).filter(|bit| *bit < 64);
+                let wanted = registers.iter().chain(&OWN).filter_map(of).fold(0, |word, bit| word | bits << bit);
+                let others = frame.get(slot) & !every;
+                frame.set(slot, others | if all { every } else { wanted });
             }
         }
     }

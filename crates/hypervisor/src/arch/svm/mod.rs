@@ -13,7 +13,6 @@ mod near;
 pub(in crate::arch) mod npt;
 mod run;
 mod saved;
-mod skip;
 mod step;
 mod vmcb;
 

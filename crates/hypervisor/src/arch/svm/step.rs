@@ -25,14 +25,14 @@ mod tests;
 use super::core::Svm;
 use super::faults::DR6_STEP;
 use super::npt::Npt;
-use super::vmcb::{TLB_FLUSH_ALL, event, exit_code};
+use super::vmcb::{TLB_FLUSH_ALL, exit_code};
 use super::{EFER_LMA, EFER_SCE};
 use crate::arch::nested::executed::Executed;
 use crate::arch::nested::open;
 use crate::arch::x86::decode::{self, INSTRUCTION_BYTES_MAX};
 use crate::arch::x86::flag::TF;
 use crate::arch::x86::syscall::{self, Decoded};
-use crate::arch::x86::{direct, vector};
+use crate::arch::x86::{direct, event, vector};
 use crate::arch::{Begun, Core, Delivery, Exit, Passing};
 use crate::walk;
 
@@ -42,8 +42,6 @@ const DR6_HITS: u64 = 0xf;
 const DR6_EMPTY: u64 = 0xffff_0ff0;
 /// `vintr`: the guest's interrupt flag masks virtual interrupts only (APM2 15.21.1 "V_INTR_MASKING"); root's own is clear.
 const VIRTUAL_MASKING: u64 = 1 << 24;
-/// What the processor pushes of itself in 64-bit mode: SS, RSP, RFLAGS, CS, RIP.
-const FRAME_BYTES: u64 = 40;
 
 /// Physical addresses of the roots.
 #[derive(Clone, Copy, Debug)]
@@ -315,22 +313,11 @@ impl Svm {
 
     /// See [`crate::arch::Core::delivery`].
     pub(super) fn delivered_where(&self) -> Option<Delivery> {
-        if self.interrupted & event::VALID == 0 || self.vmcb.efer & EFER_LMA == 0 {
+        let v = &self.vmcb;
+        let stacks = event::Stacks { idt: v.idtr.base, task: v.tr.base, cpl: v.cpl, rsp: v.rsp };
+        if v.efer & EFER_LMA == 0 {
             return None;
         }
-        let v = &self.vmcb;
-        let gate = v.idtr.base.wrapping_add((self.interrupted & 0xff) * 16);
-        let word = |at: u64| {
-            let mut bytes = [0; 8];
-            (self.guest_bytes(at, &mut bytes) == 8).then(|| u64::from_le_bytes(bytes))
-        };
-        // APM2 8.9.3 "Interrupt Stack Frame": a stack of the gate's own, one of the ring's, or the same.
-        let top = match word(gate)? >> 32 & 7 {
-            0 if v.cpl == 0 => v.rsp,
-            0 => word(v.tr.base.wrapping_add(4))?,
-            own => word(v.tr.base.wrapping_add(0x24 + (own - 1) * 8))?,
-        };
-        let bytes = FRAME_BYTES + if self.interrupted & event::ERROR == 0 { 0 } else { 8 };
-        Some(Delivery { frame: ((top & !15).wrapping_sub(bytes), bytes), gate: (gate, 16) })
+        event::delivery(self.interrupted, &stacks, |at, to| self.guest_bytes(at, to))
     }
 }

@@ -1,6 +1,7 @@
 //! The virtual machine control block, by the layout of APM2 appendix B "VMCB Layout" (24593, revision 3.42).
 
 use crate::arch;
+use crate::arch::x86::descriptor::Descriptor;
 use core::mem::offset_of;
 
 /// A segment register with its hidden part.
@@ -29,6 +30,12 @@ pub mod attribute {
     pub const LONG: u16 = 1 << 9;
     /// 32-bit code.
     pub const BIG: u16 = 1 << 10;
+}
+
+impl From<Descriptor> for Segment {
+    fn from(d: Descriptor) -> Segment {
+        Segment { selector: d.selector, attributes: d.attributes, limit: d.limit, base: d.base }
+    }
 }
 
 impl Segment {
@@ -185,22 +192,4 @@ pub mod exit_code {
     pub const SKINIT: u64 = 0x86;
     pub const NPF: u64 = 0x400;
     pub const INVALID: u64 = u64::MAX;
-}
-
-/// Event injection and interrupted delivery (APM2 15.20 "Event Injection").
-pub mod event {
-    /// The field holds an event.
-    pub const VALID: u64 = 1 << 31;
-    /// It pushes the error code in the upper half.
-    pub const ERROR: u64 = 1 << 11;
-    /// Bits of the type.
-    pub const TYPE: u64 = 7 << 8;
-    /// External interrupt.
-    pub const EXTERNAL: u64 = 0;
-    /// NMI.
-    pub const NMI: u64 = 2 << 8;
-    /// Exception.
-    pub const EXCEPTION: u64 = 3 << 8;
-    /// INT n.
-    pub const SOFTWARE: u64 = 4 << 8;
 }

@@ -91,9 +91,12 @@ unsafe extern "C" {
 pub unsafe fn call(event: u32, offset: u32, arguments: [u64; 3]) -> Result<u64, Exception> {
     let local = local();
     let place = window::place(event);
+    // Its page faults would leave their address where (Intel) the guest's still is.
+    let cr2 = super::cr2();
     local.vector.store(NONE, Relaxed);
     // SAFETY: by the caller; the routine keeps to the calling convention (L3), on a stack of this core's own.
     let value = unsafe { called_call(place + u64::from(offset), &raw const arguments, local.called.as_ptr() as u64) };
+    super::write_cr2(cr2);
     match local.vector.load(Relaxed) {
         NONE => Ok(value),
         vector => {

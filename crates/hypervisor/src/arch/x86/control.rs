@@ -1,6 +1,8 @@
 //! What control registers take, and what the instructions that write them bring (APM2 3.1 "System-Control Registers").
 
-use super::decode::{self, Instruction, segment};
+use super::cpuid;
+use super::decode::{self, INSTRUCTION_BYTES_MAX, Instruction, segment};
+use crate::arch::{Core, Event};
 
 /// Bits of CR0 that there are.
 const CR0_BITS: u64 = 0xe005_003f;
@@ -131,6 +133,43 @@ pub fn source(form: &Instruction, register: u8, gpr: impl Fn(u8) -> u64, end: im
         }
         _ => None,
     }
+}
+
+/// What the instruction that exited writes to a control register; `cr0` is the guest's, `read` reads its memory.
+///
+/// # Errors
+/// What happens to the guest instead.
+pub fn wanted<C: Core>(cpu: &C, register: u8, cr0: u64, read: impl Fn(u64, &mut [u8]) -> usize) -> Result<u64, Event> {
+    let mut bytes = [0; INSTRUCTION_BYTES_MAX];
+    let n = cpu.code(&mut bytes);
+    let wide = cpu.code_bits() == 64;
+    let form = decode::split(bytes.get(..n).unwrap_or_default(), wide);
+    let ahead = n - form.rest.len();
+    let end = |length: usize| cpu.rip().wrapping_add((ahead + length) as u64);
+    match source(&form, register, |number| cpu.gpr(number.into()), end).ok_or(Event::UndefinedInstruction)? {
+        Source::Register(number) if wide => Ok(cpu.gpr(number.into())),
+        Source::Register(number) => Ok(cpu.gpr(number.into()) & 0xffff_ffff),
+        Source::ClearTask => Ok(without_task(cr0)),
+        Source::StatusOf(number) => Ok(with_status(cr0, cpu.gpr(number.into()))),
+        // Nobody but 64-bit code has addresses as they were taken apart.
+        Source::StatusAt { .. } if !wide => Err(Event::UndefinedInstruction),
+        Source::StatusAt { address, segment } => {
+            let address = address.wrapping_add(segment.map_or(0, |number| cpu.segment(number).base));
+            let mut status = [0; 2];
+            let read = read(address, &mut status);
+            let missing = Event::PageFault { address: address.wrapping_add(read as u64), error: 0 };
+            if read == status.len() { Ok(with_status(cr0, u16::from_le_bytes(status).into())) } else { Err(missing) }
+        }
+    }
+}
+
+/// The bits of CR4 that this processor has.
+#[must_use]
+pub fn cr4_bits_here() -> u64 {
+    cr4_bits(|leaf| {
+        let r = cpuid(leaf, 0);
+        [r.eax, r.ebx, r.ecx, r.edx]
+    })
 }
 
 /// CR0 with another machine status word.

@@ -6,15 +6,19 @@ pub mod apic;
 pub mod called;
 pub mod control;
 pub mod decode;
+pub mod descriptor;
 pub mod direct;
+pub mod event;
 #[cfg(not(test))]
 pub mod ports;
 pub mod region;
+pub mod skip;
 pub mod syscall;
 pub mod tables;
 pub mod trap;
 #[cfg(not(test))]
 pub mod uart;
+pub mod watched;
 pub mod way;
 pub mod window;
 
@@ -134,6 +138,27 @@ control_register!(dr7, "dr7");
 pub unsafe fn load_cr3(value: u64) {
     // SAFETY: by the caller.
     unsafe { asm!("mov cr3, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
+
+/// Loads CR2, which nothing in root reads but last words.
+pub fn write_cr2(value: u64) {
+    // SAFETY: the register holds an address and has no effect.
+    unsafe { asm!("mov cr2, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
+}
+
+/// Loads CR4.
+///
+/// # Safety
+/// The processor takes this value now, and nothing that it switches off is used.
+pub unsafe fn write_cr4(value: u64) {
+    // SAFETY: by the caller.
+    unsafe { asm!("mov cr4, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
+
+/// Writes all caches back to memory and empties them.
+pub fn write_back_caches() {
+    // SAFETY: memory is the same afterwards, as any device sees it, too.
+    unsafe { asm!("wbinvd", options(nostack, preserves_flags)) };
 }
 
 /// Loads debug register 7.

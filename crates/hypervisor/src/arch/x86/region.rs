@@ -12,9 +12,10 @@
 #![expect(unsafe_code, reason = "the one file that makes a reference of a region's address")]
 
 use super::tables::Tss;
+use crate::arch::Core;
 use abi::boot::{CORE_STRIDE, CORES_VA, FRAME_BYTES};
 use core::arch::asm;
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Top of the main stack, from the region's start.
 pub const STACK_TOP: u64 = 0x1_8000;
@@ -34,6 +35,8 @@ pub struct Local {
     pub interrupt: AtomicU64,
     /// The core's number with Linux.
     pub core: AtomicU32,
+    /// Not 0: the next NMI goes back without IRET, and clears this (`trap::hold_nmis`).
+    pub keeps: AtomicU32,
     /// Address of the vendor's core object while there is one, else 0; for letting go after a fault.
     pub object: AtomicU64,
     /// While code of the user's runs, the stack to come back to (`called`); else 0.
@@ -45,7 +48,7 @@ pub struct Local {
     /// Changes of the window that this core has seen (`window`).
     pub window: AtomicU64,
     /// Its descriptor table.
-    pub gdt: [AtomicU64; 10],
+    pub gdt: [AtomicU64; 12],
     /// Its task state, for the stacks of traps.
     pub tss: Tss,
 }
@@ -72,4 +75,19 @@ pub fn local() -> &'static Local {
     // SAFETY: in root every stack lies in the core's region, mapped at `LOCAL` and zero at first, which is a valid
     // `Local`; all its fields are atomics, and by G1 only this core uses them.
     unsafe { &*((base + LOCAL) as *const Local) }
+}
+
+/// The core object of the core that runs this gives its guest back to bare metal, after a fault of root's. `C` is the vendor's.
+pub fn let_go<C: Core>() -> ! {
+    #[expect(clippy::cast_possible_truncation, reason = "an address of this 64-bit processor")]
+    let object = core::ptr::with_exposed_provenance_mut::<C>(local().object.load(Relaxed) as usize);
+    if object.is_null() {
+        super::halt_for_ever();
+    }
+    // SAFETY: the vendor's `settle_down` stored the address of its object on this core's main stack, which nobody uses any more:
+    // the code that did faulted and is never resumed. The control block holds the guest as the last exit left it.
+    let object = unsafe { &mut *object };
+    // The line of the link may have rung, or another core kicked this one: nobody would know what to do with it.
+    let _taken = object.take_nmi();
+    object.leave()
 }

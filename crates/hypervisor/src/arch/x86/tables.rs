@@ -107,7 +107,7 @@ pub unsafe fn load_root(local: &'static Local) {
     local.gdt[slot(DATA)].store(0x00cf_9300_0000_ffff, Relaxed);
     local.gdt[slot(TASK)].store(limit & 0xffff | (base & 0xff_ffff) << 16 | 0x89 << 40 | (base >> 24 & 0xff) << 56, Relaxed);
     local.gdt[slot(TASK) + 1].store(base >> 32, Relaxed);
-    let gdt = Table { base: local.gdt.as_ptr() as u64, limit: 79 };
+    let gdt = Table { base: local.gdt.as_ptr() as u64, limit: 95 };
     let idt = Table { base: IDT.as_ptr() as u64, limit: 4095 };
     // SAFETY: both tables are complete and live as long as root; TR's descriptor was marked available just now.
     unsafe {

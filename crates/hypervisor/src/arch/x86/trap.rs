@@ -3,8 +3,11 @@
 //! An external interrupt is taken where root opens a window for one: its stub notes the vector and closes the window, so that
 //! it stays one. It is the guest's, which ends it at the local APIC.
 //!
-//! Reading or writing a register for the guest that may not exist is the one fault that is survived: `trap_gp` knows the two
-//! instructions by their addresses, and both return that they faulted.
+//! Reading or writing a register for the guest that may not exist is the one fault that is survived: `trap_gp` knows the
+//! instructions by their addresses, and they return that they faulted.
+//!
+//! Where no flag of the processor's holds NMIs back (Intel), one may come anywhere in root: it is counted. Between root's last look
+//! at the count and the entry of the guest its stub ends the switch (`switch_begins` to `switch_over`).
 //!
 //! While code of the user's runs (`called`), an exception is its own fault and ends it (L1); only a machine check is not.
 //!
@@ -17,6 +20,9 @@ use abi::boot::CORE_STRIDE;
 use core::arch::global_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// How often a core looks whether the NMI that it sent itself has come.
+const NMI_WAITS: u32 = 1_000_000;
 
 /// A fault of root's own, as the stub pushed it.
 #[derive(Clone, Copy, Debug)]
@@ -110,8 +116,37 @@ trap_nmi:
     mov rax, rsp
     and rax, {mask}
     lock inc qword ptr [rax + {local}]
+    cmp dword ptr [rax + {keeps}], 0
+    jne trap_nmi_kept
+    lea rax, [rip + switch_begins]
+    cmp [rsp + 8], rax
+    jb 2f
+    lea rax, [rip + switch_over]
+    cmp [rsp + 8], rax
+    jae 2f
+    lea rax, [rip + switch_kept]
+    mov [rsp + 8], rax
+2:
     pop rax
     iretq
+
+    /* Goes back without IRET, so that NMIs stay held back. rcx rax rip cs rflags rsp ss lie on the stack. */
+    .balign 16
+trap_nmi_kept:
+    mov dword ptr [rax + {keeps}], 0
+    push rcx
+    mov rax, [rsp + 40]
+    mov rcx, [rsp + 16]
+    mov [rax - 8], rcx
+    mov rcx, [rsp + 32]
+    mov [rax - 16], rcx
+    mov rcx, [rsp + 8]
+    mov [rax - 24], rcx
+    mov rcx, [rsp]
+    lea rsp, [rax - 24]
+    pop rax
+    popfq
+    ret
 
     .balign 16
 trap_interrupts:
@@ -151,6 +186,9 @@ trap_gp:
     lea rax, [rip + msr_write_here]
     cmp rax, [rsp + 16]
     je 2f
+    lea rax, [rip + extended_write_here]
+    cmp rax, [rsp + 16]
+    je 2f
     pop rax
     .byte 0x6a, 13
     jmp trap_common
@@ -180,6 +218,15 @@ msr_write_here:
     wrmsr
     mov eax, 1
     ret
+extended_write:
+    mov ecx, edi
+    mov rax, rsi
+    mov rdx, rsi
+    shr rdx, 32
+extended_write_here:
+    xsetbv
+    mov eax, 1
+    ret
 msr_fault:
     xor eax, eax
     ret
@@ -187,6 +234,7 @@ msr_fault:
     fault = sym fault,
     mask = const -(CORE_STRIDE as i64),
     local = const LOCAL,
+    keeps = const LOCAL + offset_of!(Local, keeps) as u64,
     called = const LOCAL + offset_of!(Local, called) as u64,
     vector = const LOCAL + offset_of!(Local, vector) as u64,
     fault_rip = const LOCAL + offset_of!(Local, fault_rip) as u64,
@@ -204,6 +252,7 @@ unsafe extern "C" {
     static trap_gp: u8;
     fn msr_read(register: u32, value: *mut u64) -> u32;
     fn msr_write(register: u32, value: u64) -> u32;
+    fn extended_write(register: u32, value: u64) -> u32;
 }
 
 /// Reads a model-specific register that may not exist; `None` if that faults.
@@ -224,6 +273,28 @@ pub unsafe fn try_write_msr(register: u32, value: u64) -> bool {
     unsafe { msr_write(register, value) != 0 }
 }
 
+/// Writes an extended control register for the guest; false if that faults.
+#[must_use]
+pub fn try_write_extended(register: u32, value: u64) -> bool {
+    // SAFETY: which state components are enabled is the guest's affair: root is soft float. A fault is an answer.
+    unsafe { extended_write(register, value) != 0 }
+}
+
+/// Holds NMIs back from here to the next IRET: sends this core one, and has its stub go back without. False if none came.
+#[must_use]
+pub fn hold_nmis() -> bool {
+    let local = local();
+    local.keeps.store(1, Relaxed);
+    super::apic::send_nmi(super::apic::id());
+    // It comes within a few instructions; whichever comes first will do.
+    for _ in 0..NMI_WAITS {
+        if local.keeps.load(Relaxed) == 0 {
+            return true;
+        }
+        super::relax();
+    }
+    local.keeps.swap(0, Relaxed) == 0
+}
 /// Address of the stub for a vector below 256.
 pub(super) fn stub(vector: usize) -> u64 {
     match vector {
