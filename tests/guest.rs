@@ -123,7 +123,7 @@ pub fn memory_from_outside(machine: &mut Machine, first: u64, bytes: u64) -> Res
     Ok(Some(memory))
 }
 
-/// Exits of all reasons so far.
+/// Exits so far, of all reasons but CPUID.
 ///
 /// # Errors
 /// Those of the machine.

@@ -191,6 +191,11 @@ pub fn stage(wire: &mut Wire, words: &[u64]) -> Result {
     Ok(())
 }
 
+/// Whether one unit more is in use than before, of (free, used). The worker may have filled the reserve up again meanwhile.
+pub fn one_more(before: (u64, u64), now: (u64, u64)) -> bool {
+    now.1 == before.1 + 1 && (before.0 - 1..=before.0).contains(&now.0)
+}
+
 /// Units of a kind: free ones, and those in use.
 ///
 /// # Errors

@@ -129,7 +129,7 @@ fn fast_hooks_count_exactly_cost_one_exit_and_leave_nothing_behind() -> Result {
     let function = lab.code + ENDBR;
     let bytes = lab.read(function)?;
     let hook = lab.fast(function, ".n = .n + 1; if ($context != @rip) { .wrong = .wrong + 1; }")?;
-    assert_eq!(lab.units()?, (units.0 - 1, units.1 + 1), "as a hidden one");
+    assert!(scripting::one_more(units, lab.units()?), "as a hidden one");
     let before = exits(&mut lab.machine)?;
     lab.go(OTHER, ROUNDS)?;
     assert!(exits(&mut lab.machine)? - before < 1000, "a neighbour");

@@ -1,6 +1,6 @@
 //! Events of control and debug registers in a guest that works: what they count, what they change, what they leave alone.
 use abi::request::{EventAsk, event};
-use lab::Machine;
+use lab::{Machine, Vendor};
 use tests::scripting::{ask, ask_for, change, load, row};
 use tests::{Result, guest};
 
@@ -33,8 +33,10 @@ fn writes_of_control_registers_are_exact_on_both_cores_at_once() -> Result {
     let never = scripts.added(&mut wire, control(1 << 32 | 1 << 61), ".wrong = 1;")?;
     assert_eq!(registers(&mut machine, "cr0 5000")?, "0\n0\n");
     let hits = [all, masked, never].map(|id| row(&mut wire, id).map(|row| row.hits));
-    assert_eq!(hits.into_iter().collect::<Result<Vec<_>>>()?, [30_000, 20_000, 0]);
-    assert_eq!(scripts.value(&mut wire, ".same")?, 10_000, "one of three changes nothing");
+    // One of three changes nothing: Intel's processors have no exit for that one.
+    let same = if machine.vendor() == Vendor::Amd { 10_000 } else { 0 };
+    assert_eq!(hits.into_iter().collect::<Result<Vec<_>>>()?, [20_000 + same, 20_000, 0]);
+    assert_eq!(scripts.value(&mut wire, ".same")?, same);
     change(&mut wire, event::CLEAR, event::ALL)?;
     let status = scripts.added(&mut wire, control(0), ".status = .status + 1;")?;
     assert_eq!(registers(&mut machine, "status 1000")?, "0\n0\n");

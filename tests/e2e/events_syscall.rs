@@ -1,6 +1,6 @@
 //! System calls as events: each is seen once on both cores, does what it did, and comes back as it came.
 use abi::request::{EventAsk, Registers, event, op};
-use lab::Machine;
+use lab::{Machine, Vendor};
 use tests::scripting::{Scripts, ask, ask_for, change, load, row, said};
 use tests::{Result, guest, wire::Wire};
 
@@ -16,7 +16,12 @@ fn machine(arguments: &str) -> Result<(Machine, Wire, Scripts)> {
 }
 
 /// What the program says under each of its ways, and its end.
-const WAYS: &str = "calls getppid 500; calls once; calls six; calls narrow 200; echo narrow $?; calls steps 50; calls returns";
+const WAYS: &str = "calls getppid 500; calls once; calls six; calls narrow 200; echo narrow $?; calls returns";
+
+/// The same and steps over them; those not in Bochs, where Linux complains of a step that ends in the kernel, root or no root.
+fn ways(machine: &Machine) -> String {
+    if machine.vendor() == Vendor::Amd { format!("{WAYS}; calls steps 50") } else { WAYS.to_owned() }
+}
 
 /// Would catch a call or a return that is lost or counted twice when both cores make them at once and others make theirs, one
 /// that another process made, and a kernel that gets other registers than the program gave.
@@ -66,7 +71,8 @@ fn calls_are_exact_on_both_cores_at_once_under_load() -> Result {
 fn programs_see_no_difference() -> Result {
     for arguments in ["", "pti=on"] {
         let (mut machine, mut wire, mut scripts) = machine(arguments)?;
-        let without = machine.ok(WAYS)?;
+        let ways = ways(&machine);
+        let without = machine.ok(&ways)?;
         assert!(without.starts_with("2 cores, 0 wrong\nthe parent, rcx and r11 used\nENOSYS\nnarrow 0\n"), "{without}");
         let narrow = "if (@cs == 23) { .narrow = .narrow + 1; }";
         let narrow = scripts.added(&mut wire, ask_for(event::SYSCALL, GETPPID_NARROW), narrow)?;
@@ -75,10 +81,12 @@ fn programs_see_no_difference() -> Result {
         scripts.added(&mut wire, ask_for(event::SYSCALL, 0x7ff), six)?;
         let names = "if ($pid == 0) { .nobody = 1; }";
         scripts.added(&mut wire, ask_for(event::SYSCALL, GETPPID), names)?;
-        assert_eq!(machine.ok(WAYS)?, without, "{arguments}");
+        assert_eq!(machine.ok(&ways)?, without, "{arguments}");
         assert_eq!(said(&mut wire)?.texts[0].text, "7ff 11 22 33 44 55 66\n");
-        assert!(row(&mut wire, narrow)?.hits >= 200);
-        assert_eq!(scripts.value(&mut wire, ".narrow")?, 200, "{arguments}");
+        // Of a 32-bit program SYSCALL is undefined on Intel's processors; Linux does not use it there.
+        let narrows = if machine.vendor() == Vendor::Amd { 200 } else { 0 };
+        assert!(row(&mut wire, narrow)?.hits >= narrows);
+        assert_eq!(scripts.value(&mut wire, ".narrow")?, narrows, "{arguments}");
         assert_eq!(scripts.value(&mut wire, ".nobody")?, 0, "{arguments}");
         // A core that comes while they are watched watches, too; and one that went has its own back.
         const CORE_1: &str = "/sys/devices/system/cpu/cpu1/online";
@@ -88,11 +96,11 @@ fn programs_see_no_difference() -> Result {
         assert!(row(&mut wire, all)?.hits >= before + 20_000);
         change(&mut wire, event::CLEAR, event::ALL)?;
         let last = scripts.value(&mut wire, ".returns")?;
-        assert_eq!(machine.ok(WAYS)?, without);
+        assert_eq!(machine.ok(&ways)?, without);
         assert_eq!(scripts.value(&mut wire, ".returns")?, last);
         scripts.added(&mut wire, ask(event::SYSCALL), "x = 1;")?;
         machine.hyperdbg_ok(&["unload"])?;
-        assert_eq!(machine.ok(WAYS)?, without, "root has left with the event there");
+        assert_eq!(machine.ok(&ways)?, without, "root has left with the event there");
         machine.console_is_healthy()?;
     }
     Ok(())

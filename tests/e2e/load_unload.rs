@@ -1,5 +1,5 @@
 //! Load and unload, again and again, while both cores have other things to do.
-use lab::Machine;
+use lab::{Machine, Vendor};
 use std::time::Duration;
 use tests::{Result, guest};
 
@@ -16,7 +16,20 @@ fn vmalloc_of_module(machine: &mut Machine) -> Result<String> {
 /// entry or exit breaks in a Linux that works: a hundred cycles under load, half of them with the link.
 #[test]
 fn a_hundred_cycles_under_load_leave_nothing_behind() -> Result {
+    // Bochs is slow: there thirty do, and the nightly test has more.
+    cycles(|vendor| if vendor == Vendor::Amd { 100 } else { 30 }, LIMIT)
+}
+
+/// Would catch what only comes now and then.
+#[test]
+#[ignore = "nightly: minutes in Bochs"]
+fn a_hundred_and_fifty_cycles_leave_nothing_behind() -> Result {
+    cycles(|_| 150, 4 * LIMIT)
+}
+
+fn cycles(count: impl Fn(Vendor) -> u32, limit: Duration) -> Result {
     let mut machine = Machine::builder().with_guest_program(&guest::program("cycle")).with_stress_ng().boot()?;
+    let count = count(machine.vendor());
     // What Linux keeps of a first time is not lost: both loads run once before.
     machine.ok("cycle 4")?;
     let busy = guest::keep_busy(&mut machine)?;
@@ -25,8 +38,8 @@ fn a_hundred_cycles_under_load_leave_nothing_behind() -> Result {
     let before = guest::available_kib(&mut machine)?;
 
     let busy = guest::keep_busy(&mut machine)?;
-    let cycles = machine.sh_within("cycle 100", LIMIT)?;
-    assert_eq!((cycles.text().as_str(), cycles.status), ("100 cycles on 2 cores\n", 0));
+    let cycles = machine.sh_within(&format!("cycle {count}"), limit)?;
+    assert_eq!((cycles.text(), cycles.status), (format!("{count} cycles on 2 cores\n"), 0));
     machine.kill_job(busy)?;
     guest::memory_comes_back(&mut machine, before, NOISE_KIB)?;
     assert_eq!(vmalloc_of_module(&mut machine)?, vmalloc);

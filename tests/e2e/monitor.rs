@@ -4,7 +4,7 @@ use abi::kind::Kind;
 use abi::request::memory::{NO_PID, PHYSICAL, Place, VIRTUAL};
 use abi::request::monitor::{self, EXECUTE, READ, WRITE};
 use abi::request::{EventAnswer, EventAsk, event, op};
-use lab::Machine;
+use lab::{Machine, Vendor};
 use tests::scripting::{Scripts, accepted, ask, change, load, register, row};
 use tests::wire::Wire;
 use tests::{Result, guest, scripting};
@@ -97,7 +97,7 @@ fn writes_are_exact_on_both_cores_at_once() -> Result {
     let before = lab.units()?;
     let at = lab.page + 0x800;
     let word = lab.add(VIRTUAL, at, 8, WRITE, &format!("if ($context != {at:x}) {{ .elsewhere = .elsewhere + 1; }}"))?;
-    assert_eq!(lab.units()?, (before.0 - 1, before.1 + 1));
+    assert!(scripting::one_more(before, lab.units()?));
     assert_eq!(lab.go("stored", ROUNDS)?, "0\n0\n");
     assert_eq!(lab.hits(word)?, 2 * ROUNDS);
     assert_eq!(lab.go("near", 1000)?, "0\n0\n");
@@ -300,12 +300,14 @@ fn the_kernels_ways_in_and_out_are_executed_one_by_one() -> Result {
         "__switch_to_asm",
     ];
     let mut lab = Lab::new(2)?;
+    // To Bochs' clock root is slow: the whole way of the timer's interrupt takes longer than from one to the next.
+    let bytes = if lab.machine.vendor() == Vendor::Amd { 0x100 } else { 0x10 };
     // Before any of them is monitored: it takes thousands of system calls to read that list.
     let names = lab.machine.ok(&format!("grep -E ' ({})$' /proc/kallsyms", WAYS.join("|")))?;
     for way in WAYS {
         let line = names.lines().find(|line| line.split_whitespace().nth(2) == Some(way)).ok_or(format!("no {way}"))?;
         let address = u64::from_str_radix(line.split_whitespace().next().unwrap_or_default(), 16)?;
-        let id = lab.add(VIRTUAL, address, 0x100, EXECUTE, "")?;
+        let id = lab.add(VIRTUAL, address, bytes, EXECUTE, "")?;
         // Programs that start, fault, ask, end and sleep; not more, for each of these costs thousands of exits now.
         lab.machine.ok("for n in 1 2 3 4; do cat /proc/self/status >/dev/null; done; sleep 1")?;
         let hits = lab.hits(id)?;

@@ -223,7 +223,8 @@ impl Guest {
     }
 }
 
-/// Exits of all reasons so far.
+/// Exits so far, of all reasons but CPUID: no row is about that, and programs ask it as they start, on Intel's processors hundreds of
+/// times.
 ///
 /// # Errors
 /// As [`Machine::ok`].
@@ -246,7 +247,8 @@ fn numbers(text: &str) -> Vec<u64> {
 
 /// The sum of what `exits` shows: a row a reason, and the last number is that of all cores.
 fn exits_of(text: &str) -> u64 {
-    text.lines().skip(1).filter_map(|line| hex(line.split_whitespace().last()?)).sum()
+    let rows = text.lines().skip(1).filter(|line| !line.starts_with("cpuid "));
+    rows.filter_map(|line| hex(line.split_whitespace().last()?)).sum()
 }
 
 /// Hits of the one event that `events` shows.
@@ -308,7 +310,7 @@ mod tests {
         let events =
             "event  state       hits  faults  lost  command\n0      (enabled)  0x2710  0     0  !epthook 1 script { }\n";
         assert_eq!(hits_of(events), Some(10_000));
-        assert_eq!(exits_of("reason  core 0  all\ncpuid  10  1f\nnmi  1  1\n"), 0x20);
+        assert_eq!(exits_of("reason  core 0  all\ncpuid  10  1f\nnmi  1  1\nport  10  1f\n"), 0x20);
         assert_eq!(places("word ffff888000000800\nx\n")["word"], 0xffff_8880_0000_0800);
         assert_eq!(numbers("3 4\n5\nno"), [3, 4, 5]);
     }
