@@ -185,10 +185,12 @@ fn what_is_released_is_linux_memory_again() -> Result {
 #[test]
 fn ten_thousand_rounds_under_load_and_halts_balance_at_the_end() -> Result {
     let mut machine = Machine::builder().with_guest_program(&guest::program("pools")).with_stress_ng().boot()?;
+    // Bochs is slow: there a tenth will do.
+    let rounds = if machine.vendor() == Vendor::Amd { ROUNDS } else { ROUNDS / 10 };
     machine.load(Mode::Debugger)?;
     let mut wire = Wire::connect(&machine.link_path())?;
     let busy = guest::keep_busy(&mut machine)?;
-    let soak = machine.spawn(&format!("pools soak {ROUNDS}"))?;
+    let soak = machine.spawn(&format!("pools soak {rounds}"))?;
     let (mut halts, begun) = (0, Instant::now());
     let ended = loop {
         let halt = wire.pause().and_then(|_| ledger(&mut wire)).and_then(|_| wire.go());
@@ -199,7 +201,7 @@ fn ten_thousand_rounds_under_load_and_halts_balance_at_the_end() -> Result {
         }
         assert!(begun.elapsed() < LIMIT, "the soak does not end: {:?}", ledger(&mut wire)?);
     };
-    assert!(ended.ok() && ended.text().starts_with(&format!("{ROUNDS} rounds, ")), "{}", ended.text());
+    assert!(ended.ok() && ended.text().starts_with(&format!("{rounds} rounds, ")), "{}", ended.text());
     assert!(halts > 20, "{halts} halts in between");
     machine.kill_job(busy)?;
     let end = until(&mut wire, "at its levels", |ledger| {
