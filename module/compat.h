@@ -3,6 +3,7 @@
 #ifndef HYPERKD_COMPAT_H
 #define HYPERKD_COMPAT_H
 
+#include <linux/cpuhotplug.h>
 #include <linux/crash_core.h>
 #include <linux/mm.h>
 #include <linux/mem_encrypt.h>
@@ -11,6 +12,9 @@
 #include <asm/cpufeature.h>
 #include <asm/current.h>
 #include "hyperkd.h"
+
+/* Of what a core does as it starts and dies, with interrupts off, every step has a fixed number: one that no x86 kernel uses. */
+#define HYPERKD_CPUHP_STARTING CPUHP_AP_ARM_CORESIGHT_STARTING
 
 static inline u64 hyperkd_compat_lacks(void)
 {

@@ -10,6 +10,7 @@
 #include <linux/stop_machine.h>
 #include <asm/asm.h>
 #include <asm/cpufeature.h>
+#include "compat.h"
 #include "internal.h"
 
 static_assert(offsetof(struct hyperkd_way, root_cr3) == 0 && offsetof(struct hyperkd_way, entry) == 8);
@@ -26,6 +27,7 @@ struct of_core {
 };
 static struct of_core *cores[HYPERKD_CORES_MAX];
 static enum cpuhp_state hotplug;
+static bool early;
 
 static u64 call(u64 number, u64 *rbx, u64 *rcx, u64 rdx)
 {
@@ -266,7 +268,24 @@ unsigned int hyperkd_cores_forget(void)
 	return in;
 }
 
-/* A core that comes online runs Linux without root until this; one that goes would take an INIT root cannot survive. */
+/*
+ * A core that comes online is taken under root before it has looked at a clock, and one that goes leaves after it has done so for the
+ * last time: without root its counter is ahead of the others' by what halts have hidden, and Linux' time would follow it.
+ * One that goes would take an INIT that root cannot survive.
+ */
+static int starting(unsigned int cpu)
+{
+	if (READ_ONCE(hyperkd.state) == HYPERKD_IN)
+		enter_one(NULL);
+	return 0;
+}
+
+static int dying(unsigned int cpu)
+{
+	return leave_one(NULL);
+}
+
+/* Nothing can be refused while a core starts or dies, but here; and a load may have begun since it started. */
 static int online(unsigned int cpu)
 {
 	unsigned long flags;
@@ -281,15 +300,8 @@ static int online(unsigned int cpu)
 
 static int offline(unsigned int cpu)
 {
-	unsigned long flags;
-
 	/* The link's UART calls core 0. */
-	if (cores[cpu]->in && hyperkd.linked && cpu == 0)
-		return -EBUSY;
-	local_irq_save(flags);
-	leave_one(NULL);
-	local_irq_restore(flags);
-	return 0;
+	return cores[cpu]->in && hyperkd.linked && cpu == 0 ? -EBUSY : 0;
 }
 
 int hyperkd_cores_init(void)
@@ -306,7 +318,11 @@ int hyperkd_cores_init(void)
 			return -ENOMEM;
 		}
 	}
-	err = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "hyperkd:online", online, offline);
+	err = cpuhp_setup_state_nocalls(HYPERKD_CPUHP_STARTING, "hyperkd:starting", starting, dying);
+	if (!err) {
+		early = true;
+		err = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "hyperkd:online", online, offline);
+	}
 	if (err < 0) {
 		hyperkd_cores_exit();
 		return err;
@@ -321,6 +337,8 @@ void hyperkd_cores_exit(void)
 
 	if (hotplug)
 		cpuhp_remove_state_nocalls(hotplug);
+	if (early)
+		cpuhp_remove_state_nocalls(HYPERKD_CPUHP_STARTING);
 	for_each_possible_cpu(cpu)
 		kfree(cores[cpu]);
 }
