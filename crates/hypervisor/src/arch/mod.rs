@@ -225,6 +225,24 @@ impl Exit {
         "forced",
     ];
 
+    /// Whether it stands for an instruction that root does itself, so that one that passes is not over with it.
+    #[must_use]
+    pub const fn is_done_by_root(&self) -> bool {
+        matches!(
+            self,
+            Exit::Cpuid
+                | Exit::Hypercall { .. }
+                | Exit::MsrRead { .. }
+                | Exit::MsrWrite { .. }
+                | Exit::Port(_)
+                | Exit::Extension
+                | Exit::Forced
+                | Exit::Tsc { .. }
+                | Exit::ControlWrite { .. }
+                | Exit::DebugRegister(_)
+        )
+    }
+
     /// The row this exit is counted in.
     #[must_use]
     pub const fn row(&self) -> usize {

@@ -9,25 +9,54 @@ use super::{Frames, Guard, MsrAccess, NoFrame, Run};
 use abi::boot::Block;
 use core::ops::Range;
 
-/// Which ports and registers come to root.
+/// Which registers come to root, in a vendor's format; and which ports.
 pub trait Permissions {
-    /// See [`super::Machine::own_ports`].
-    fn own_ports(&mut self, first: u16, count: u16);
-    /// See [`super::Machine::watch_ports`].
-    fn watch_ports(&self, all: bool, ports: &[u16]);
+    /// Frames of the map of ports.
+    type Map: AsRef<[Frame]>;
+
     /// See [`super::Machine::watch_msrs`].
     fn watch(&self, access: MsrAccess, all: bool, registers: &[u32]);
+    /// The ports.
+    fn ports(&self) -> &Ports<Self::Map>;
+    /// To change which are root's own.
+    fn ports_mut(&mut self) -> &mut Ports<Self::Map>;
 }
 
-/// Fills a map of ports, a bit each: these, or all, and root's own. Each word is written once, with what it shall be: the
-/// processor never sees less. The map is 8 KiB, or a third frame behind that stays as it is.
-pub fn fill_ports(map: &[Frame], all: bool, ports: &[u16], own: &Range<u16>) {
-    for (frame, words) in map.iter().zip([0_u32, 512]) {
-        for slot in 0..512_u32 {
-            let first = (words + slot) * 64;
-            let of = |port: u16| u32::from(port).checked_sub(first).filter(|bit| *bit < 64);
-            let wanted = ports.iter().copied().chain(own.clone()).filter_map(of).fold(0, |word, bit| word | 1 << bit);
-            frame.set(slot as usize, if all { u64::MAX } else { wanted });
+/// Which ports come to root: a bit each, 8 KiB, and behind that what one vendor's processors look at with the last port, which stays 0.
+#[derive(Debug)]
+pub struct Ports<M> {
+    map: M,
+    /// Ports of root's own.
+    own: Range<u16>,
+}
+
+impl<M: AsRef<[Frame]>> Ports<M> {
+    /// None, in these frames, which are cleared.
+    pub fn new(map: M) -> Ports<M> {
+        Ports { map, own: 0..0 }
+    }
+
+    /// Its frames.
+    pub fn map(&self) -> &M {
+        &self.map
+    }
+
+    /// Every access to these ports comes to root for good.
+    pub fn own(&mut self, first: u16, count: u16) {
+        self.own = first..first.saturating_add(count);
+        self.watch(false, &[]);
+    }
+
+    /// Accesses to these ports, or to every port, come to root; those to others no longer do, but for root's own. Each word is written
+    /// once, with what it shall be: the processor never sees less.
+    pub fn watch(&self, all: bool, ports: &[u16]) {
+        for (frame, words) in self.map.as_ref().iter().zip([0_u32, 512]) {
+            for slot in 0..512_u32 {
+                let first = (words + slot) * 64;
+                let of = |port: u16| u32::from(port).checked_sub(first).filter(|bit| *bit < 64);
+                let wanted = ports.iter().copied().chain(self.own.clone()).filter_map(of).fold(0, |word, bit| word | 1 << bit);
+                frame.set(slot as usize, if all { u64::MAX } else { wanted });
+            }
         }
     }
 }
@@ -70,12 +99,12 @@ impl<E: Entries, P: Permissions> Shared<E, P> {
 
     /// See [`super::Machine::own_ports`].
     pub fn own_ports(&mut self, first: u16, count: u16) {
-        self.maps.iter_mut().for_each(|maps| maps.own_ports(first, count));
+        self.maps.iter_mut().for_each(|maps| maps.ports_mut().own(first, count));
     }
 
     /// See [`super::Machine::watch_ports`].
     pub fn watch_ports(&self, all: bool, ports: &[u16]) {
-        self.maps.iter().for_each(|maps| maps.watch_ports(all, ports));
+        self.maps.iter().for_each(|maps| maps.ports().watch(all, ports));
     }
 
     /// See [`super::Machine::watch_msrs`].

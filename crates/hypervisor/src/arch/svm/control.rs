@@ -3,13 +3,12 @@
 //! **Holds always**: what is written here passes the processor's own checks of a guest (APM2 15.5.1 "Canonicalization and
 //! Consistency Checks"), or the next run would be refused.
 
-use super::EFER_LMA;
 use super::core::Svm;
 use super::vmcb::INTERCEPT_CR_WRITE;
 use crate::arch::x86::control::{self, Modes};
+use crate::arch::x86::efer;
 use crate::arch::{Core, Event};
 
-const EFER_LME: u64 = 1 << 8;
 const CR0_PG: u64 = 1 << 31;
 
 impl Svm {
@@ -27,13 +26,13 @@ impl Svm {
     /// See [`Core::write_control`].
     pub(super) fn write_control(&mut self, register: u8, value: u64) -> bool {
         let (cr0, cr4, efer) = (self.vmcb.cr0, self.vmcb.cr4, self.vmcb.efer);
-        let (long, wide) = (efer & EFER_LME != 0, self.code_bits() == 64 && efer & EFER_LMA != 0);
+        let (long, wide) = (efer & efer::LME != 0, self.code_bits() == 64 && efer & efer::LMA != 0);
         let modes = Modes { cr0, cr3: self.vmcb.cr3, cr4, long, wide };
         let changed = if register == 0 {
             let Some(value) = modes.cr0(value) else { return false };
             self.vmcb.cr0 = value;
-            let lma = if long && value & CR0_PG != 0 { EFER_LMA } else { 0 };
-            self.vmcb.efer = efer & !EFER_LMA | lma;
+            let lma = if long && value & CR0_PG != 0 { efer::LMA } else { 0 };
+            self.vmcb.efer = efer & !efer::LMA | lma;
             value != cr0
         } else {
             if !modes.cr4(value, control::cr4_bits_here()) {

@@ -6,25 +6,24 @@
 //! - C3: an event whose delivery an exit interrupted is delivered before anything else (APM2 15.20).
 #![expect(unsafe_code, reason = "the floor: control blocks, VMRUN, the way back")]
 
+use super::EFER_SVME;
 use super::faults::{EXCEPTION_BP, EXCEPTION_DB};
 use super::interrupts::is_interrupt;
 use super::run::{self, Gprs};
 use super::step::Step;
 use super::vmcb::{INTERCEPT_2_RDTSCP, TLB_FLUSH_ALL, Vmcb, attribute, exit_code, intercept_1};
-use super::{EFER_LMA, EFER_SVME};
 use crate::arch::x86::decode::{INSTRUCTION_BYTES_MAX, segment};
+use crate::arch::x86::efer;
 use crate::arch::x86::event::{self, exception};
 use crate::arch::x86::watched::Watched;
 use crate::arch::x86::way::Way;
-use crate::arch::x86::{self, direct, msr, region, skip, vector};
+use crate::arch::x86::{self, direct, flag, msr, region, skip, vector};
 use crate::arch::{self, Begun, DebugRegister, Delivery, Event, Exit, Injection, Nested, Passing, Port, Watch};
 use crate::walk;
 use abi::boot;
 use abi::request::Registers;
 use core::sync::atomic::Ordering::Relaxed;
 
-/// Flags that a program can set by POPF in ring 0: CF PF AF ZF SF TF IF DF OF IOPL NT AC ID.
-const RFLAGS_SETTABLE: u64 = 0x24_7fd5;
 /// INTO's, as exits have it.
 const OVERFLOW: u8 = vector::OF.to_le_bytes()[0];
 /// One core.
@@ -71,14 +70,7 @@ impl Svm {
 
     /// Bytes at the guest's instruction pointer; how many could be read.
     pub fn code(&self, to: &mut [u8]) -> usize {
-        let start = self.vmcb.cs.base.wrapping_add(self.vmcb.rip);
-        if let Some(bytes) = self.text.bytes(self.vmcb.cr3, start)
-            && let Some(bytes) = bytes.to_le_bytes().get(..to.len())
-        {
-            to.copy_from_slice(bytes);
-            return to.len();
-        }
-        self.guest_bytes(start, to)
+        self.text.copy(self.vmcb.cr3, self.vmcb.cs.base.wrapping_add(self.vmcb.rip), to)
     }
 
     fn length(&mut self) -> u64 {
@@ -545,7 +537,7 @@ impl arch::Core for Svm {
     }
 
     fn set_rflags(&mut self, value: u64) {
-        self.set_guest_flags(value & RFLAGS_SETTABLE | self.vmcb.rflags & !RFLAGS_SETTABLE);
+        self.set_guest_flags(value & flag::SETTABLE | self.vmcb.rflags & !flag::SETTABLE);
     }
 
     fn segment(&self, number: u8) -> arch::Segment {
@@ -589,12 +581,8 @@ impl arch::Core for Svm {
         Some(match register {
             msr::EFER => self.efer(),
             msr::PAT => v.g_pat,
-            msr::TSC => x86::tsc().wrapping_sub(self.hidden),
-            msr::TSC_DEADLINE if x86::has_tsc_deadline() => match x86::tsc_deadline() {
-                0 => 0,
-                deadline => deadline.wrapping_sub(self.hidden),
-            },
-            super::msr::VM_CR | super::msr::VM_HSAVE_PA | msr::TSC_DEADLINE => return None,
+            msr::TSC | msr::TSC_DEADLINE => x86::clock::read(register, self.hidden)?,
+            super::msr::VM_CR | super::msr::VM_HSAVE_PA => return None,
             _ => match self.saved(register) {
                 Some(value) => value,
                 None => x86::trap::try_read_msr(register)?,
@@ -611,13 +599,8 @@ impl arch::Core for Svm {
                 }
                 self.vmcb.g_pat = value;
             }
-            // The timer compares with the real counter, the guest asks by its own.
-            msr::TSC_DEADLINE if x86::has_tsc_deadline() => {
-                x86::set_tsc_deadline(if value == 0 { 0 } else { value.wrapping_add(self.hidden) });
-            }
-            // SAFETY: the counter is the guest's; root only looks at differences.
-            msr::TSC => return unsafe { x86::trap::try_write_msr(register, value.wrapping_add(self.hidden)) },
-            super::msr::VM_CR | super::msr::VM_HSAVE_PA | msr::TSC_DEADLINE => return false,
+            msr::TSC | msr::TSC_DEADLINE => return x86::clock::write(register, value, self.hidden),
+            super::msr::VM_CR | super::msr::VM_HSAVE_PA => return false,
             _ => match self.saved_mut(register) {
                 Some((to, canonical)) => {
                     if canonical && !x86::is_canonical(value) {
@@ -671,8 +654,8 @@ impl arch::Core for Svm {
 
     fn set_efer(&mut self, value: u64) {
         // LMA follows LME and paging; the guest cannot write it (APM2 3.1.7 "Extended Feature Enable Register").
-        let lma = self.vmcb.efer & EFER_LMA;
-        self.vmcb.efer = self.faults.hide_efer(value & !EFER_LMA | lma | EFER_SVME);
+        let lma = self.vmcb.efer & efer::LMA;
+        self.vmcb.efer = self.faults.hide_efer(value & !efer::LMA | lma | EFER_SVME);
         self.flush();
     }
 

@@ -15,7 +15,7 @@
 
 use super::core::Svm;
 use super::vmcb::{INTERCEPT_DR_READS, INTERCEPT_DR_WRITES, INTERCEPT_DR7_WRITES};
-use crate::arch::x86;
+use crate::arch::x86::{self, debug};
 
 /// Bits of DR7 that arm.
 const ARMS: u64 = 0xff;
@@ -24,9 +24,6 @@ const EXACT: u64 = 1 << 9;
 const GENERAL_DETECT: u64 = 1 << 13;
 /// Four disabled breakpoints for I/O.
 const PARKED: u64 = 0x2222_0400;
-/// What DR6 and DR7 hold, and what is always set in them (APM2 13.1.1 "Debug Registers").
-const DR6: (u64, u64) = (0xe00f, 0xffff_0ff0);
-const DR7: (u64, u64) = (0xffff_23ff, 0x400);
 
 fn write_dr7(value: u64) {
     // SAFETY: breakpoints that it arms are the guest's, at its addresses; root's #DB is ignored.
@@ -47,10 +44,7 @@ impl Svm {
     /// See [`crate::arch::Core::debug_register`].
     pub(super) fn debug_register(&self, number: u8) -> u64 {
         match number {
-            0 => x86::dr0(),
-            1 => x86::dr1(),
-            2 => x86::dr2(),
-            3 => x86::dr3(),
+            0..=3 => x86::breakpoint(number),
             6 => self.vmcb.dr6,
             _ => self.vmcb.dr7,
         }
@@ -59,8 +53,8 @@ impl Svm {
     /// See [`crate::arch::Core::set_debug_register`].
     pub(super) fn set_debug_register(&mut self, number: u8, value: u64) {
         match number {
-            6 => self.vmcb.dr6 = value & DR6.0 | DR6.1,
-            7 => self.rearm(|svm| svm.vmcb.dr7 = value & DR7.0 | DR7.1),
+            6 => self.vmcb.dr6 = debug::dr6(value),
+            7 => self.rearm(|svm| svm.vmcb.dr7 = debug::dr7(value)),
             // SAFETY: an address of a breakpoint of the guest's, which asks for it.
             _ => self.rearm(|_| unsafe { x86::write_breakpoint(number, value) }),
         }

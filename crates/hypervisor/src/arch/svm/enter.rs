@@ -20,11 +20,9 @@ use abi::code::{self, lack};
 use core::sync::atomic::Ordering::Relaxed;
 use spin::Mutex;
 
-const CR4_LA57: u64 = 1 << 12;
 const VM_CR_SVMDIS: u64 = 1 << 4;
 const EXT_FEATURES: u32 = 0x8000_0001;
 const SVM_FEATURES: u32 = 0x8000_000a;
-const ADDRESS_SIZES: u32 = 0x8000_0008;
 /// The vendor.
 #[derive(Debug)]
 pub struct Amd;
@@ -48,7 +46,7 @@ impl Machine for Amd {
         let msr = frames(2).ok_or(NoFrame)?;
         let io = frames(3).ok_or(NoFrame)?;
         let maps = Maps::new([claim(msr), claim(msr + 1)], [claim(io), claim(io + 1), claim(io + 2)]);
-        SHARED.lock().build(maps, address_bits(), frames)
+        SHARED.lock().build(maps, x86::physical_bits(), frames)
     }
 
     fn own_ports(first: u16, count: u16) {
@@ -124,7 +122,7 @@ fn supported() -> Result<(), CannotEnter> {
     if missing != 0 {
         return Err(CannotEnter { code: code::CPU_LACKS, detail: missing });
     }
-    if x86::cr4() & CR4_LA57 != 0 {
+    if x86::has_five_levels() {
         return Err(CannotEnter { code: code::KERNEL_UNSUPPORTED, detail: lack::LA57 });
     }
     // SAFETY: both registers exist where CPUID reports SVM (APM2 15.4 "Enabling SVM").
@@ -144,11 +142,6 @@ fn may_enable(vm_cr: u64, efer: u64) -> Result<(), CannotEnter> {
         return Err(CannotEnter { code: code::CPU_IN_USE, detail: 0 });
     }
     Ok(())
-}
-
-/// Physical address bits of this machine.
-fn address_bits() -> u32 {
-    cpuid(ADDRESS_SIZES, 0).eax & 0xff
 }
 
 /// Makes this core's Linux the guest of the returned object, which has not run yet.

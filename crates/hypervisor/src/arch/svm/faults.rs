@@ -11,13 +11,13 @@
 //!
 //! **Callers**: `core`. **Proof**: the tests below; `tests/e2e/events_syscall.rs`, `tests/e2e/events_exception.rs`.
 
-use super::EFER_LMA;
 use super::core::Svm;
 use super::vmcb::{Segment, exit_code, intercept_1};
 use crate::arch::x86::decode::INSTRUCTION_BYTES_MAX;
 use crate::arch::x86::event::{self, combined, exception};
-use crate::arch::x86::syscall::{self, Decoded, Targets};
+use crate::arch::x86::syscall::{self, Targets};
 use crate::arch::x86::vector;
+use crate::arch::x86::{debug, efer};
 use crate::arch::{Core, Event, Exit};
 
 pub(super) const EXCEPTION_DB: u32 = 1 << 1;
@@ -30,13 +30,11 @@ const KERNEL_CODE: u16 = 0xa9b;
 const KERNEL_DATA: u16 = 0xc93;
 const USER_CODE: [u16; 2] = [0xcfb, 0xafb];
 const USER_DATA: u16 = 0xcf3;
-/// DR6.BS: a single step.
-pub(super) const DR6_STEP: u64 = 1 << 14;
 
 impl Svm {
     /// Whether the guest is in 64-bit code.
     pub(super) fn is_long(&self) -> bool {
-        self.vmcb.efer & EFER_LMA != 0 && self.vmcb.cs.attributes & LONG != 0
+        self.vmcb.efer & efer::LMA != 0 && self.vmcb.cs.attributes & LONG != 0
     }
 
     pub(super) fn want_exceptions(&mut self, vectors: u32) {
@@ -71,18 +69,12 @@ impl Svm {
     /// What a #UD is.
     pub(super) fn undefined(&self) -> Exit {
         let undefined = self.exception(exit_code::EXCP_UD);
-        if self.faults.hidden_efer() == 0 || self.vmcb.efer & EFER_LMA == 0 {
+        if self.faults.hidden_efer() == 0 || self.vmcb.efer & efer::LMA == 0 {
             return undefined;
         }
         let mut bytes = [0; INSTRUCTION_BYTES_MAX];
         let n = self.code(&mut bytes);
-        match syscall::decode(bytes.get(..n).unwrap_or_default(), self.is_long()) {
-            Decoded::Is(found) if found.returns => Exit::SystemReturn { wide: found.wide },
-            Decoded::Is(found) => Exit::SystemCall { length: u8::try_from(found.length).unwrap_or(2) },
-            Decoded::Other => undefined,
-            // It was fetched a moment ago, so another core has taken the page away meanwhile.
-            Decoded::Short => Exit::Unread,
-        }
+        syscall::decode(bytes.get(..n).unwrap_or_default(), self.is_long()).exit(undefined)
     }
 
     /// An exception by its exit; a triple fault if that is what it is.
@@ -156,7 +148,7 @@ impl Svm {
         self.vmcb.rflags = rflags;
         self.vmcb.interrupt_shadow = 0;
         if step {
-            self.vmcb.dr6 |= DR6_STEP;
+            self.vmcb.dr6 |= debug::STEP;
             self.set_event(event::EXCEPTION, vector::DB);
         }
     }

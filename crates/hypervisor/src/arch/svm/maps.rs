@@ -2,9 +2,8 @@
 
 use super::msr;
 use crate::arch::MsrAccess;
-use crate::arch::shared::{Permissions, fill_ports};
+use crate::arch::shared::{Permissions, Ports};
 use crate::arch::x86::{self, direct::Frame};
-use core::ops::Range;
 
 /// Registers that root needs or hides, whoever else watches.
 const OWN: [u32; 4] = [x86::msr::EFER, msr::VM_CR, msr::VM_HSAVE_PA, x86::msr::TSC_DEADLINE];
@@ -16,9 +15,7 @@ const C001: u64 = 0x1000;
 #[derive(Debug)]
 pub struct Maps {
     msr: [Frame; 2],
-    io: [Frame; 3],
-    /// Ports of root's own.
-    own: Range<u16>,
+    io: Ports<[Frame; 3]>,
 }
 
 impl Maps {
@@ -26,10 +23,9 @@ impl Maps {
     #[must_use]
     pub fn new(msr: [Frame; 2], io: [Frame; 3]) -> Maps {
         debug_assert!(msr[1].pfn() == msr[0].pfn() + 1 && io[1].pfn() == io[0].pfn() + 1 && io[2].pfn() == io[0].pfn() + 2);
-        let maps = Maps { msr, io, own: 0..0 };
-        for register in OWN {
-            maps.watch_msr(register);
-        }
+        let maps = Maps { msr, io: Ports::new(io) };
+        maps.watch(MsrAccess::Read, false, &[]);
+        maps.watch(MsrAccess::Write, false, &[]);
         maps
     }
 
@@ -42,26 +38,19 @@ impl Maps {
     /// Physical address of the I/O map.
     #[must_use]
     pub fn io_pa(&self) -> u64 {
-        self.io[0].pa()
-    }
-
-    /// Reads and writes of a register come to root.
-    pub fn watch_msr(&self, register: u32) {
-        if let Some(bit) = bit_of(register) {
-            change(&self.msr, bit, 3, true);
-        }
+        self.io.map()[0].pa()
     }
 }
 
 impl Permissions for Maps {
-    fn own_ports(&mut self, first: u16, count: u16) {
-        self.own = first..first.saturating_add(count);
-        self.watch_ports(false, &[]);
+    type Map = [Frame; 3];
+
+    fn ports(&self) -> &Ports<[Frame; 3]> {
+        &self.io
     }
 
-    /// What lies beyond the last port is looked at with it, and stays 0.
-    fn watch_ports(&self, all: bool, ports: &[u16]) {
-        fill_ports(&self.io, all, ports, &self.own);
+    fn ports_mut(&mut self) -> &mut Ports<[Frame; 3]> {
+        &mut self.io
     }
 
     /// One way of using these registers, or every register, comes to root; of others it no longer does, but for root's own.
@@ -96,14 +85,6 @@ fn bit_of(register: u32) -> Option<u64> {
     Some(area * 8 + u64::from(index) * 2)
 }
 
-fn change(frames: &[Frame], bit: u64, bits: u64, on: bool) {
-    let word = usize::try_from(bit / 64).unwrap_or(usize::MAX);
-    if let Some(frame) = frames.get(word / 512) {
-        let (now, bits) = (frame.get(word % 512), bits << (bit % 64));
-        frame.set(word % 512, if on { now | bits } else { now & !bits });
-    }
-}
-
 #[cfg(test)]
 #[expect(unsafe_code, reason = "frames of the tests' own RAM")]
 mod tests {
@@ -126,7 +107,6 @@ mod tests {
         assert_eq!(byte(maps.msr_pa() + 0x800 + 0x20), 3);
         // VM_CR 0xc001_0114 and VM_HSAVE_PA 0xc001_0117 share a byte.
         assert_eq!(byte(maps.msr_pa() + 0x1000 + 0x45), 0b1100_0011);
-        maps.watch_msr(0x4000_0000);
         // LSTAR 0xc000_0082 shares EFER's byte: reads of both, then of EFER alone; writes are another matter.
         maps.watch(MsrAccess::Read, false, &[0xc000_0082, 0x4000_0000]);
         assert_eq!(byte(maps.msr_pa() + 0x800 + 0x20), 0b01_0011);
@@ -137,13 +117,13 @@ mod tests {
         assert_eq!(byte(maps.msr_pa() + 0x800 + 0x20), 3);
         assert_eq!(byte(maps.msr_pa() + 0x1000 + 0x45), 0b1100_0011);
         let bytes = |maps: &Maps| [0x2f0, 0x2f8, 0x300, 0x8000, 0xffff, 0x1_0000].map(|port| byte(maps.io_pa() + port / 8));
-        maps.own_ports(0x2fd, 1);
+        maps.ports_mut().own(0x2fd, 1);
         assert_eq!(bytes(&maps), [0, 1 << 5, 0, 0, 0, 0]);
-        maps.watch_ports(false, &[0x2f8, 0x300, 0xffff, 0x8007]);
+        maps.ports().watch(false, &[0x2f8, 0x300, 0xffff, 0x8007]);
         assert_eq!(bytes(&maps), [0, 1 << 5 | 1, 1, 1 << 7, 1 << 7, 0]);
-        maps.watch_ports(true, &[]);
+        maps.ports().watch(true, &[]);
         assert_eq!(bytes(&maps), [0xff, 0xff, 0xff, 0xff, 0xff, 0]);
-        maps.watch_ports(false, &[]);
+        maps.ports().watch(false, &[]);
         assert_eq!(bytes(&maps), [0, 1 << 5, 0, 0, 0, 0], "root's own stays");
     }
 }

@@ -27,9 +27,5 @@ pub mod msr {
     pub const VM_HSAVE_PA: u32 = 0xc001_0117;
 }
 
-/// EFER bit 0, SCE.
-pub const EFER_SCE: u64 = 1;
-/// EFER bit 10, LMA.
-pub const EFER_LMA: u64 = 1 << 10;
 /// EFER bit 12, SVME.
 pub const EFER_SVME: u64 = 1 << 12;

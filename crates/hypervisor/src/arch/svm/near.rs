@@ -15,21 +15,13 @@ impl Svm {
     /// See [`crate::arch::Core::near_instruction`].
     #[inline(always)]
     pub(super) fn near_bytes(&mut self) -> Option<(u64, u128)> {
-        let (cr3, start) = (self.vmcb.cr3, self.vmcb.cs.base.wrapping_add(self.vmcb.rip));
-        self.text.placed(cr3, start).or_else(|| {
-            self.text.find(cr3, start);
-            self.text.placed(cr3, start)
-        })
+        self.text.instruction(self.vmcb.cr3, self.vmcb.cs.base.wrapping_add(self.vmcb.rip))
     }
 
     /// See [`crate::arch::Core::near_data`].
     #[inline(always)]
     pub(super) fn near_data(&mut self, linear: u64) -> Option<(u64, u64)> {
-        let cr3 = self.vmcb.cr3;
-        self.data.place(cr3, linear).or_else(|| {
-            self.data.find(cr3, linear);
-            self.data.place(cr3, linear)
-        })
+        self.data.datum(self.vmcb.cr3, linear)
     }
 
     /// See [`crate::arch::Core::is_plain`].

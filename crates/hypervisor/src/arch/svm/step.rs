@@ -23,20 +23,18 @@
 mod tests;
 
 use super::core::Svm;
-use super::faults::DR6_STEP;
 use super::npt::Npt;
 use super::vmcb::{TLB_FLUSH_ALL, exit_code};
-use super::{EFER_LMA, EFER_SCE};
 use crate::arch::nested::executed::Executed;
 use crate::arch::nested::open;
 use crate::arch::x86::decode::{self, INSTRUCTION_BYTES_MAX};
-use crate::arch::x86::flag::TF;
+use crate::arch::x86::flag::{IF, TF};
 use crate::arch::x86::syscall::{self, Decoded};
+use crate::arch::x86::{debug, efer};
 use crate::arch::x86::{direct, event, vector};
 use crate::arch::{Begun, Core, Delivery, Exit, Passing};
 use crate::walk;
 
-const IF: u64 = 1 << 9;
 /// DR6: which breakpoints, and what reads as set.
 const DR6_HITS: u64 = 0xf;
 const DR6_EMPTY: u64 = 0xffff_0ff0;
@@ -169,7 +167,7 @@ impl Svm {
         let bytes = bytes.get(..read).unwrap_or_default();
         let kernel = self.vmcb.cpl == 0;
         if let Decoded::Is(found) = syscall::decode(bytes, self.is_long())
-            && self.vmcb.efer & (EFER_LMA | EFER_SCE) == EFER_LMA | EFER_SCE
+            && self.vmcb.efer & (efer::LMA | efer::SCE) == efer::LMA | efer::SCE
         {
             let length = u8::try_from(found.length).unwrap_or(2);
             match found.returns {
@@ -181,12 +179,7 @@ impl Svm {
         }
         let form = decode::split(bytes, self.code_bits() == 64);
         let ahead = (read - form.rest.len()) as u64;
-        let waits = match form.rest {
-            [0xf4, ..] => Some(1),
-            [0x0f, 0x01, 0xc9 | 0xfb, ..] => Some(3),
-            _ => None,
-        };
-        if let Some(length) = waits.filter(|_| kernel) {
+        if let Some(length) = decode::waits(form.rest).filter(|_| kernel) {
             self.vmcb.rip = self.vmcb.rip.wrapping_add(ahead + length);
             self.vmcb.interrupt_shadow = 0;
             return Begun::Done;
@@ -237,25 +230,14 @@ impl Svm {
                 self.end_step(false);
                 Passing::Done
             }
-            (Mode::Instruction(_), Exit::Debug) if self.vmcb.dr6 & DR6_STEP != 0 => {
+            (Mode::Instruction(_), Exit::Debug) if self.vmcb.dr6 & debug::STEP != 0 => {
                 if self.end_step(true) {
                     Passing::DoneAnd
                 } else {
                     Passing::Done
                 }
             }
-            (
-                Mode::Instruction(_),
-                Exit::Cpuid
-                | Exit::Hypercall { .. }
-                | Exit::MsrRead { .. }
-                | Exit::MsrWrite { .. }
-                | Exit::Port(_)
-                | Exit::Extension
-                | Exit::Tsc { .. }
-                | Exit::ControlWrite { .. }
-                | Exit::DebugRegister(_),
-            ) => Passing::Going,
+            (Mode::Instruction(_), exit) if exit.is_done_by_root() => Passing::Going,
             _ => {
                 self.end_step(false);
                 Passing::Broken
@@ -282,7 +264,7 @@ impl Svm {
         let Mode::Instruction(class) = mode else { return false };
         let hits = self.vmcb.dr6 & DR6_HITS;
         let told = executed && tf != 0 || hits != 0;
-        let step = if executed && tf != 0 { DR6_STEP } else { 0 };
+        let step = if executed && tf != 0 { debug::STEP } else { 0 };
         self.vmcb.dr6 = if told { dr6 & !DR6_HITS | hits | step } else { dr6 };
         if !(executed && class == Class::Loads) {
             self.vmcb.rflags = self.vmcb.rflags & !TF | tf;
@@ -315,7 +297,7 @@ impl Svm {
     pub(super) fn delivered_where(&self) -> Option<Delivery> {
         let v = &self.vmcb;
         let stacks = event::Stacks { idt: v.idtr.base, task: v.tr.base, cpl: v.cpl, rsp: v.rsp };
-        if v.efer & EFER_LMA == 0 {
+        if v.efer & efer::LMA == 0 {
             return None;
         }
         event::delivery(self.interrupted, &stacks, |at, to| self.guest_bytes(at, to))

@@ -5,11 +5,12 @@
 //!
 //! **Holds always**: what is written here passes the processor's own checks of a guest, or the next entry would be refused.
 
+use super::CR4_VMXE;
 use super::core::Vmx;
 use super::field;
 use super::vmcs;
-use super::{CR4_VMXE, EFER_LMA, EFER_LME};
 use crate::arch::x86::control::{self, Modes};
+use crate::arch::x86::efer;
 use crate::arch::{Core, Event};
 
 /// CR0: protection, paging, and errors of the FPU told by exceptions. The first two no guest can clear (no unrestricted guest).
@@ -36,7 +37,7 @@ impl Vmx {
     /// See [`Core::write_control`].
     pub(super) fn set_control(&mut self, register: u8, value: u64) -> bool {
         let (cr0, cr4, efer) = (self.control(0), self.control(4), self.guest_efer());
-        let (long, wide) = (efer & EFER_LME != 0, self.code_bits() == 64 && efer & EFER_LMA != 0);
+        let (long, wide) = (efer & efer::LME != 0, self.code_bits() == 64 && efer & efer::LMA != 0);
         let modes = Modes { cr0, cr3: self.cr3(), cr4, long, wide };
         if register == 0 {
             let Some(value) = modes.cr0(value).filter(|value| value & CR0_PE_PG == CR0_PE_PG) else { return false };

@@ -9,27 +9,20 @@
 
 use super::deliver::{BY_MOV_SS, BY_NMI, BY_STI, has_length};
 use super::faults::{EXCEPTION_BP, EXCEPTION_DB};
-use super::field::{self, primary, reason, segment};
+use super::field::{self, primary, reason, rights, segment};
 use super::run::{self, Gprs, Ran};
 use super::step::Step;
-use super::{EFER_LMA, msr, vmcs};
+use super::{msr, vmcs};
 use crate::arch::x86::decode::INSTRUCTION_BYTES_MAX;
-use crate::arch::x86::flag::TF;
+use crate::arch::x86::efer;
 use crate::arch::x86::watched::Watched;
 use crate::arch::x86::way::Way;
-use crate::arch::x86::{self, direct, event, region, skip, trap, vector};
+use crate::arch::x86::{self, direct, event, flag, region, skip, trap, vector};
 use crate::arch::{self, Begun, Delivery, Event, Exit, Injection, Passing, Watch};
 use crate::walk;
 use abi::boot;
 use abi::request::Registers;
 use core::sync::atomic::Ordering::Relaxed;
-
-/// Flags that a program can set by POPF in ring 0: CF PF AF ZF SF TF IF DF OF IOPL NT AC ID.
-const RFLAGS_SETTABLE: u64 = 0x24_7fd5;
-/// Rights of a segment (SDM3 table 25-2).
-const LONG: u64 = 1 << 13;
-const BIG: u64 = 1 << 14;
-const UNUSABLE: u64 = 1 << 16;
 
 /// Of pending debug exceptions: a single step.
 const STEPPED: u64 = 1 << 14;
@@ -124,14 +117,7 @@ impl Vmx {
     }
 
     pub(super) fn text_bytes(&self, to: &mut [u8]) -> usize {
-        let (cr3, start) = (vmcs::read(field::GUEST_CR3), self.code_at());
-        if let Some(bytes) = self.text.bytes(cr3, start)
-            && let Some(bytes) = bytes.to_le_bytes().get(..to.len())
-        {
-            to.copy_from_slice(bytes);
-            return to.len();
-        }
-        self.guest_bytes(start, to)
+        self.text.copy(vmcs::read(field::GUEST_CR3), self.code_at(), to)
     }
 
     /// Current privilege level: that of SS (SDM3 25.4.1).
@@ -142,8 +128,8 @@ impl Vmx {
 
     /// Whether the guest is in 64-bit code.
     pub(super) fn is_long(&self) -> bool {
-        let rights = vmcs::read(field::GUEST_RIGHTS + 2 * segment::CS);
-        vmcs::read(field::GUEST_EFER) & EFER_LMA != 0 && rights & LONG != 0
+        let code = vmcs::read(field::GUEST_RIGHTS + 2 * segment::CS);
+        vmcs::read(field::GUEST_EFER) & efer::LMA != 0 && code & rights::LONG != 0
     }
 
     /// The guest goes on there, and nothing holds interrupts back.
@@ -257,7 +243,7 @@ impl arch::Core for Vmx {
     #[inline(always)]
     fn skip(&mut self) {
         self.go(vmcs::read(field::GUEST_RIP).wrapping_add(self.length()));
-        if vmcs::read(field::GUEST_RFLAGS) & TF != 0 {
+        if vmcs::read(field::GUEST_RFLAGS) & flag::TF != 0 {
             // It was executed, as far as a single step is concerned.
             vmcs::write(field::PENDING_DEBUG, STEPPED);
         }
@@ -425,11 +411,7 @@ impl arch::Core for Vmx {
 
     #[inline(always)]
     fn near_data(&mut self, linear: u64) -> Option<(u64, u64)> {
-        let cr3 = vmcs::read(field::GUEST_CR3);
-        self.data.place(cr3, linear).or_else(|| {
-            self.data.find(cr3, linear);
-            self.data.place(cr3, linear)
-        })
+        self.data.datum(vmcs::read(field::GUEST_CR3), linear)
     }
 
     #[inline(always)]
@@ -496,8 +478,8 @@ impl arch::Core for Vmx {
     }
 
     fn set_rflags(&mut self, value: u64) {
-        let value = value & RFLAGS_SETTABLE | self.rflags() & !RFLAGS_SETTABLE;
-        if value & 1 << 9 == 0 {
+        let value = value & flag::SETTABLE | self.rflags() & !flag::SETTABLE;
+        if value & flag::IF == 0 {
             // Nobody is behind STI whose flag is clear (SDM3 27.3.1.5).
             self.set_blocking(BY_STI, false);
         }
@@ -507,20 +489,20 @@ impl arch::Core for Vmx {
     fn segment(&self, number: u8) -> arch::Segment {
         // Numbered as in instructions.
         let at = 2 * u64::from(number.min(5));
-        let rights = vmcs::read(field::GUEST_RIGHTS + at);
-        // SDM3 table 25-2: bit 7 is there, 3 code, 1 writable.
+        let has = vmcs::read(field::GUEST_RIGHTS + at);
+        let there = has & (rights::UNUSABLE | rights::PRESENT) == rights::PRESENT;
         arch::Segment {
             base: vmcs::read(field::GUEST_BASE + at),
             limit: vmcs::read32(field::GUEST_LIMIT + at),
-            usable: rights & (UNUSABLE | 1 << 7) == 1 << 7,
-            writable: rights & (UNUSABLE | 1 << 7 | 1 << 3 | 1 << 1) == 1 << 7 | 1 << 1,
+            usable: there,
+            writable: there && has & (rights::CODE | rights::WRITABLE) == rights::WRITABLE,
         }
     }
 
     fn code_bits(&self) -> u8 {
         match vmcs::read(field::GUEST_RIGHTS + 2 * segment::CS) {
-            rights if rights & LONG != 0 => 64,
-            rights if rights & BIG != 0 => 32,
+            code if code & rights::LONG != 0 => 64,
+            code if code & rights::BIG != 0 => 32,
             _ => 16,
         }
     }
@@ -549,35 +531,25 @@ impl arch::Core for Vmx {
     fn read_msr(&self, register: u32) -> Option<u64> {
         match register {
             x86::msr::EFER => Some(self.efer()),
-            x86::msr::TSC => Some(x86::tsc().wrapping_sub(self.hidden)),
-            x86::msr::TSC_DEADLINE if x86::has_tsc_deadline() => match x86::tsc_deadline() {
-                0 => Some(0),
-                deadline => Some(deadline.wrapping_sub(self.hidden)),
-            },
+            x86::msr::TSC | x86::msr::TSC_DEADLINE => x86::clock::read(register, self.hidden),
             // Locked, and nothing allowed: as on a processor whose firmware has switched it off.
             msr::FEATURE_CONTROL => Some(1),
-            msr::CAPABILITIES_FIRST..=msr::CAPABILITIES_LAST | x86::msr::TSC_DEADLINE => None,
+            msr::CAPABILITIES_FIRST..=msr::CAPABILITIES_LAST => None,
             _ => self.saved(register).or_else(|| trap::try_read_msr(register)),
         }
     }
 
     fn write_msr(&mut self, register: u32, value: u64) -> bool {
         match register {
-            x86::msr::EFER => return self.write_efer(value),
-            // The timer compares with the real counter, the guest asks by its own.
-            x86::msr::TSC_DEADLINE if x86::has_tsc_deadline() => {
-                x86::set_tsc_deadline(if value == 0 { 0 } else { value.wrapping_add(self.hidden) });
-            }
-            // SAFETY: the counter is the guest's; root only looks at differences.
-            x86::msr::TSC => return unsafe { trap::try_write_msr(register, value.wrapping_add(self.hidden)) },
-            msr::FEATURE_CONTROL | msr::CAPABILITIES_FIRST..=msr::CAPABILITIES_LAST | x86::msr::TSC_DEADLINE => return false,
+            x86::msr::EFER => self.write_efer(value),
+            x86::msr::TSC | x86::msr::TSC_DEADLINE => x86::clock::write(register, value, self.hidden),
+            msr::FEATURE_CONTROL | msr::CAPABILITIES_FIRST..=msr::CAPABILITIES_LAST => false,
             _ => match self.save(register, value) {
-                Some(done) => return done,
+                Some(done) => done,
                 // SAFETY: what root depends on was handled above; the rest is the guest's, as without root.
-                None => return unsafe { trap::try_write_msr(register, value) },
+                None => unsafe { trap::try_write_msr(register, value) },
             },
         }
-        true
     }
 
     fn control_wanted(&self, register: u8) -> Result<u64, Event> {

@@ -7,20 +7,13 @@
 use super::core::Vmx;
 use super::field;
 use super::vmcs;
-use crate::arch::x86;
-
-/// What DR6 and DR7 hold, and what is always set in them (SDM3 18.2 "Debug Registers").
-const DR6: (u64, u64) = (0xe00f, 0xffff_0ff0);
-const DR7: (u64, u64) = (0xffff_23ff, 0x400);
+use crate::arch::x86::{self, debug};
 
 impl Vmx {
     /// See [`crate::arch::Core::debug_register`].
     pub(super) fn debug(&self, number: u8) -> u64 {
         match number {
-            0 => x86::dr0(),
-            1 => x86::dr1(),
-            2 => x86::dr2(),
-            3 => x86::dr3(),
+            0..=3 => x86::breakpoint(number),
             6 => x86::dr6(),
             _ => vmcs::read(field::GUEST_DR7),
         }
@@ -30,8 +23,8 @@ impl Vmx {
     pub(super) fn set_debug(&mut self, number: u8, value: u64) {
         match number {
             // SAFETY: the guest's own, which it asks for.
-            6 => unsafe { x86::write_dr6(value & DR6.0 | DR6.1) },
-            7 => vmcs::write(field::GUEST_DR7, value & DR7.0 | DR7.1),
+            6 => unsafe { x86::write_dr6(debug::dr6(value)) },
+            7 => vmcs::write(field::GUEST_DR7, debug::dr7(value)),
             // SAFETY: an address of a breakpoint of the guest's; root's own DR7 arms none.
             _ => unsafe { x86::write_breakpoint(number, value) },
         }

@@ -11,6 +11,7 @@
 use super::core::Vmx;
 use super::field::{self, pin, primary};
 use super::vmcs;
+use crate::arch::x86::flag::IF;
 use crate::arch::x86::{apic, event, vector};
 use crate::arch::{Event, Injection};
 
@@ -18,7 +19,6 @@ use crate::arch::{Event, Injection};
 pub(super) const BY_STI: u64 = 1;
 pub(super) const BY_MOV_SS: u64 = 1 << 1;
 pub(super) const BY_NMI: u64 = 1 << 3;
-const IF: u64 = 1 << 9;
 /// Type of an event: INT3 or INTO.
 const TRAP: u64 = 6 << 8;
 /// Type of an event: INT1.

@@ -21,13 +21,9 @@ use abi::code::{self, lack};
 use core::sync::atomic::Ordering::Relaxed;
 use spin::Mutex;
 
-const CR4_LA57: u64 = 1 << 12;
 /// Of the register that allows the extension: locked, and allowed outside of SMX.
 const LOCKED: u64 = 1;
 const ALLOWED: u64 = 1 << 2;
-const ADDRESS_SIZES: u32 = 0x8000_0008;
-/// Right: the segment is unusable.
-const UNUSABLE: u64 = 1 << 16;
 
 /// The vendor.
 #[derive(Debug)]
@@ -50,7 +46,7 @@ impl Machine for Intel {
         ept::learn(can.execute_only(), can.gib_pages(), Mtrrs::read());
         let mut one = || frames(1).map(claim).ok_or(NoFrame);
         let maps = Maps::new(one()?, [one()?, one()?]);
-        SHARED.lock().build(maps, cpuid(ADDRESS_SIZES, 0).eax & 0xff, frames)
+        SHARED.lock().build(maps, x86::physical_bits(), frames)
     }
 
     fn own_ports(first: u16, count: u16) {
@@ -117,7 +113,7 @@ fn supported() -> Result<Capabilities, CannotEnter> {
         0 => {}
         missing => return Err(CannotEnter { code: code::CPU_LACKS, detail: missing }),
     }
-    if x86::cr4() & CR4_LA57 != 0 {
+    if x86::has_five_levels() {
         return Err(CannotEnter { code: code::KERNEL_UNSUPPORTED, detail: lack::LA57 });
     }
     may_enable(control, x86::cr4()).map(|()| can)
@@ -326,7 +322,7 @@ fn fill_guest(linux: &Linux, seed: &boot::Core) {
 fn fill_segment(number: u64, it: &Descriptor) {
     let attributes = u64::from(it.attributes);
     let rights = match it.attributes & 1 << 7 {
-        0 => UNUSABLE,
+        0 => field::rights::UNUSABLE,
         _ => attributes & 0xff | (attributes & 0xf00) << 4 | u64::from(number < segment::LDTR),
     };
     vmcs::write(field::GUEST_SELECTOR + 2 * number, it.selector.into());

@@ -11,15 +11,15 @@
 //! **Callers**: `core`. **Proof**: `tests/e2e/events_syscall.rs`, `tests/e2e/events_exception.rs`.
 #![expect(unsafe_code, reason = "the guest's CR2 and DR6, which the processor has")]
 
-use super::EFER_LMA;
 use super::core::Vmx;
 use super::deliver::has_length;
 use super::field::{self, segment};
 use super::vmcs;
 use crate::arch::x86::decode::INSTRUCTION_BYTES_MAX;
 use crate::arch::x86::event::{self, combined};
-use crate::arch::x86::syscall::{self, Decoded, Targets};
+use crate::arch::x86::syscall::{self, Targets};
 use crate::arch::x86::{self, msr, read_msr, vector};
+use crate::arch::x86::{debug, efer};
 use crate::arch::{Event, Exit};
 
 pub(super) const EXCEPTION_DB: u32 = 1 << 1;
@@ -29,8 +29,6 @@ const KERNEL_CODE: u64 = 0xa09b;
 const KERNEL_DATA: u64 = 0xc093;
 const USER_CODE: [u64; 2] = [0xc0fb, 0xa0fb];
 const USER_DATA: u64 = 0xc0f3;
-/// DR6.BS: a single step.
-const DR6_STEP: u64 = 1 << 14;
 
 impl Vmx {
     pub(super) fn want_exceptions(&mut self, vectors: u32) {
@@ -63,8 +61,8 @@ impl Vmx {
 
     /// S1. LMA stays as it is.
     pub(super) fn set_guest_efer(&mut self, value: u64) {
-        let lma = vmcs::read(field::GUEST_EFER) & EFER_LMA;
-        let hidden = self.faults.hide_efer(value & !EFER_LMA | lma);
+        let lma = vmcs::read(field::GUEST_EFER) & efer::LMA;
+        let hidden = self.faults.hide_efer(value & !efer::LMA | lma);
         vmcs::write(field::GUEST_EFER, hidden);
         self.forget_linear();
     }
@@ -91,13 +89,7 @@ impl Vmx {
         }
         let mut bytes = [0; INSTRUCTION_BYTES_MAX];
         let n = self.text_bytes(&mut bytes);
-        match syscall::decode(bytes.get(..n).unwrap_or_default(), true) {
-            Decoded::Is(found) if found.returns => Exit::SystemReturn { wide: found.wide },
-            Decoded::Is(found) => Exit::SystemCall { length: u8::try_from(found.length).unwrap_or(2) },
-            Decoded::Other => UNDEFINED,
-            // It was fetched a moment ago, so another core has taken the page away meanwhile.
-            Decoded::Short => Exit::Unread,
-        }
+        syscall::decode(bytes.get(..n).unwrap_or_default(), true).exit(UNDEFINED)
     }
 
     /// What the last exit interrupted the delivery of, or 0. What a script injects stands in the same place, but comes instead
@@ -169,7 +161,7 @@ impl Vmx {
         vmcs::write(field::PENDING_DEBUG, 0);
         if step {
             // SAFETY: as in `note_debug`.
-            unsafe { x86::write_dr6(x86::dr6() | DR6_STEP) };
+            unsafe { x86::write_dr6(x86::dr6() | debug::STEP) };
             self.set_event(event::exception(vector::DB, 0));
         }
     }

@@ -79,6 +79,20 @@ pub mod segment {
     pub const TR: u64 = 7;
 }
 
+/// Rights of a segment (SDM3 table 25-2).
+pub mod rights {
+    /// Of data: it can be written.
+    pub const WRITABLE: u64 = 1 << 1;
+    /// Code.
+    pub const CODE: u64 = 1 << 3;
+    pub const PRESENT: u64 = 1 << 7;
+    /// 64-bit code.
+    pub const LONG: u64 = 1 << 13;
+    /// 32-bit code.
+    pub const BIG: u64 = 1 << 14;
+    pub const UNUSABLE: u64 = 1 << 16;
+}
+
 /// Root's own state.
 pub const HOST_ES: u64 = 0x0c00;
 pub const HOST_CS: u64 = 0x0c02;

@@ -2,9 +2,8 @@
 
 use super::msr;
 use crate::arch::MsrAccess;
-use crate::arch::shared::{Permissions, fill_ports};
+use crate::arch::shared::{Permissions, Ports};
 use crate::arch::x86::{self, direct::Frame};
-use core::ops::Range;
 
 /// Registers that root needs or hides, whoever else watches; and those that tell what the extension can do.
 const OWN: [u32; 3] = [x86::msr::EFER, msr::FEATURE_CONTROL, x86::msr::TSC_DEADLINE];
@@ -16,16 +15,14 @@ const PART_WORDS: usize = 128;
 #[derive(Debug)]
 pub struct Maps {
     msr: Frame,
-    io: [Frame; 2],
-    /// Ports of root's own.
-    own: Range<u16>,
+    io: Ports<[Frame; 2]>,
 }
 
 impl Maps {
     /// Fills the maps. The frames are cleared.
     #[must_use]
     pub fn new(msr: Frame, io: [Frame; 2]) -> Maps {
-        let maps = Maps { msr, io, own: 0..0 };
+        let maps = Maps { msr, io: Ports::new(io) };
         maps.watch(MsrAccess::Read, false, &[]);
         maps.watch(MsrAccess::Write, false, &[]);
         maps
@@ -40,19 +37,19 @@ impl Maps {
     /// Physical addresses of both I/O bitmaps.
     #[must_use]
     pub fn io_pa(&self) -> [u64; 2] {
-        [self.io[0].pa(), self.io[1].pa()]
+        self.io.map().each_ref().map(Frame::pa)
     }
 }
 
 impl Permissions for Maps {
-    fn own_ports(&mut self, first: u16, count: u16) {
-        self.own = first..first.saturating_add(count);
-        self.watch_ports(false, &[]);
+    type Map = [Frame; 2];
+
+    fn ports(&self) -> &Ports<[Frame; 2]> {
+        &self.io
     }
 
-    /// What lies beyond the last port is looked at with it, and stays 0.
-    fn watch_ports(&self, all: bool, ports: &[u16]) {
-        fill_ports(&self.io, all, ports, &self.own);
+    fn ports_mut(&mut self) -> &mut Ports<[Frame; 2]> {
+        &mut self.io
     }
 
     /// One way of using these registers, or every register, comes to root; of others it no longer does, but for root's own.
@@ -117,13 +114,13 @@ mod tests {
         assert_eq!(high(&maps), [1, 1]);
         let port = |maps: &Maps, port: u64| byte(maps.io_pa()[usize::from(port >= 0x8000)] + (port & 0x7fff) / 8);
         let bytes = |maps: &Maps| [0x2f0, 0x2f8, 0x300, 0x8000, 0xffff].map(|at| port(maps, at));
-        maps.own_ports(0x2fd, 1);
+        maps.ports_mut().own(0x2fd, 1);
         assert_eq!(bytes(&maps), [0, 1 << 5, 0, 0, 0]);
-        maps.watch_ports(false, &[0x2f8, 0x300, 0xffff, 0x8007]);
+        maps.ports().watch(false, &[0x2f8, 0x300, 0xffff, 0x8007]);
         assert_eq!(bytes(&maps), [0, 1 << 5 | 1, 1, 1 << 7, 1 << 7]);
-        maps.watch_ports(true, &[]);
+        maps.ports().watch(true, &[]);
         assert_eq!(bytes(&maps), [0xff; 5]);
-        maps.watch_ports(false, &[]);
+        maps.ports().watch(false, &[]);
         assert_eq!(bytes(&maps), [0, 1 << 5, 0, 0, 0], "root's own stays");
     }
 }

@@ -36,12 +36,6 @@ pub mod msr {
     pub const DEBUGCTL: u32 = 0x1d9;
 }
 
-/// EFER bit 0, SCE.
-pub const EFER_SCE: u64 = 1;
-/// EFER bit 8, LME.
-pub const EFER_LME: u64 = 1 << 8;
-/// EFER bit 10, LMA.
-pub const EFER_LMA: u64 = 1 << 10;
 /// CR4 bit 13, VMXE.
 pub const CR4_VMXE: u64 = 1 << 13;
 

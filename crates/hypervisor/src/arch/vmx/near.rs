@@ -4,29 +4,22 @@
 
 use super::core::Vmx;
 use super::ept::Ept;
-use super::field::{self, segment};
+use super::field::{self, rights, segment};
 use super::vmcs;
 use crate::arch::nested;
 use crate::arch::x86::flag::TF;
-
-/// Rights of CS: 64-bit code.
-const LONG: u64 = 1 << 13;
 
 impl Vmx {
     /// See [`crate::arch::Core::near_instruction`].
     #[inline(always)]
     pub(super) fn near_bytes(&mut self) -> Option<(u64, u128)> {
-        let (cr3, start) = (vmcs::read(field::GUEST_CR3), self.code_at());
-        self.text.placed(cr3, start).or_else(|| {
-            self.text.find(cr3, start);
-            self.text.placed(cr3, start)
-        })
+        self.text.instruction(vmcs::read(field::GUEST_CR3), self.code_at())
     }
 
     /// See [`crate::arch::Core::is_plain`].
     #[inline(always)]
     pub(super) fn is_plainly_kernel(&self) -> bool {
-        let long = vmcs::read(field::GUEST_RIGHTS + 2 * segment::CS) & LONG != 0;
+        let long = vmcs::read(field::GUEST_RIGHTS + 2 * segment::CS) & rights::LONG != 0;
         !self.due && long && self.ring() == 0 && vmcs::read(field::GUEST_RFLAGS) & TF == 0
     }
 

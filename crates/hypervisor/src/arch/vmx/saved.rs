@@ -4,11 +4,9 @@
 
 use super::core::Vmx;
 use super::field::{self, segment};
-use super::{EFER_LMA, EFER_LME, EFER_SCE, msr as own, vmcs};
+use super::{msr as own, vmcs};
+use crate::arch::x86::efer;
 use crate::arch::x86::{self, msr};
-
-/// EFER.NXE.
-const EFER_NXE: u64 = 1 << 11;
 
 /// The field of a register.
 fn field_of(register: u32) -> Option<u64> {
@@ -48,8 +46,8 @@ impl Vmx {
 
     /// Writes EFER as the guest would; false if that faults (SDM3 2.2.1 "Extended Feature Enable Register").
     pub(super) fn write_efer(&mut self, value: u64) -> bool {
-        let changes_mode = (value ^ self.guest_efer()) & EFER_LME != 0;
-        if value & !(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE) != 0 || changes_mode {
+        let changes_mode = (value ^ self.guest_efer()) & efer::LME != 0;
+        if value & !(efer::SCE | efer::LME | efer::LMA | efer::NXE) != 0 || changes_mode {
             return false;
         }
         self.set_guest_efer(value);

@@ -22,9 +22,9 @@ use super::vmcs;
 use crate::arch::nested::executed::Executed;
 use crate::arch::x86::decode::{self, INSTRUCTION_BYTES_MAX};
 use crate::arch::x86::event;
+use crate::arch::x86::flag::IF;
 use crate::arch::{Begun, Core, Exit, Passing};
 
-const IF: u64 = 1 << 9;
 /// Of a pointer: tables in write-back memory, of four levels (SDM3 25.6.11).
 const POINTER: u64 = 6 | 3 << 3;
 
@@ -113,12 +113,7 @@ impl Vmx {
         let form = decode::split(bytes.get(..read).unwrap_or_default(), self.code_bits() == 64);
         let ahead = (read - form.rest.len()) as u64;
         let rip = vmcs::read(field::GUEST_RIP);
-        let waits = match form.rest {
-            [0xf4, ..] => Some(1),
-            [0x0f, 0x01, 0xc9 | 0xfb, ..] => Some(3),
-            _ => None,
-        };
-        if let Some(length) = waits.filter(|_| self.ring() == 0) {
+        if let Some(length) = decode::waits(form.rest).filter(|_| self.ring() == 0) {
             self.go(rip.wrapping_add(ahead + length));
             return Begun::Done;
         }
@@ -154,19 +149,7 @@ impl Vmx {
                 self.end_step(true);
                 Passing::Done
             }
-            (
-                Mode::Instruction,
-                Exit::Cpuid
-                | Exit::Hypercall { .. }
-                | Exit::MsrRead { .. }
-                | Exit::MsrWrite { .. }
-                | Exit::Port(_)
-                | Exit::Extension
-                | Exit::Forced
-                | Exit::Tsc { .. }
-                | Exit::ControlWrite { .. }
-                | Exit::DebugRegister(_),
-            ) => Passing::Going,
+            (Mode::Instruction, exit) if exit.is_done_by_root() => Passing::Going,
             _ => {
                 self.end_step(false);
                 Passing::Broken

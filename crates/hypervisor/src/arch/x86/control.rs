@@ -16,7 +16,7 @@ const PG: u64 = 1 << 31;
 /// What LMSW writes; PE it can only set.
 const MACHINE_STATUS: u64 = 0xf;
 const PAE: u64 = 1 << 5;
-const LA57: u64 = 1 << 12;
+pub(super) const LA57: u64 = 1 << 12;
 const PCIDE: u64 = 1 << 17;
 const CET: u64 = 1 << 23;
 

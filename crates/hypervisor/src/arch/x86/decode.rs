@@ -36,6 +36,16 @@ pub struct Instruction<'b> {
     pub rest: &'b [u8],
 }
 
+/// Bytes of HLT, MWAIT or MWAITX, behind its prefixes: it waits for something to come.
+#[must_use]
+pub fn waits(rest: &[u8]) -> Option<u64> {
+    match rest {
+        [0xf4, ..] => Some(1),
+        [0x0f, 0x01, 0xc9 | 0xfb, ..] => Some(3),
+        _ => None,
+    }
+}
+
 /// Takes an instruction apart; `wide` in 64-bit code, where 0x40 to 0x4f is a prefix.
 #[must_use]
 pub fn split(bytes: &[u8], wide: bool) -> Instruction<'_> {

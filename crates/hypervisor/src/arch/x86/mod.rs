@@ -4,6 +4,7 @@
 #[cfg(not(test))]
 pub mod apic;
 pub mod called;
+pub mod clock;
 pub mod control;
 pub mod decode;
 pub mod descriptor;
@@ -170,6 +171,17 @@ pub unsafe fn write_dr7(value: u64) {
     unsafe { asm!("mov dr7, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
 }
 
+/// Reads debug register 0, 1, 2 or 3.
+#[must_use]
+pub fn breakpoint(number: u8) -> u64 {
+    match number & 3 {
+        0 => dr0(),
+        1 => dr1(),
+        2 => dr2(),
+        _ => dr3(),
+    }
+}
+
 /// Loads debug register 0, 1, 2 or 3.
 ///
 /// # Safety
@@ -216,10 +228,56 @@ pub mod flag {
     pub const SF: u64 = 1 << 7;
     /// Trap: a #DB behind each instruction.
     pub const TF: u64 = 1 << 8;
+    /// External interrupts come.
+    pub const IF: u64 = 1 << 9;
     /// Overflow.
     pub const OF: u64 = 1 << 11;
     /// What arithmetic changes.
     pub const ARITHMETIC: u64 = CF | PF | AF | ZF | SF | OF;
+    /// What a program can set by POPF in ring 0: CF PF AF ZF SF TF IF DF OF IOPL NT AC ID.
+    pub const SETTABLE: u64 = 0x24_7fd5;
+}
+
+/// Bits of EFER (APM2 3.1.7 "Extended Feature Enable Register").
+pub mod efer {
+    /// SYSCALL and SYSRET are there.
+    pub const SCE: u64 = 1;
+    /// Long mode is enabled,
+    pub const LME: u64 = 1 << 8;
+    /// and, with paging, active.
+    pub const LMA: u64 = 1 << 10;
+    /// Pages can be kept from being executed.
+    pub const NXE: u64 = 1 << 11;
+}
+
+/// Debug registers (APM2 13.1.1 "Debug Registers").
+pub mod debug {
+    /// DR6: a single step.
+    pub const STEP: u64 = 1 << 14;
+
+    /// What DR6 holds of a value, and what is always set in it.
+    #[must_use]
+    pub const fn dr6(value: u64) -> u64 {
+        value & 0xe00f | 0xffff_0ff0
+    }
+
+    /// The same of DR7.
+    #[must_use]
+    pub const fn dr7(value: u64) -> u64 {
+        value & 0xffff_23ff | 0x400
+    }
+}
+
+/// Bits of physical addresses (CPUID 8000_0008 EAX).
+#[must_use]
+pub fn physical_bits() -> u32 {
+    cpuid(0x8000_0008, 0).eax & 0xff
+}
+
+/// Whether the kernel runs with five levels of page tables (CR4.LA57).
+#[must_use]
+pub fn has_five_levels() -> bool {
+    cr4() & control::LA57 != 0
 }
 
 /// Vectors of exceptions (APM2 8.2 "Vectors").

@@ -9,6 +9,7 @@
 //! **Callers**: a vendor's floor, in root. **Proof**: the tests below; `tests/e2e/events_syscall.rs`.
 
 use super::flag::TF;
+use crate::arch::Exit;
 
 /// RFLAGS.RF.
 const RF: u64 = 1 << 16;
@@ -37,6 +38,20 @@ pub enum Decoded {
     Other,
     /// Too few bytes to tell.
     Short,
+}
+
+impl Decoded {
+    /// What an instruction is that is undefined because EFER.SCE is off; `other` is what it is else.
+    #[must_use]
+    pub fn exit(self, other: Exit) -> Exit {
+        match self {
+            Decoded::Is(found) if found.returns => Exit::SystemReturn { wide: found.wide },
+            Decoded::Is(found) => Exit::SystemCall { length: u8::try_from(found.length).unwrap_or(2) },
+            Decoded::Other => other,
+            // It was fetched a moment ago, so another core has taken the page away meanwhile.
+            Decoded::Short => Exit::Unread,
+        }
+    }
 }
 
 /// Bytes that an instruction can have at most.

@@ -5,8 +5,8 @@
 //!
 //! **Callers**: a vendor's `faults`.
 
-/// EFER.SCE.
-const EFER_SCE: u64 = 1;
+use super::efer;
+
 const EXCEPTION_UD: u32 = 1 << 6;
 /// All but the vector of NMIs.
 const EVERY_EXCEPTION: u32 = !(1 << 2);
@@ -45,13 +45,13 @@ impl Watched {
     /// The bit of EFER that the guest has and the processor has not.
     #[must_use]
     pub fn hidden_efer(&self) -> u64 {
-        if self.calls && self.enabled { EFER_SCE } else { 0 }
+        if self.calls && self.enabled { efer::SCE } else { 0 }
     }
 
     /// EFER for the processor, of one that the guest asks for.
     pub fn hide_efer(&mut self, value: u64) -> u64 {
-        self.enabled = value & EFER_SCE != 0;
-        if self.calls { value & !EFER_SCE } else { value }
+        self.enabled = value & efer::SCE != 0;
+        if self.calls { value & !efer::SCE } else { value }
     }
 
     /// An instruction could not be read; whether it is to be fetched again, or is undefined now.

@@ -74,6 +74,35 @@ impl Way {
         Some((self.pa | at, self.says))
     }
 
+    /// As [`Way::placed`], by a walk if it is not known.
+    #[inline(always)]
+    pub fn instruction(&mut self, cr3: u64, linear: u64) -> Option<(u64, u128)> {
+        self.placed(cr3, linear).or_else(|| {
+            self.find(cr3, linear);
+            self.placed(cr3, linear)
+        })
+    }
+
+    /// As [`Way::place`], by a walk if it is not known.
+    #[inline(always)]
+    pub fn datum(&mut self, cr3: u64, linear: u64) -> Option<(u64, u64)> {
+        self.place(cr3, linear).or_else(|| {
+            self.find(cr3, linear);
+            self.place(cr3, linear)
+        })
+    }
+
+    /// Bytes from a linear address on, by a walk if they are not known to lie in this page; how many could be read.
+    pub fn copy(&self, cr3: u64, linear: u64, to: &mut [u8]) -> usize {
+        if let Some(bytes) = self.bytes(cr3, linear)
+            && let Some(bytes) = bytes.to_le_bytes().get(..to.len())
+        {
+            to.copy_from_slice(bytes);
+            return to.len();
+        }
+        walk::read_bytes(cr3, linear, to, direct::read, direct::copy_out)
+    }
+
     /// Walks to the page of a linear address.
     #[inline(never)]
     pub fn find(&mut self, cr3: u64, linear: u64) {

@@ -6,13 +6,14 @@ use super::super::vmcb::{Vmcb, attribute, exit_code};
 use super::*;
 use crate::arch::Nested;
 use crate::arch::x86::direct::{Frame, arena};
+use crate::arch::x86::{debug, efer};
 use std::boxed::Box;
 
 const VIEWS: Views = Views { open: 0x1000, guarded: 0x2000, closed: 0x3000 };
 /// Where the code is, and the stack: one page.
 const LINEAR: u64 = 0x7000_0020_3000;
 const STACK: u64 = LINEAR + 0x800;
-const LONG_MODE: u64 = EFER_LMA | EFER_SCE;
+const LONG_MODE: u64 = efer::LMA | efer::SCE;
 
 /// A core in 64-bit code of this ring that begins with these bytes, guarded; and the frame of its page.
 fn core(ring: u8, code: &[u8]) -> (Svm, Frame) {
@@ -38,7 +39,7 @@ fn core(ring: u8, code: &[u8]) -> (Svm, Frame) {
 /// The processor has executed an instruction of so many bytes and stopped behind it.
 fn stepped(svm: &mut Svm, bytes: u64) -> Passing {
     svm.vmcb.rip += bytes;
-    svm.vmcb.dr6 |= DR6_STEP;
+    svm.vmcb.dr6 |= debug::STEP;
     svm.vmcb.exit_code = exit_code::EXCP_DB;
     svm.pass(&Exit::Debug)
 }
@@ -82,7 +83,7 @@ fn the_guests_own_steps_and_breakpoints_are_told() {
     assert_eq!(svm.guest_flags(), 0x202 | TF);
     assert_eq!(stepped(&mut svm, 1), Passing::DoneAnd);
     is_as_before(&svm, 0x202 | TF);
-    assert_eq!(svm.vmcb.dr6, DR6_EMPTY | DR6_STEP);
+    assert_eq!(svm.vmcb.dr6, DR6_EMPTY | debug::STEP);
     // A data breakpoint, without a step of its own.
     (svm.vmcb.rflags, svm.vmcb.dr6) = (0x202, DR6_EMPTY);
     svm.begin_step();
