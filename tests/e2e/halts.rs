@@ -30,6 +30,32 @@ fn two_hundred_halts_from_each_core_at_once_all_arrive() -> Result {
     Ok(machine.console_is_healthy()?)
 }
 
+/// Would catch an NMI that is lost, or that Linux gets, where it meets a page fault on its way into the kernel or out of it: one
+/// core asks for halts, the other one faults, forks and switches.
+#[test]
+#[ignore = "nightly: twenty thousand halts from each core"]
+fn halts_from_either_core_reach_the_other_one_while_it_faults() -> Result {
+    const HALTS: u32 = 20_000;
+    let mut machine = Machine::builder().with_guest_module(&guest::module("halter")).with_stress_ng().boot()?;
+    machine.load(Mode::Debugger)?;
+    let mut wire = Wire::connect(&machine.link_path())?;
+    let busy = guest::keep_busy(&mut machine)?;
+    for core in 0..2 {
+        let breaks = machine.spawn(&format!("insmod /halter.ko count={HALTS} core={core} && rmmod halter"))?;
+        for halt in 0..HALTS {
+            let halted = wire.halted(LIMIT).map_err(|error| format!("after {halt} halts of core {core}: {error:?}"))?;
+            assert_eq!((halted.reason, halted.core), (reason::HYPERCALL, core));
+            wire.go()?;
+        }
+        let ended = machine.wait_job(breaks, LIMIT)?;
+        assert!(ended.ok(), "{}", ended.text());
+        assert_eq!(machine.console().matches(&format!("halter: {HALTS} halts, 0 refused")).count(), 1 + usize::try_from(core)?);
+    }
+    machine.kill_job(busy)?;
+    machine.hyperdbg_ok(&["unload"])?;
+    Ok(machine.console_is_healthy()?)
+}
+
 /// Would catch a pause that loses an event of a core which faults, forks or switches at that moment, or that leaks the
 /// NMI it is made of: the load must go on, on both cores.
 #[test]

@@ -245,7 +245,7 @@ fn linux_is_healthy_while_its_hot_pages_are_monitored() -> Result {
         lab.add(VIRTUAL, addresses[3], 8, READ | WRITE, "")?,
         lab.add(VIRTUAL, stack, 0x4000, READ | WRITE, "")?,
     ];
-    lab.machine.ok("sleep 20")?;
+    lab.machine.ok("sleep 5")?;
     for (id, nth) in ids.into_iter().zip(0..) {
         let hits = lab.hits(id)?;
         assert!(hits > 0 || nth == 3, "monitor {nth}: {hits}");

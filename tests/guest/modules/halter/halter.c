@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0 OR MIT)
-/* Asks root for halts from every core at once: `count` each. Inserting it comes back when all of them are over. */
+/*
+ * Asks root for halts, `count` each: from every core at once, or from `core` alone. Inserting it comes back when all of them are
+ * over.
+ */
 #include <linux/completion.h>
 #include <linux/cpu.h>
 #include <linux/kthread.h>
@@ -12,12 +15,14 @@
 
 static unsigned int count = 200;
 module_param(count, uint, 0444);
+static int core = -1;
+module_param(core, int, 0444);
 static atomic_t running = ATOMIC_INIT(0), done = ATOMIC_INIT(0), refused = ATOMIC_INIT(0);
 static DECLARE_COMPLETION(all);
 
 static int breaks(void *unused)
 {
-	unsigned int i, cores = num_online_cpus();
+	unsigned int i, cores = core < 0 ? num_online_cpus() : 1;
 
 	/* All begin together. */
 	atomic_inc(&running);
@@ -46,8 +51,11 @@ static int __init halter_init(void)
 
 	cpus_read_lock();
 	for_each_online_cpu(cpu) {
-		struct task_struct *task = kthread_create_on_cpu(breaks, NULL, cpu, "halter/%u");
+		struct task_struct *task;
 
+		if (core >= 0 && core != (int)cpu)
+			continue;
+		task = kthread_create_on_cpu(breaks, NULL, cpu, "halter/%u");
 		if (!IS_ERR(task))
 			wake_up_process(task);
 	}

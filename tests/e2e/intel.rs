@@ -1,0 +1,79 @@
+//! The heart of the suite on Intel's processors, in every `cargo test`: programs of these tests once more, with
+//! `HYPERDBG_VENDOR=intel`, two guests at a time, as Bochs takes one core of the host for each.
+//!
+//! The whole suite on Intel takes more than an hour: `HYPERDBG_VENDOR=intel cargo test -p tests`. What is here is what would break
+//! first if a change was made with AMD in mind: each kind of exit, each hook, halts, the way in and out.
+use lab::emulator::VENDOR;
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use tests::Result;
+
+/// Programs and tests of theirs, the longest first.
+const HEART: [(&str, &[&str]); 1] = [("shield", &[])];
+
+/// Guests at once.
+const LANES: usize = 2;
+
+fn main() -> Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(LANES);
+    // Who names a vendor runs all tests on that one, and none on both.
+    let trials = if std::env::var_os(VENDOR).is_some() { Vec::new() } else { trials()? };
+    Ok(libtest_mimic::run(&arguments, trials).exit_code())
+}
+
+fn trials() -> Result<Vec<Trial>> {
+    let programs = programs()?;
+    let mut trials = Vec::new();
+    for (program, chosen) in HEART {
+        let path = programs.get(program).ok_or(format!("cargo built no {program}"))?;
+        let all = names(path)?;
+        for test in chosen {
+            assert!(all.iter().any(|name| name == test), "{program} has no test {test}");
+        }
+        for test in all.into_iter().filter(|test| chosen.is_empty() || chosen.contains(&test.as_str())) {
+            let path = path.clone();
+            trials.push(Trial::test(format!("{program}::{test}"), move || on_intel(&path, &test)));
+        }
+    }
+    Ok(trials)
+}
+
+/// The programs that cargo has just built, by name.
+fn programs() -> Result<BTreeMap<String, PathBuf>> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.args(["test", "--package", "tests", "--no-run", "--message-format", "json"]).stderr(Stdio::null());
+    for (program, _) in HEART {
+        cargo.args(["--test", program]);
+    }
+    let said = cargo.output()?;
+    let mut programs = BTreeMap::new();
+    for line in String::from_utf8_lossy(&said.stdout).lines() {
+        let message: serde_json::Value = serde_json::from_str(line)?;
+        if let (Some(name), Some(path)) = (message["target"]["name"].as_str(), message["executable"].as_str()) {
+            programs.insert(name.to_owned(), PathBuf::from(path));
+        }
+    }
+    Ok(programs)
+}
+
+/// The tests of a program that are no nightly ones.
+fn names(program: &Path) -> Result<Vec<String>> {
+    let listed = |more: &[&str]| -> Result<Vec<String>> {
+        let said = Command::new(program).args(["--list", "--format", "terse"]).args(more).output()?;
+        let text = String::from_utf8_lossy(&said.stdout);
+        Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+    };
+    let ignored = listed(&["--ignored"])?;
+    Ok(listed(&[])?.into_iter().filter(|name| !ignored.contains(name)).collect())
+}
+
+fn on_intel(program: &Path, test: &str) -> std::result::Result<(), Failed> {
+    let said = Command::new(program).args(["--exact", test, "--nocapture"]).env(VENDOR, "intel").output()?;
+    if said.status.success() {
+        return Ok(());
+    }
+    Err(format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr)).into())
+}
