@@ -25,6 +25,7 @@ const INSMOD_ARGUMENT: &str = "hyperdbg.load";
 pub struct Builder {
     hardware: Hardware,
     vendor: Option<Vendor>,
+    cpus: Option<u32>,
     kernel_arguments: Vec<String>,
     hypervisor: bool,
     insmod: bool,
@@ -50,6 +51,7 @@ impl Builder {
         Self {
             hardware: Hardware::default(),
             vendor: None,
+            cpus: None,
             kernel_arguments: Vec::new(),
             hypervisor: true,
             insmod: true,
@@ -62,9 +64,9 @@ impl Builder {
         }
     }
 
-    /// Processors; 2 if not said.
+    /// Processors. If not said, the environment decides ([`emulator::CPUS`]); else there are 2.
     pub fn cpus(mut self, cpus: u32) -> Self {
-        self.hardware.cpus = cpus;
+        self.cpus = Some(cpus);
         self
     }
 
@@ -102,7 +104,7 @@ impl Builder {
     /// One processor whose time is retired instructions: counts repeat to the last digit.
     pub fn icount(mut self) -> Self {
         self.hardware.icount = true;
-        self.hardware.cpus = 1;
+        self.cpus = Some(1);
         self
     }
 
@@ -185,6 +187,10 @@ impl Builder {
             self.hardware.vendor = Vendor::usual()?;
             self.hardware.cpu = self.hardware.cpu.or_else(|| emulator::variable(emulator::MODEL));
         }
+        self.hardware.cpus = match self.cpus {
+            Some(cpus) => cpus,
+            None => emulator::usual_cpus()?,
+        };
         let emulator = Emulator::set_up(lab, &self.hardware)?;
         let kernel = lab.kernel()?;
         let mut contents = Contents::default();

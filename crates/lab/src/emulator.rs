@@ -53,10 +53,22 @@ impl fmt::Display for Vendor {
 pub const VENDOR: &str = "HYPERDBG_VENDOR";
 /// The one that says which model, in the emulator's words, where none is named.
 pub const MODEL: &str = "HYPERDBG_CPU";
+/// The one that says how many processors, where nobody does.
+pub const CPUS: &str = "HYPERDBG_CPUS";
 
 /// What a variable says; empty is nothing.
 pub(crate) fn variable(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
+}
+
+/// How many processors a guest has for which nobody says it: [`CPUS`], or else 2.
+///
+/// # Errors
+/// [`Error::Variable`] if it is no number.
+pub(crate) fn usual_cpus() -> Result<u32, Error> {
+    let parse =
+        |value: String| value.parse().map_err(|_| Error::Variable { name: CPUS, why: format!("`{value}` is no number") });
+    variable(CPUS).map_or(Ok(Hardware::default().cpus), parse)
 }
 
 /// What the kernel leaves out of its boot that no guest here needs and an emulator is slow at: tests of its ciphers, the
