@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn the_kernel_is_told_its_clock_and_how_to_end() {
         let words = kernel_arguments(&Hardware::default());
-        assert!(words.contains("tsc_early_khz=20000 ") && words.ends_with(" reboot=triple"), "{words}");
+        assert!(words.contains("tsc_early_khz=60000 ") && words.ends_with(" reboot=triple"), "{words}");
         let words = kernel_arguments(&Hardware { reboots: true, cpu: Some("tigerlake".into()), ..Hardware::default() });
         assert!(words.ends_with(" clearcpuid=fsrm") && !words.contains("reboot=triple"), "{words}");
     }
