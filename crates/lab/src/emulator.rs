@@ -197,7 +197,7 @@ impl Emulator {
     /// What the kernel is told on this emulator.
     pub(crate) fn kernel_arguments(&self, hardware: &Hardware) -> String {
         let words = match self {
-            Self::Qemu => qemu::KERNEL_ARGUMENTS.to_owned(),
+            Self::Qemu => qemu::kernel_arguments(hardware),
             Self::Bochs(_) => crate::bochs::kernel_arguments(hardware),
         };
         format!("{words} {QUICK_BOOT}")

@@ -47,7 +47,18 @@ const PROGRAM: &str = "qemu-system-x86_64";
 /// What every guest's kernel is told. The console shows everything; panics end the machine; TCG's timer may be late
 /// while the host is busy, which is no reason to panic; the time stamp counters of emulated processors agree, though
 /// no CPUID bit says so.
-pub(crate) const KERNEL_ARGUMENTS: &str = "console=ttyS0,115200 loglevel=7 panic=-1 no_timer_check tsc=reliable";
+const KERNEL_ARGUMENTS: &str = "console=ttyS0,115200 loglevel=7 panic=-1 no_timer_check tsc=reliable";
+/// And what a kernel is told whose processors run in threads of their own. Linux patches itself as it boots (static keys):
+/// INT3, the new bytes, the first byte. QEMU 7.2 looks for code that a write changes before it knows of the code that
+/// another thread translates at that moment, so that thread may keep the INT3 for ever: Linux sees that none is there any
+/// more, tries again, and the guest stands still in its timer's interrupt. So the others come when that is over (`/init`),
+/// and locks are not patched for their sake.
+const ONE_BY_ONE: &str = " maxcpus=1 noreplace-smp";
+
+pub(crate) fn kernel_arguments(hardware: &Hardware) -> String {
+    let threads = hardware.accel == Accel::Tcg && !hardware.icount && hardware.cpus > 1;
+    format!("{KERNEL_ARGUMENTS}{}", if threads { ONE_BY_ONE } else { "" })
+}
 
 fn arguments(hardware: &Hardware, kernel: &Path, kernel_arguments: &str) -> Vec<String> {
     let mut arguments: Vec<String> = Vec::new();
@@ -130,6 +141,13 @@ mod tests {
         assert!(line.contains("-cpu EPYC,+svm,+npt -smp 2"), "{line}");
         assert!(line.contains("iobase=0x3e8,irq=5") && line.contains("iobase=0x2e8,irq=10"), "{line}");
         assert!(line.contains("-no-reboot"), "{line}");
+    }
+
+    /// Would catch a guest whose other processors translate what the first one patches.
+    #[test]
+    fn the_first_processor_boots_alone_if_the_others_are_threads() {
+        assert!(kernel_arguments(&Hardware::default()).contains("maxcpus=1"));
+        assert!(!kernel_arguments(&Hardware { icount: true, cpus: 1, ..Hardware::default() }).contains("maxcpus"));
     }
 
     /// Would catch an instruction count that several threads disturb.
