@@ -157,7 +157,7 @@ pub fn load(machine: &mut Machine) -> Result<(Wire, Scripts)> {
 /// # Errors
 /// As [`load`].
 pub fn machine() -> Result<(Machine, Wire, Scripts)> {
-    let builder = Machine::builder().with_guest_program(&guest::program("instructions")).with_kernel_module("msr");
+    let builder = Machine::builder().cpus(2).with_guest_program(&guest::program("instructions")).with_kernel_module("msr");
     let mut machine = builder.boot()?;
     machine.modprobe("msr")?;
     let (wire, scripts) = load(&mut machine)?;

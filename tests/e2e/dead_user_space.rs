@@ -12,7 +12,7 @@ const INTERRUPT_FLAG: u64 = 1 << 9;
 /// off, and are found right there, still spinning.
 #[test]
 fn cores_that_take_no_interrupt_are_halted_where_they_spin() -> Result {
-    let mut machine = Machine::builder().with_guest_module(&guest::module("spinner")).boot()?;
+    let mut machine = Machine::builder().cpus(2).with_guest_module(&guest::module("spinner")).boot()?;
     machine.ok("insmod /spinner.ko milliseconds=5000")?;
     let text = machine.ok("cat /sys/module/spinner/sections/.text")?;
     let text = u64::from_str_radix(text.trim().trim_start_matches("0x"), 16)?;
@@ -47,7 +47,7 @@ fn cores_that_take_no_interrupt_are_halted_where_they_spin() -> Result {
 /// prompt halts, looks, changes the core and lets go all the same.
 #[test]
 fn the_prompt_works_while_every_process_of_the_guest_is_stopped() -> Result {
-    let mut machine = Machine::builder().boot()?;
+    let mut machine = Machine::builder().cpus(2).boot()?;
     machine.load(Mode::Debugger)?;
     let mut prompt = machine.debugger(&[])?;
     at_prompt::wait_running(&mut prompt, 0)?;

@@ -17,7 +17,7 @@ fn kill(mut prompt: Prompt) -> Result {
 /// and one in the guest are told, and work again after the next load.
 #[test]
 fn the_hypervisor_leaves_while_clients_are_connected() -> Result {
-    let mut machine = Machine::builder().boot()?;
+    let mut machine = Machine::builder().cpus(2).boot()?;
     machine.load(Mode::Debugger)?;
     let mut inside = machine.vmi(&[])?;
     assert!(inside.type_line("prealloc monitor 1")?.text().contains("allocated and reserved"));
@@ -48,7 +48,7 @@ fn the_hypervisor_leaves_while_clients_are_connected() -> Result {
 /// Would catch a module that goes away under a program that has its device open.
 #[test]
 fn the_module_stays_while_a_program_has_its_device_open() -> Result {
-    let mut machine = Machine::builder().boot()?;
+    let mut machine = Machine::builder().cpus(2).boot()?;
     machine.load(Mode::Debugger)?;
     let refused = machine.sh("exec 3<>/dev/hyperdbg; rmmod hyperkd")?;
     assert!(!refused.ok() && refused.text().contains("Resource temporarily unavailable"), "{}", refused.text());

@@ -47,7 +47,8 @@ fn extension(vendor: Vendor) -> Extension {
 /// program can make, and COM2 used from both sides at once; on either core.
 #[test]
 fn a_program_sees_the_leaf_and_nothing_else_of_root() -> Result {
-    let mut machine = Machine::builder().with_kernel_module("msr").with_guest_program(&guest::program("disguise")).boot()?;
+    let mut machine =
+        Machine::builder().cpus(2).with_kernel_module("msr").with_guest_program(&guest::program("disguise")).boot()?;
     machine.modprobe("msr")?;
     machine.ok("mdev -s; [ -e /dev/cpu/0/msr ] && [ -e /dev/ttyS1 ]")?;
     let Extension { leaf, ecx, registers } = extension(machine.vendor());
