@@ -14,7 +14,7 @@ const LEAF: u64 = 0x1234_5678;
 const NOTHING: &[u8] = &[];
 
 fn machine() -> Result<(Machine, Wire, Scripts)> {
-    let mut machine = Machine::builder().with_guest_program(&guest::program("instructions")).boot()?;
+    let mut machine = Machine::builder().cpus(2).with_guest_program(&guest::program("instructions")).boot()?;
     let (wire, scripts) = load(&mut machine)?;
     Ok((machine, wire, scripts))
 }
@@ -189,7 +189,7 @@ fn places_are_used_anew_while_both_cores_are_busy() -> Result {
 /// options that the prompt takes and root does not.
 #[test]
 fn assembly_typed_at_the_prompt_runs_in_root() -> Result {
-    let mut machine = Machine::builder().with_guest_program(&guest::program("instructions")).boot()?;
+    let mut machine = Machine::builder().cpus(2).with_guest_program(&guest::program("instructions")).boot()?;
     machine.load(Mode::Debugger)?;
     let mut kd = machine.debugger(&["--pause"])?;
     let condition = format!("asm condition {{ xor eax, eax; cmp edx, 0x{LEAF:x}; sete al }}");

@@ -13,7 +13,7 @@ const GENERAL: u64 = 0xd;
 const PAGE: u64 = 0xe;
 
 fn machine() -> Result<(Machine, Wire, Scripts)> {
-    let mut builder = Machine::builder().with_stress_ng();
+    let mut builder = Machine::builder().cpus(2).with_stress_ng();
     for program in ["faults", "traps"] {
         builder = builder.with_guest_program(&guest::program(program));
     }

@@ -16,7 +16,7 @@ const PAGE: u64 = 0xe;
 const DROPPED: u64 = 50;
 
 fn machine(arguments: &str) -> Result<(Machine, Wire, Scripts)> {
-    let builder = Machine::builder().with_stress_ng().with_guest_program(&guest::program("clocks"));
+    let builder = Machine::builder().cpus(2).with_stress_ng().with_guest_program(&guest::program("clocks"));
     let mut machine = builder.kernel_argument(arguments).boot()?;
     let (wire, scripts) = load(&mut machine)?;
     Ok((machine, wire, scripts))

@@ -17,7 +17,7 @@ const LEAF_NUMBER: u64 = 0x1234_5678;
 const NUMBERED: &str = r#"{ .n = .n + 1; printf("%d said \xff\n", .n); }"#;
 
 fn machine() -> Result<Machine> {
-    let mut machine = Machine::builder().with_guest_program(&guest::program("instructions")).boot()?;
+    let mut machine = Machine::builder().cpus(2).with_guest_program(&guest::program("instructions")).boot()?;
     machine.load(Mode::Debugger)?;
     Ok(machine)
 }

@@ -8,7 +8,7 @@ use tests::{Result, guest};
 const NOBODY: u64 = 0x5f0;
 
 fn machine() -> Result<Machine> {
-    Ok(Machine::builder().with_guest_program(&guest::program("ports")).boot()?)
+    Ok(Machine::builder().cpus(2).with_guest_program(&guest::program("ports")).boot()?)
 }
 
 fn post(kind: u32, option: u64) -> EventAsk {

@@ -9,7 +9,7 @@ const GETPPID: u64 = 110;
 const GETPPID_NARROW: u64 = 64;
 
 fn machine(arguments: &str) -> Result<(Machine, Wire, Scripts)> {
-    let builder = Machine::builder().with_guest_program(&guest::program("calls")).with_stress_ng();
+    let builder = Machine::builder().cpus(2).with_guest_program(&guest::program("calls")).with_stress_ng();
     let mut machine = builder.kernel_argument(arguments).boot()?;
     let (wire, scripts) = load(&mut machine)?;
     Ok((machine, wire, scripts))

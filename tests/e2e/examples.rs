@@ -74,7 +74,7 @@ fn each_example_answers_its_question() -> Result {
         std::fs::read_dir(folder())?.map(|file| Ok(file?.file_name().to_string_lossy().into_owned())).collect::<Result<_>>()?;
     let run_here = CASES.iter().map(|case| case.file.to_owned()).chain(["README.md".to_owned()]).collect();
     assert_eq!(there, run_here);
-    let mut builder = Machine::builder().with_kernel_module("msr");
+    let mut builder = Machine::builder().cpus(2).with_kernel_module("msr");
     for program in ["instructions", "faults", "registers", "ports"] {
         builder = builder.with_guest_program(&guest::program(program));
     }

@@ -11,7 +11,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// says so, and an NMI of ours that Linux gets ("Uhhuh").
 #[test]
 fn two_hundred_halts_from_each_core_at_once_all_arrive() -> Result {
-    let mut machine = Machine::builder().with_guest_module(&guest::module("halter")).boot()?;
+    let mut machine = Machine::builder().cpus(2).with_guest_module(&guest::module("halter")).boot()?;
     machine.load(Mode::Debugger)?;
     let mut wire = Wire::connect(&machine.link_path())?;
     let breaks = machine.spawn("insmod /halter.ko count=200")?;
@@ -36,7 +36,7 @@ fn two_hundred_halts_from_each_core_at_once_all_arrive() -> Result {
 #[ignore = "nightly: twenty thousand halts from each core"]
 fn halts_from_either_core_reach_the_other_one_while_it_faults() -> Result {
     const HALTS: u32 = 20_000;
-    let mut machine = Machine::builder().with_guest_module(&guest::module("halter")).with_stress_ng().boot()?;
+    let mut machine = Machine::builder().cpus(2).with_guest_module(&guest::module("halter")).with_stress_ng().boot()?;
     machine.load(Mode::Debugger)?;
     let mut wire = Wire::connect(&machine.link_path())?;
     let busy = guest::keep_busy(&mut machine)?;
@@ -60,7 +60,7 @@ fn halts_from_either_core_reach_the_other_one_while_it_faults() -> Result {
 /// NMI it is made of: the load must go on, on both cores.
 #[test]
 fn two_hundred_pauses_of_busy_cores_disturb_nothing() -> Result {
-    let mut machine = Machine::builder().with_stress_ng().boot()?;
+    let mut machine = Machine::builder().cpus(2).with_stress_ng().boot()?;
     machine.load(Mode::Debugger)?;
     let mut wire = Wire::connect(&machine.link_path())?;
     let busy = guest::keep_busy(&mut machine)?;

@@ -19,7 +19,7 @@ fn cores(wire: &mut Wire) -> Result<Vec<u32>> {
 /// survive), and a halt that waits for a core that is gone.
 #[test]
 fn a_core_goes_and_comes_twenty_times_under_load() -> Result {
-    let mut machine = Machine::builder().with_stress_ng().boot()?;
+    let mut machine = Machine::builder().cpus(2).with_stress_ng().boot()?;
     machine.load(Mode::Debugger)?;
     let mut wire = Wire::connect(&machine.link_path())?;
     assert_eq!(cores(&mut wire)?, [0, 1]);
@@ -53,7 +53,7 @@ fn a_core_goes_and_comes_twenty_times_under_load() -> Result {
 #[test]
 fn linux_time_does_not_jump_when_a_core_goes_and_comes_after_a_halt() -> Result {
     const HALT: Duration = Duration::from_secs(8);
-    let mut machine = Machine::builder().boot()?;
+    let mut machine = Machine::builder().cpus(2).boot()?;
     machine.load(Mode::Debugger)?;
     let mut wire = Wire::connect(&machine.link_path())?;
     wire.pause()?;
@@ -76,7 +76,7 @@ fn linux_time_does_not_jump_when_a_core_goes_and_comes_after_a_halt() -> Result 
 /// Would catch a load that waits for a core that is offline or forgets it when it comes, and an unload that does.
 #[test]
 fn a_core_that_was_offline_at_load_comes_under_root_and_leaves_it() -> Result {
-    let mut machine = Machine::builder().with_guest_program(&guest::program("cycle")).boot()?;
+    let mut machine = Machine::builder().cpus(2).with_guest_program(&guest::program("cycle")).boot()?;
     machine.ok(&format!("echo 0 >{CORE_1}"))?;
     assert!(machine.load(Mode::Debugger)?.contains("loaded on 1 core"));
     let mut wire = Wire::connect(&machine.link_path())?;

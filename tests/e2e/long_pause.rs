@@ -55,7 +55,7 @@ fn no_clock_was_blamed(machine: &Machine) {
 /// unstable, a time of day that stays behind; and the same when the hypervisor leaves and the counter catches up.
 #[test]
 fn a_pause_of_a_minute_and_the_unload_after_it_go_unnoticed() -> Result {
-    let mut machine = Machine::builder().with_guest_program(&guest::program("clocks")).with_stress_ng().boot()?;
+    let mut machine = Machine::builder().cpus(2).with_guest_program(&guest::program("clocks")).with_stress_ng().boot()?;
     machine.load(Mode::Debugger)?;
     let mut wire = Wire::connect(&machine.link_path())?;
     let busy = guest::keep_busy(&mut machine)?;

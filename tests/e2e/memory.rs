@@ -288,7 +288,7 @@ fn no_byte_of_the_hypervisor_is_shown_or_written() -> Result {
 /// keeps the machine from halting.
 #[test]
 fn a_register_that_is_set_is_the_programs_and_a_search_can_be_ended() -> Result {
-    let mut machine = Machine::builder().with_guest_program(&guest::program("markers")).boot()?;
+    let mut machine = Machine::builder().cpus(2).with_guest_program(&guest::program("markers")).boot()?;
     machine.load(Mode::Debugger)?;
     let mut kd = machine.debugger(&["--pause"])?;
     assert_eq!(halted(&mut kd, "r rcx = @rcx")?, halted(&mut kd, "r rcx")?);

@@ -108,7 +108,7 @@ fn commands_scripts_and_json_work_over_the_link() -> Result {
 /// The same on the machine itself, and who is missing there: the hypervisor, the module, the right.
 #[test]
 fn commands_scripts_and_json_work_on_the_machine_itself() -> Result {
-    let mut machine = Machine::builder().with_guest_program(&guest_program("ioctl_prealloc")).boot()?;
+    let mut machine = Machine::builder().cpus(2).with_guest_program(&guest_program("ioctl_prealloc")).boot()?;
     let unloaded = guest(&mut machine, &["-x", "prealloc monitor 1"])?;
     assert_eq!(unloaded.code, Some(1), "{}", unloaded.out);
     assert_eq!(unloaded.lines(), ["err, the hypervisor is not loaded on this machine (c0001020)", "     try: load"]);

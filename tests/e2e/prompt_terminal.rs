@@ -167,7 +167,7 @@ fn the_history_outlives_a_prompt_that_is_killed() -> Result {
 /// being typed, or throw it away.
 #[test]
 fn news_and_interruptions_leave_the_line_whole() -> Result {
-    let mut machine = Machine::builder().boot()?;
+    let mut machine = Machine::builder().cpus(2).boot()?;
     machine.load(Mode::Debugger)?;
     let mut kd = machine.debugger(&[])?;
     let row = at_prompt::wait_running(&mut kd, 0)?;

@@ -66,7 +66,7 @@ fn scripts_know_the_time_of_day_in_a_halt_after_it_and_when_it_is_set() -> Resul
 /// Would catch a prompt that reads another cell than the one into which an event of a prompt before it counts.
 #[test]
 fn a_second_prompt_and_one_in_the_guest_know_the_globals_of_the_first() -> Result {
-    let mut machine = Machine::builder().with_guest_program(&guest::program("instructions")).boot()?;
+    let mut machine = Machine::builder().cpus(2).with_guest_program(&guest::program("instructions")).boot()?;
     machine.load(Mode::Debugger)?;
     let mut kd = machine.debugger(&["--pause"])?;
     kd.type_line("? .other = 55")?;

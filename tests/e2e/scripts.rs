@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 /// not the guest's, or that changes what it only looks at; and a fault that is not told, or harms.
 #[test]
 fn a_script_sees_the_halted_core_its_task_and_its_memory() -> Result {
-    let mut machine = Machine::builder().with_stress_ng().boot()?;
+    let mut machine = Machine::builder().cpus(2).with_stress_ng().boot()?;
     machine.load(Mode::Debugger)?;
     let mut wire = Wire::connect(&machine.link_path())?;
     let mut scripts = Scripts::default();

@@ -24,7 +24,7 @@ fn a_machine_sleeps_in_ram_and_wakes_with_root_under_it() -> Result {
     if !vendor::is_amd("Bochs has no monitor by which its machine could be woken")? {
         return Ok(());
     }
-    let mut machine = Machine::builder().boot()?;
+    let mut machine = Machine::builder().cpus(2).boot()?;
     machine.ok("grep -q mem /sys/power/state && grep -q deep /sys/power/mem_sleep && echo deep >/sys/power/mem_sleep")?;
     machine.load(Mode::Debugger)?;
     let mut prompt = machine.debugger(&[])?;
@@ -49,7 +49,7 @@ fn a_machine_sleeps_in_ram_and_wakes_with_root_under_it() -> Result {
 /// Would catch a power-off that hangs in root, and one that the prompt is not told of.
 #[test]
 fn a_machine_under_root_powers_off() -> Result {
-    let mut machine = Machine::builder().boot()?;
+    let mut machine = Machine::builder().cpus(2).boot()?;
     machine.load(Mode::Debugger)?;
     let mut wire = Wire::connect(&machine.link_path())?;
     wire.get::<Hello>(op::HELLO, &[])?;
@@ -75,6 +75,7 @@ fn the_next_kernel_finds_a_machine_without_root() -> Result {
     // In Bochs one system call takes minutes of the guest's time: it makes a digest of kernel and initramfs.
     let patience = if Vendor::usual()? == Vendor::Intel { "nosoftlockup" } else { "" };
     let mut machine = Machine::builder()
+        .cpus(2)
         .kernel_argument(patience)
         .with_guest_program(&guest::program("kexec"))
         .with_file(&kernel, "/vmlinuz", 0o644)
