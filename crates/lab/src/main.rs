@@ -21,7 +21,7 @@ Examples:
   cargo lab shell                               the guest's shell, without a debugger
   cargo lab figures monitor                     what a monitor costs; without a word, the whole table
   cargo lab shell --vendor intel                the same on an Intel processor
-  HYPERDBG_VENDOR=intel cargo test -p tests     the tests likewise; HYPERDBG_CPU=MODEL names the model
+  HYPERDBG_VENDOR=intel cargo test -p tests     the tests likewise; HYPERDBG_CPU names a model, HYPERDBG_CPUS a number
   HYPERDBG_CACHE=DIR cargo lab setup            install and build only, keeping everything in DIR (default: target/lab)")]
 struct Arguments {
     #[command(subcommand)]
