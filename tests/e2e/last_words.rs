@@ -84,3 +84,27 @@ fn a_fault_asked_for_by_a_program_in_the_guest_is_an_error_there() -> Result {
     machine.hyperdbg_ok(&["unload"])?;
     Ok(machine.console_is_healthy()?)
 }
+
+/// Would catch a core that cannot go back into a program whose page tables have nothing of the kernel, and a program that finds
+/// itself elsewhere, or with other registers, behind that.
+#[test]
+fn programs_on_isolated_page_tables_run_on_when_root_is_gone() -> Result {
+    let mut machine = Machine::builder().cpus(2).kernel_argument("pti=on").boot()?;
+    assert!(machine.ok("dmesg")?.contains("page tables isolation: enabled"));
+    machine.load(Mode::Debugger)?;
+    let mut prompt = machine.debugger(&["--wait", "60"])?;
+    at_prompt::wait_running(&mut prompt, 0)?;
+    // In their programs nearly all of the time, with a sum that any lost register would spoil.
+    let sums = "while [ ! -e /tmp/stop ]; do n=0; while [ $n -lt 5000 ]; do n=$((n + 1)); done; done; echo $n";
+    let jobs = [0, 1].map(|core| machine.spawn(&format!("exec taskset -c {core} sh -c '{sums}'")));
+    guest::until_ok(&mut machine, "[ $(pidof taskset sh | wc -w) -ge 2 ]")?;
+    let row = at_prompt::enter_running(&mut prompt, "test fault ud")?;
+    assert_tells(&last_words(&mut prompt, row)?, &["vector 6,"]);
+    machine.wait_console("root faulted and let go of the machine", LIMIT)?;
+    machine.ok("touch /tmp/stop")?;
+    for job in jobs {
+        let ended = machine.wait_job(job?, LIMIT)?;
+        assert_eq!((ended.text().as_str(), ended.status), ("5000\n", 0));
+    }
+    Ok(machine.console_is_healthy()?)
+}

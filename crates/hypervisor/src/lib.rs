@@ -26,6 +26,7 @@ mod hits;
 mod hooked;
 mod hooks;
 mod hypercall;
+mod isolated;
 mod life;
 mod line;
 mod memory;

@@ -12,9 +12,9 @@
 //! **Proof**: the tests below, `tests/e2e/memory.rs`.
 
 use crate::arch::x86::{self, direct};
+use crate::isolated::{self, PROGRAM_TABLES};
 use crate::limits::{SEARCH_BYTES_AT_ONCE, SEARCH_LOOKS_MAX};
 use crate::monitors::record::Mapped;
-use crate::scripts::PROGRAM_TABLES;
 use crate::tasks::{self, TASKS};
 use crate::walk::{self, Look};
 use crate::{bank, detours, hooks, hypercall};
@@ -135,6 +135,11 @@ pub fn space(core: u32, tables: u64, place: Place) -> Result<Space, u32> {
     Memory::of(core, tables, place).map(Space)
 }
 
+/// CR3 of the kernel to which these tables of a program belong, if that is known.
+pub fn kernels(core: u32, tables: u64) -> Option<u64> {
+    Memory::new(core, false, tables, tasks::direct_map()).kernel
+}
+
 impl Space {
     /// Where a linear address lies physically, and the bytes of its page.
     pub fn page(&self, linear: u64) -> Option<(u64, u64)> {
@@ -181,7 +186,7 @@ impl Memory {
         // With page-table isolation a program's own tables have nothing of the map, and the kernel's lie a page below.
         let home = tables & TABLES & !PROGRAM_TABLES;
         let is_kernels = |tables: u64| memory.found(tables, direct_map.wrapping_add(home)) == Some(home);
-        let kernel = [tables, tables & !PROGRAM_TABLES].into_iter().find(|tables| direct_map != 0 && is_kernels(*tables));
+        let kernel = [tables, isolated::kernels(tables)].into_iter().find(|tables| direct_map != 0 && is_kernels(*tables));
         Memory { kernel, ..memory }
     }
 

@@ -11,11 +11,13 @@
 use crate::arch::x86::decode::INSTRUCTION_BYTES_MAX;
 use crate::arch::x86::{self, direct};
 use crate::arch::{Core, Injection};
+use crate::isolated::{self, PROGRAM_TABLES};
 use crate::limits::{MESSAGE_TEXT_BYTES_MAX, SCRIPT_DATA_BYTES, SCRIPT_STACK_WORDS};
+use crate::memory::UPPER_HALF;
 use crate::root::ROOT;
 use crate::tasks::{self, TASKS};
 use crate::watch::Floor;
-use crate::{bank, clock, decode, detours, globals, hooks, messages, walk, watch};
+use crate::{bank, clock, decode, detours, globals, hooks, memory, messages, walk, watch};
 use abi::boot::FRAME_BYTES;
 use abi::request::event;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
@@ -145,7 +147,11 @@ impl<'h, C: Core> Here<'h, C> {
     }
 
     fn physical_of(&self, address: u64) -> Result<u64, BadAddress> {
-        walk::translate(self.cpu.cr3(), address, direct::read).ok_or(BadAddress)
+        let cr3 = self.cpu.cr3();
+        let its = walk::translate(cr3, address, direct::read);
+        // A program's own tables may have nothing of its kernel.
+        let kernels = || memory::kernels(self.core, cr3).filter(|_| address >= UPPER_HALF);
+        its.or_else(|| walk::translate(kernels()?, address, direct::read)).ok_or(BadAddress)
     }
 
     /// A physical address that scripts may use: X1.
@@ -191,15 +197,11 @@ impl<'h, C: Core> Here<'h, C> {
     }
 }
 
-/// With page-table isolation the tables of a program, in which it enters and leaves its kernel, have this bit, and the
-/// kernel's own lie a page below them (Linux: arch/x86/include/asm/pgtable.h, `PTI_PGTABLE_SWITCH_BIT`).
-pub const PROGRAM_TABLES: u64 = FRAME_BYTES;
-
 /// Reads the kernel's own memory, by its tables if the program's do not have it. Without isolation that is never so.
 fn read<C: Core>(cpu: &C, address: u64, to: &mut [u8]) -> bool {
     let mut by = |cr3| walk::read_bytes(cr3, address, to, direct::read, direct::copy_out) == to.len();
     let cr3 = cpu.cr3();
-    by(cr3) || cr3 & PROGRAM_TABLES != 0 && by(cr3 & !PROGRAM_TABLES)
+    by(cr3) || cr3 & PROGRAM_TABLES != 0 && by(isolated::kernels(cr3))
 }
 
 /// Address of the task that a core runs; 0 if that cannot be told.

@@ -192,7 +192,7 @@ fn a_programs_tables_are_completed_by_the_kernels_if_they_are_isolated() {
     assert!(hypercall::store(CORE, both, &kernels));
     assert!(hypercall::store(CORE, both + FRAME_BYTES, &[0; 4096]));
     let isolated = Memory::new(CORE, false, both + FRAME_BYTES | 0x800, MAP);
-    assert_eq!(isolated.kernel, Some(both | 0x800));
+    assert_eq!(isolated.kernel, Some(both));
     assert_eq!(read(&isolated, MAP + pa, 1).0, b"x");
     assert_eq!(read(&isolated, 0x1000, 1).1, code::ADDRESS_INVALID, "the lower half is its own");
     // Without isolation what lies below is no table.

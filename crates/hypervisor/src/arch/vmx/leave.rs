@@ -11,6 +11,7 @@ use super::field::{self, segment};
 use super::{msr as own, vmcs};
 use crate::arch::Core;
 use crate::arch::x86::{self, direct, msr, region, tables, trap, write_msr};
+use crate::isolated::{self, Way};
 use abi::boot::Resume;
 use core::arch::asm;
 use core::sync::atomic::Ordering::Relaxed;
@@ -32,7 +33,7 @@ impl Vmx {
         let selector = |number: u64| vmcs::read(field::GUEST_SELECTOR + 2 * number) & 0xffff;
         let base = |number: u64| vmcs::read(field::GUEST_BASE + 2 * number);
         let g = &self.gprs;
-        let resume = Resume {
+        let mut resume = Resume {
             gprs: [g.r15, g.r14, g.r13, g.r12, g.r11, g.r10, g.r9, g.r8, g.rbp, g.rdi, g.rsi, g.rdx, g.rcx, g.rbx, g.rax],
             frame: [self.rip(), selector(segment::CS), self.rflags(), vmcs::read(field::GUEST_RSP), selector(segment::SS)],
         };
@@ -43,7 +44,17 @@ impl Vmx {
             base(segment::GS) >> 32,
         ];
         let data = selector(segment::DS) | selector(segment::ES) << 16 | LEAVE_LOADS_FS_GS;
-        let (efer, cr0, cr3, cr4) = (self.efer(), self.control(0), self.cr3(), self.control(4));
+        let way = Way {
+            back: self.seed.leave,
+            interrupts: vmcs::read(field::GUEST_IDT_BASE),
+            task: vmcs::read(field::GUEST_BASE + 2 * segment::TR),
+        };
+        let round = isolated::by_way_of_the_kernel(&mut resume, self.cr3(), way, direct::read, direct::copy_out);
+        let cr3 = round.as_ref().map_or(self.cr3(), |round| round.cr3);
+        if let Some(round) = &round {
+            self.set_fault_address(round.address);
+        }
+        let (efer, cr0, cr4) = (self.efer(), self.control(0), self.control(4));
         let table = |base: u64, limit: u64| tables::Table {
             base: vmcs::read(base),
             limit: u16::try_from(vmcs::read(limit) & 0xffff).unwrap_or(u16::MAX),
@@ -69,8 +80,12 @@ impl Vmx {
         // root's table, where their descriptors stand with Linux' selectors; what they refer to is Linux' own. Linux' tables
         // become valid with its CR3, which the way back loads before anything can use them: NMIs are held back, interrupts
         // are off, and the code and stack of these lines do not need a descriptor. `resume` lies in memory of Linux' that
-        // the module set aside for this core. The way back is mapped alike in both address spaces.
+        // the module set aside for this core. The way back is mapped alike in both address spaces. What the way round puts on a
+        // stack lies where the processor itself would put it.
         unsafe {
+            if let Some(round) = &round {
+                direct::copy_in(round.frame.1, round.frame.0.as_bytes());
+            }
             direct::copy_in(self.seed.resume_pa, resume.as_bytes());
             for (register, value) in registers.into_iter().chain(debug.map(|value| (own::DEBUGCTL, value))) {
                 write_msr(register, value);

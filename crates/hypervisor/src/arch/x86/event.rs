@@ -29,7 +29,7 @@ const CONTRIBUTORY: u32 = 0x3c01;
 /// An exception as it is injected.
 #[must_use]
 pub fn exception(vector: u64, error: u64) -> u64 {
-    let error = if WITH_ERROR >> vector & 1 == 0 { 0 } else { ERROR | error << 32 };
+    let error = if vector < 32 && WITH_ERROR >> vector & 1 != 0 { ERROR | error << 32 } else { 0 };
     VALID | EXCEPTION | vector | error
 }
 
@@ -109,6 +109,8 @@ mod tests {
         assert_eq!(combined(0, UD, 7), Some(0x8000_0306));
         let with: u32 = (0..32).filter(|v| exception(*v, 0) & ERROR != 0).map(|v| 1 << v).sum();
         assert_eq!(with, 1 << 8 | 0x1f << 10 | 1 << 17 | 1 << 21 | 3 << 29);
+        // A script may ask for a vector that no exception has.
+        assert_eq!(exception(0xff, 7), 0x8000_03ff);
     }
 
     /// Would catch a guest that goes on where a processor would have said double fault or stopped, or the other way round
