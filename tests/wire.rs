@@ -19,9 +19,6 @@ use zerocopy::{FromBytes, IntoBytes};
 /// How long a read of the socket blocks before the clock is looked at.
 const SLICE: Duration = Duration::from_millis(20);
 
-/// How many seconds pass while a busy guest of Bochs' has one.
-const SLOWNESS_OF_BOCHS: u32 = 5;
-
 /// One client of the link.
 pub struct Wire {
     stream: UnixStream,
@@ -49,7 +46,7 @@ impl Wire {
         let random = RandomState::new().build_hasher().finish();
         #[expect(clippy::cast_possible_truncation, reason = "any part of it will do")]
         let client = Client::new(random as u32);
-        let slowness = if Vendor::usual()? == Vendor::Amd { 1 } else { SLOWNESS_OF_BOCHS };
+        let slowness = Vendor::usual()?.slowness();
         Ok(Self { stream, client, begun: Instant::now(), slowness, told: VecDeque::new() })
     }
 

@@ -334,7 +334,7 @@ fn a_register_that_is_set_is_the_programs_and_a_search_can_be_ended() -> Result 
     let row = kd.enter(line)?;
     // Before the line is begun it would be forgotten, so it is pressed until it counts; but a second time only when the first has
     // had its time, which is longer in Bochs, or the prompt gives up.
-    kd.set_limit(Duration::from_secs(if machine.vendor() == Vendor::Amd { 1 } else { 60 }));
+    kd.set_limit(Duration::from_secs(if machine.vendor() == Vendor::Amd { 1 } else { 12 }));
     let mut answer = None;
     for _ in 0..60 {
         kd.ctrl_c()?;

@@ -207,6 +207,8 @@ pub struct Root {
     pub attention: AtomicU64,
     /// A fault of root's own: every core leaves.
     pub dying: AtomicBool,
+    /// Behind that: the core that faulted has called all others.
+    pub called: AtomicBool,
     /// Revision of the nested tables, beginning with 1.
     pub revision: AtomicU64,
     /// What is watched: [`WATCH_BREAKPOINTS`] and the others.
@@ -236,6 +238,7 @@ pub static ROOT: Root = Root {
     prepared: AtomicBool::new(false),
     attention: AtomicU64::new(1),
     dying: AtomicBool::new(false),
+    called: AtomicBool::new(false),
     revision: AtomicU64::new(1),
     watch: AtomicU64::new(0),
     swallowed: AtomicU64::new(0),

@@ -5,7 +5,7 @@
 
 use crate::arch::x86::{self, direct, trap, trap::Fault};
 use crate::arch::{Core, Machine};
-use crate::limits::LAST_WORDS_BYTES;
+use crate::limits::{HALT_WAIT_MS, LAST_WORDS_BYTES};
 use crate::root::{OUT, ROOT, RUNNING};
 use crate::{detours, line};
 use abi::boot::Doorbell;
@@ -74,10 +74,10 @@ fn die<M: Machine>(core: u32, mut text: Text) -> ! {
                 record.kick();
             }
         }
-    }
-    if first {
+        ROOT.called.store(true, SeqCst);
         detours::let_go(core);
     }
+    wait_until_called();
     count_out(core);
     M::let_go()
 }
@@ -90,8 +90,18 @@ fn count_out(core: u32) {
     direct::doorbell_add(doorbell + offset_of!(Doorbell, dead) as u64, 1);
 }
 
+/// Until the core that faulted first has called the others: an NMI that comes when its core has left would come to Linux. Not
+/// for ever, as that one may fault again.
+fn wait_until_called() {
+    let start = x86::tsc();
+    while !ROOT.called.load(SeqCst) && x86::tsc().wrapping_sub(start) <= ROOT.ticks(HALT_WAIT_MS) {
+        x86::relax();
+    }
+}
+
 /// A core that finds root dying leaves.
 pub fn leave_dying<C: Core>(cpu: &mut C, core: u32) -> ! {
+    wait_until_called();
     count_out(core);
     // As when the vendor lets go: one that is pending now is root's.
     let _taken = cpu.take_nmi();

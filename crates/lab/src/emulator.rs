@@ -105,6 +105,16 @@ impl Vendor {
         }
     }
 
+    /// How many seconds may pass while a busy guest has one: Bochs' clock is its instructions. All limits of waiting for a guest
+    /// are that much longer.
+    #[must_use]
+    pub fn slowness(self) -> u32 {
+        match self {
+            Self::Amd => 1,
+            Self::Intel => 5,
+        }
+    }
+
     /// What the emulator said about a guest, without what it says about every guest.
     pub(crate) fn said(self, run: &Run) -> String {
         match self {

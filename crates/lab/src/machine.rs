@@ -71,6 +71,11 @@ impl Machine {
         Ok(machine)
     }
 
+    /// A limit of waiting in the time that such a guest has.
+    fn patient(&self, limit: Duration) -> Duration {
+        limit * self.process.vendor().slowness()
+    }
+
     fn ready(&self, boots: u64, limit: Duration) -> Result<(), Error> {
         let answer = self.control.ready(boots, limit);
         answer.map(drop).map_err(|no| self.process.no_answer(no, "the guest's agent", limit))
@@ -90,6 +95,7 @@ impl Machine {
     /// As [`Machine::sh`].
     pub fn sh_within(&mut self, script: &str, limit: Duration) -> Result<Output, Error> {
         let job = self.spawn(script)?;
+        let limit = self.patient(limit);
         let answer = self.control.wait(job, limit);
         answer.map_err(|no| self.process.no_answer(no, &format!("the end of `{script}`"), limit))
     }
@@ -120,6 +126,7 @@ impl Machine {
     /// # Errors
     /// As [`Machine::sh`].
     pub fn wait_job(&mut self, job: Job, limit: Duration) -> Result<Output, Error> {
+        let limit = self.patient(limit);
         let answer = self.control.wait(job, limit);
         answer.map_err(|no| self.process.no_answer(no, &format!("the end of job {}", job.id), limit))
     }
@@ -186,6 +193,7 @@ impl Machine {
     /// # Errors
     /// [`Error::Guest`] if it does not come, or the emulator ends without it.
     pub fn wait_console(&self, text: &str, limit: Duration) -> Result<(), Error> {
+        let limit = self.patient(limit);
         let until = Instant::now() + limit;
         loop {
             let ended = self.process.ended().is_some();

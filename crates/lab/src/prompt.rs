@@ -168,6 +168,10 @@ impl Prompt {
         Self { feed, writer, place: Place::Guest(job), guest: Some(guest), limit: ANSWER_LIMIT }
     }
 
+    fn limit(&self) -> Duration {
+        self.limit * self.guest.as_ref().map_or(1, |guest| guest.vendor().slowness())
+    }
+
     /// Changes how long answers may take.
     pub fn set_limit(&mut self, limit: Duration) {
         self.limit = limit;
@@ -292,8 +296,9 @@ impl Prompt {
     /// # Errors
     /// An error with the whole session if it still runs after the limit, or runs in the guest.
     pub fn wait_end(&mut self) -> Result<ExitStatus, Error> {
+        let limit = self.limit();
         let ended = match &mut self.place {
-            Place::Host(child) => child.wait_within(self.limit),
+            Place::Host(child) => child.wait_within(limit),
             Place::Guest(_) => None,
         };
         ended.ok_or_else(|| self.late("the end of hyperdbg"))
@@ -304,14 +309,14 @@ impl Prompt {
     /// # Errors
     /// An error with the whole session if it does not come.
     fn expect<T>(&mut self, awaited: &str, look: impl FnMut(&State) -> Option<T>) -> Result<T, Error> {
-        let found = self.feed.wait(self.limit, look);
+        let found = self.feed.wait(self.limit(), look);
         found.ok_or_else(|| self.late(awaited))
     }
 
     fn late(&self, awaited: &str) -> Error {
         let ended = if self.feed.lock().closed { " (hyperdbg has ended)" } else { "" };
         let awaited = format!("{awaited}{ended}");
-        self.fault(Fault::Late { awaited, limit: self.limit, seen: self.session() })
+        self.fault(Fault::Late { awaited, limit: self.limit(), seen: self.session() })
     }
 
     fn fault(&self, fault: Fault) -> Error {
