@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 use tests::Result;
 
 /// Programs, and tests of theirs; none named are all of them.
-const HEART: [(&str, &[&str]); 9] = [
+const HEART: [(&str, &[&str]); 12] = [
     ("epthook", &[]),
     ("halts", &[]),
     ("events", &[]),
@@ -19,7 +19,10 @@ const HEART: [(&str, &[&str]); 9] = [
     ("monitor", &["each_monitor_counts_what_it_waits_for_and_no_other_byte", "writes_are_exact_on_both_cores_at_once"]),
     ("epthook2", &[]),
     ("hooks_exact", &[]),
+    ("events_steer", &[]),
+    ("last_words", &["programs_on_isolated_page_tables_run_on_when_root_is_gone"]),
     ("breakpoints", &[]),
+    ("disguise", &[]),
     ("shield", &[]),
 ];
 
