@@ -21,10 +21,13 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a waiting request looks whether CTRL+C was pressed.
 const TICK: Duration = Duration::from_millis(50);
+/// How long behind it an answer may still come: a search ends in order then, with what it has found, and nothing is given up of
+/// which nobody knows whether it was done.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// A debuggee at the other end of a line.
 pub struct Remote {
@@ -129,6 +132,7 @@ impl Target for Remote {
             _ => Slot::Asked(message[..bytes].to_vec()),
         };
         self.shared.ring();
+        let mut pressed = None;
         loop {
             match std::mem::replace(&mut state.slot, Slot::Empty) {
                 Slot::Ended(result) => {
@@ -142,7 +146,7 @@ impl Target for Remote {
                     state.slot = Slot::Asked(message[..bytes].to_vec());
                     self.shared.ring();
                 }
-                _ if cancel.is_set() => {
+                _ if cancel.is_set() && pressed.get_or_insert_with(Instant::now).elapsed() >= GRACE => {
                     state.slot = Slot::GivenUp;
                     self.shared.ring();
                     return Err(Reach::Cancelled);
