@@ -124,13 +124,8 @@ pub struct Text {
 }
 
 impl Text {
-    /// What it is now.
-    ///
-    /// # Errors
-    /// Those of the machine.
-    pub fn of(machine: &mut Machine) -> Result<Text> {
-        let ends = named(machine, &["_stext", "_etext"])?;
-        let [first, end] = ends[..] else { return Err("no text".into()) };
+    /// What it is now, and where.
+    fn of(machine: &mut Machine, [first, end]: [u64; 2]) -> Result<Text> {
         let sum = machine.ok(&format!("kcore sum {first:x} {end:x}"))?;
         let range = machine.ok("awk '/Kernel code/ { print $1 }' /proc/iomem")?;
         let (from, to) = range.trim().split_once('-').ok_or("no range")?;
@@ -171,6 +166,8 @@ pub struct Hooks {
     pub scripts: Scripts,
     /// and what there is to hook.
     pub at: Places,
+    /// Where the kernel's text begins and ends.
+    text: [u64; 2],
 }
 
 impl Hooks {
@@ -188,8 +185,19 @@ impl Hooks {
     /// Those of the machine.
     pub fn of(mut machine: Machine) -> Result<Hooks> {
         let at = places(&mut machine)?;
+        // Now, as a machine that is kept busy takes long to list its names.
+        let ends = named(&mut machine, &["_stext", "_etext"])?;
+        let text = <[u64; 2]>::try_from(ends).map_err(|ends| format!("{ends:x?}"))?;
         let (wire, scripts) = load(&mut machine)?;
-        Ok(Hooks { machine, wire, scripts, at })
+        Ok(Hooks { machine, wire, scripts, at, text })
+    }
+
+    /// What the kernel's text is now.
+    ///
+    /// # Errors
+    /// Those of the machine.
+    pub fn text(&mut self) -> Result<Text> {
+        Text::of(&mut self.machine, self.text)
     }
 
     /// Asks for a monitor of so many bytes.

@@ -2,7 +2,7 @@
 use abi::request::monitor::{READ, WRITE};
 use lab::Machine;
 use std::time::Duration;
-use tests::hooks::{Hooks, Text};
+use tests::hooks::Hooks;
 use tests::{Result, guest};
 
 /// What is hooked, each for itself: whichever of these names the kernel has.
@@ -42,7 +42,7 @@ fn is_healthy(machine: &mut Machine) -> Result {
 fn hot(fast: bool) -> Result {
     let mut hooks = Hooks::new(2)?;
     works(&mut hooks.machine, 2)?;
-    let text = Text::of(&mut hooks.machine)?;
+    let text = hooks.text()?;
     for names in HOT {
         let mut ids = Vec::new();
         for address in addresses(&mut hooks.machine, names)? {
@@ -56,9 +56,9 @@ fn hot(fast: bool) -> Result {
         }
         println!("{names}: {hits:#x} hits");
         assert!(hits > 1000, "{names}: {hits}");
-        Text::of(&mut hooks.machine)?.assert_memory_is(&text);
+        hooks.text()?.assert_memory_is(&text);
         hooks.clear()?;
-        Text::of(&mut hooks.machine)?.assert_is(&text);
+        hooks.text()?.assert_is(&text);
         is_healthy(&mut hooks.machine)?;
     }
     hooks.end()

@@ -3,7 +3,7 @@ use abi::code;
 use abi::request::event;
 use abi::request::monitor::{EXECUTE, READ, WRITE};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tests::hooks::{CROSSING, ENDBR, Hooks, INC, MOVABLE, OTHER, PUSH, Text, named};
+use tests::hooks::{CROSSING, ENDBR, Hooks, INC, MOVABLE, OTHER, PUSH, named};
 use tests::scripting::{accepted, change};
 use tests::{Result, guest};
 
@@ -86,7 +86,7 @@ fn come_and_go(seed: u64, changes: u32) -> Result {
          done; for what in write shared copy call other; do echo $what 100 >monitored/parameters/go; \
          cat monitored/parameters/said; done; done >/said",
     )?;
-    let (text, used) = (Text::of(&mut hooks.machine)?, hooks.used()?);
+    let (text, used) = (hooks.text()?, hooks.used()?);
     let own = format!("kcore sum {:x} {:x}", hooks.at.functions, hooks.at.functions + 0x2000);
     let own_before = hooks.machine.ok(&own)?;
     let fired = match changes_of(&mut hooks, &mut chance, changes, (&functions, &words)) {
@@ -97,7 +97,7 @@ fn come_and_go(seed: u64, changes: u32) -> Result {
     println!("{fired} of those that went had fired");
     assert!(fired > u64::from(changes) / 50, "{fired}");
     assert_eq!(hooks.scripts.value(&mut hooks.wire, ".strange")?, 0);
-    Text::of(&mut hooks.machine)?.assert_memory_is(&text);
+    hooks.text()?.assert_memory_is(&text);
     hooks.clear()?;
     // What detours had is free when nobody can be inside them any more.
     let until = Instant::now() + GRACE_MAX;
@@ -111,7 +111,7 @@ fn come_and_go(seed: u64, changes: u32) -> Result {
     hooks.machine.kill_job(uses)?;
     hooks.machine.kill_job(job)?;
     assert_eq!(hooks.machine.ok(&own)?, own_before);
-    Text::of(&mut hooks.machine)?.assert_is(&text);
+    hooks.text()?.assert_is(&text);
     hooks.end()
 }
 
