@@ -6,7 +6,9 @@
 //!
 //! Where root lets go of a core whose guest is in such a program there is no way back: the module's page, in which CR3 is changed,
 //! is not in those tables. So the core goes back by way of the kernel, as the processor would bring it there for a page fault of the
-//! instruction that is due. Its page is there, so the kernel finds nothing to do, and goes on with the program.
+//! instruction that is due. Its page is there, so the kernel finds nothing to do, and goes on with the program. A core that is in the
+//! kernel already, and about to change tables or just behind that, goes on there with the kernel's: on the way in they are loaded once
+//! more; on the way out, which is two or three instructions, the program is lost to a fault.
 //!
 //! **Callers**: `scripts`, `memory`, and the vendors' way back. **Proof**: the tests below, `tests/e2e/last_words.rs`,
 //! `tests/e2e/events_steer.rs`.
@@ -52,10 +54,19 @@ pub struct Way {
 pub struct Detour {
     /// The kernel's CR3.
     pub cr3: u64,
+    /// The page fault, if it is in a program.
+    pub fault: Option<Fault>,
+}
+
+/// A page fault as the kernel finds it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fault {
     /// CR2: the instruction that is due.
     pub address: u64,
-    /// What is to lie on the kernel's stack, and where, physical.
-    pub frame: ([u64; FRAME_WORDS], u64),
+    /// What is to lie on the kernel's stack,
+    pub frame: [u64; FRAME_WORDS],
+    /// and where, physical.
+    pub stack: u64,
 }
 
 /// The way round if the guest's tables have no way back, and the kernel's have; `resume` then begins in the kernel.
@@ -71,6 +82,10 @@ pub fn by_way_of_the_kernel(
         return None;
     }
     walk::translate(kernel, way.back, read)?;
+    let [rip, cs, flags, rsp, ss] = resume.frame;
+    if cs & 3 == 0 {
+        return Some(Detour { cr3: kernel, fault: None });
+    }
     let word = |linear: u64| {
         let mut bytes = [0; 8];
         (walk::read_bytes(kernel, linear, &mut bytes, read, copy) == bytes.len()).then(|| u64::from_le_bytes(bytes))
@@ -85,10 +100,10 @@ pub fn by_way_of_the_kernel(
     if top % FRAME_BYTES > FRAME_BYTES - 8 * FRAME_WORDS as u64 {
         return None;
     }
-    let [rip, cs, flags, rsp, ss] = resume.frame;
-    let frame = ([FETCH_BY_PROGRAM, rip, cs, flags, rsp, ss], walk::translate(kernel, top, read)?);
+    let frame = [FETCH_BY_PROGRAM, rip, cs, flags, rsp, ss];
+    let fault = Fault { address: rip, frame, stack: walk::translate(kernel, top, read)? };
     resume.frame = [handler, gate[0] >> 16 & 0xffff, flags & !CLEARED, top, 0];
-    Some(Detour { cr3: kernel, address: rip, frame })
+    Some(Detour { cr3: kernel, fault: Some(fault) })
 }
 
 #[cfg(test)]
@@ -132,8 +147,13 @@ mod tests {
         let cr3 = KERNEL | PROGRAM_TABLES | PROGRAM_IDENTIFIER | 6;
         let round = by_way_of_the_kernel(&mut resume, cr3, WAY, read, copy);
         let frame = [0x14, 0x40_1000, 0x33, 0x1_0346, 0x7ffc_0000, 0x2b];
-        assert_eq!(round, Some(Detour { cr3: KERNEL | 6, address: 0x40_1000, frame: (frame, 0x9fd0) }));
+        let fault = Fault { address: 0x40_1000, frame, stack: 0x9fd0 };
+        assert_eq!(round, Some(Detour { cr3: KERNEL | 6, fault: Some(fault) }));
         assert_eq!(resume.frame, [HANDLER, 0x10, 0x46, 0x4fd0, 0]);
+        // On the kernel's way in its stack is in use.
+        let mut inside = Resume { frame: [HANDLER, 0x10, 0x46, 0x4fd0, 0], ..program() };
+        assert_eq!(by_way_of_the_kernel(&mut inside, cr3, WAY, read, copy), Some(Detour { cr3: KERNEL | 6, fault: None }));
+        assert_eq!(inside.frame, [HANDLER, 0x10, 0x46, 0x4fd0, 0]);
     }
 
     /// Would catch a way round where there is a way, or where nobody knows one.

@@ -36,7 +36,9 @@ impl Svm {
         let v = &*self.vmcb;
         let way = Way { back: self.seed.leave, interrupts: v.idtr.base, task: v.tr.base };
         let round = isolated::by_way_of_the_kernel(&mut resume, v.cr3, way, direct::read, direct::copy_out);
-        let (cr3, cr2) = round.as_ref().map_or((v.cr3, v.cr2), |round| (round.cr3, round.address));
+        let cr3 = round.as_ref().map_or(v.cr3, |round| round.cr3);
+        let fault = round.and_then(|round| round.fault);
+        let cr2 = fault.as_ref().map_or(v.cr2, |fault| fault.address);
         let (limit, idt_limit) = (table_limit(v.gdtr.limit), table_limit(v.idtr.limit));
         // SAFETY: everything loaded here is the guest's own state, which it loaded itself before: its debug registers, its
         // PAT, and with VMLOAD its FS, GS, TR, LDTR and system-call registers. Its tables become valid with its CR3, which
@@ -45,8 +47,8 @@ impl Svm {
         // Linux' that the module set aside for this core. The way back is mapped alike in both address spaces. What the way round
         // puts on a stack lies where the processor itself would put it.
         unsafe {
-            if let Some(round) = &round {
-                direct::copy_in(round.frame.1, round.frame.0.as_bytes());
+            if let Some(fault) = &fault {
+                direct::copy_in(fault.stack, fault.frame.as_bytes());
             }
             direct::copy_in(self.seed.resume_pa, resume.as_bytes());
             x86::write_dr6(v.dr6);

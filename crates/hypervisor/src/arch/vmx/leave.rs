@@ -51,8 +51,9 @@ impl Vmx {
         };
         let round = isolated::by_way_of_the_kernel(&mut resume, self.cr3(), way, direct::read, direct::copy_out);
         let cr3 = round.as_ref().map_or(self.cr3(), |round| round.cr3);
-        if let Some(round) = &round {
-            self.set_fault_address(round.address);
+        let fault = round.and_then(|round| round.fault);
+        if let Some(fault) = &fault {
+            self.set_fault_address(fault.address);
         }
         let (efer, cr0, cr4) = (self.efer(), self.control(0), self.control(4));
         let table = |base: u64, limit: u64| tables::Table {
@@ -83,8 +84,8 @@ impl Vmx {
         // the module set aside for this core. The way back is mapped alike in both address spaces. What the way round puts on a
         // stack lies where the processor itself would put it.
         unsafe {
-            if let Some(round) = &round {
-                direct::copy_in(round.frame.1, round.frame.0.as_bytes());
+            if let Some(fault) = &fault {
+                direct::copy_in(fault.stack, fault.frame.as_bytes());
             }
             direct::copy_in(self.seed.resume_pa, resume.as_bytes());
             for (register, value) in registers.into_iter().chain(debug.map(|value| (own::DEBUGCTL, value))) {
