@@ -85,7 +85,11 @@ pub fn breakpoint<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, p
         };
     }
     let mut byte = [0];
-    if direct::copy_out(at, &mut byte) && byte == [BREAKPOINT] || pending.is_unclaimed(cpu.rip(), ROOT.core(core).total()) {
+    if direct::copy_out(at, &mut byte) && byte == [BREAKPOINT] {
+        return Then::Other;
+    }
+    direct::renew(at);
+    if pending.is_unclaimed(cpu.rip(), ROOT.core(core).total()) {
         return Then::Other;
     }
     // If the hook has gone this instant, what there is now is there behind a flush, and it does not come again.

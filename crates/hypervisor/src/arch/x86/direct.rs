@@ -12,7 +12,7 @@
 
 use abi::boot::FRAME_BYTES;
 use core::arch::asm;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 /// End of RAM in bytes.
 static END: AtomicU64 = AtomicU64::new(0);
@@ -103,6 +103,18 @@ pub unsafe fn change<T>(pa: u64, change: impl FnOnce(&AtomicU64) -> T) -> Option
     let word = pointer(pa, 8)?.cast::<u64>();
     // SAFETY: mapped by D1 and D3; aligned by the test; nobody refers into it but by atomics, by the caller's promise.
     pa.is_multiple_of(8).then(|| change(unsafe { AtomicU64::from_ptr(word) }))
+}
+
+/// Writes the eight bytes around an address as they are, indivisibly: nothing changes. For an emulator that executes what was
+/// there before (QEMU 7.2 keeps a translation that another processor has made while the code was changed) and looks again when
+/// it is written.
+pub fn renew(pa: u64) {
+    let Some(word) = pointer(pa & !7, 8) else { return };
+    // SAFETY: mapped by D1 and D3, aligned, changed by others through atomics alone (D2); and what is written is what is there.
+    let word = unsafe { AtomicU64::from_ptr(word.cast()) };
+    let now = word.load(Relaxed);
+    // Refused if it is another by now: then somebody else has just written.
+    let _written = word.compare_exchange(now, now, SeqCst, Relaxed);
 }
 
 /// A page of RAM that root shares with the guest, word by word; `None` beyond RAM.
@@ -362,7 +374,7 @@ fn doorbell(pa: u64) -> Option<&'static AtomicU64> {
 pub mod arena {
     extern crate std;
     use super::{END, FRAME_BYTES};
-    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
     use std::sync::OnceLock;
     use std::vec::Vec;
 
