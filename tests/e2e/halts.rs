@@ -79,7 +79,8 @@ fn two_hundred_pauses_of_busy_cores_disturb_nothing() -> Result {
     for core in 0..2_u64 {
         let exits: Exits = wire.get(op::EXITS, Number { value: core }.as_bytes())?;
         let nmis: u64 = exits.rows.iter().filter(|row| row.name.starts_with(b"nmi\0")).map(|row| row.count).sum();
-        assert!(nmis >= 100, "core {core} was called by {nmis} NMIs");
+        // Not by each pause: one that comes while the core is in root needs none, and on a busy host it often is.
+        assert!(nmis >= 20, "core {core} was called by {nmis} NMIs");
     }
     let before: u64 = machine.ok("sed -n 's/^processes //p' /proc/stat")?.trim().parse()?;
     guest::until_ok(&mut machine, &format!("[ $(sed -n 's/^processes //p' /proc/stat) -gt {} ]", before + 200))?;
