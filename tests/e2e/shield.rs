@@ -39,7 +39,7 @@ fn linux_sees_nothing_of_root_and_cannot_strike_it() -> Result {
     let image = fs::read(Lab::shared()?.hypervisor()?.image)?;
     // The header, and code from within the second page: each page of the image has a frame of its own.
     let needles = [(&image[..32], 0), (&image[0x1100..0x1120], 0x100)];
-    let mut machine = Machine::builder().with_guest_module(&guest::module("peek")).boot()?;
+    let mut machine = Machine::builder().cpus(2).with_guest_module(&guest::module("peek")).boot()?;
     machine.ok("insmod /peek.ko")?;
     let mut copies = Vec::new();
     for (needle, at) in needles {
