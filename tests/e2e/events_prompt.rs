@@ -8,7 +8,7 @@ const SUCCESS: &str = "the requested pools are allocated and reserved";
 const LEAF: &str = "12345678";
 
 fn machine() -> Result<Machine> {
-    let mut machine = Machine::builder().with_guest_program(&guest::program("instructions")).boot()?;
+    let mut machine = Machine::builder().cpus(2).with_guest_program(&guest::program("instructions")).boot()?;
     machine.load(Mode::Debugger)?;
     Ok(machine)
 }

@@ -159,13 +159,10 @@ fn of_kernel(kernel: &Kernel) -> Vec<Fact> {
     if !refused.is_empty() {
         return refused;
     }
-    let number = kernel.cores_possible.map_or_else(|| "?".to_owned(), |number| number.to_string());
+    let number =
+        kernel.cores_possible.map_or_else(|| "? cores".to_owned(), |number| cores(u32::try_from(number).unwrap_or(u32::MAX)));
     let release = &kernel.release;
-    vec![fact(
-        Effect::Works,
-        "kernel",
-        format!("Linux {release}, page tables of four levels, {number} cores of {CORES_MAX} at most"),
-    )]
+    vec![fact(Effect::Works, "kernel", format!("Linux {release}, page tables of four levels, {number} of {CORES_MAX} at most"))]
 }
 
 fn memory(kernel: &Kernel) -> Fact {
