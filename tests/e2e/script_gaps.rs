@@ -1,6 +1,6 @@
 //! What a script knows of the world outside of its core: the time of day, and globals that other prompts made.
 use abi::request::{Evaluated, Number, op};
-use lab::{Machine, Mode};
+use lab::{Machine, Mode, Vendor};
 use std::time::{Duration, Instant};
 use tests::scripting::{Scripts, said};
 use tests::{Result, at_prompt, guest, wire::Wire};
@@ -53,7 +53,9 @@ fn scripts_know_the_time_of_day_in_a_halt_after_it_and_when_it_is_set() -> Resul
     wire.go()?;
     let counted = seconds(&mut machine, &to)? - seconds(&mut machine, &from)?;
     let passed = i64::try_from(passed.as_secs())?;
-    assert!((passed - 1..=passed + 2).contains(&counted), "{passed} s passed, {counted} in root: {from}, {to}");
+    // Bochs' time is its instructions, however long they take: it passes, and nobody knows how fast.
+    let right = if machine.vendor() == Vendor::Amd { passed - 1..=passed + 2 } else { 1..=i64::MAX };
+    assert!(right.contains(&counted), "{passed} s passed, {counted} in root: {from}, {to}");
     agrees(&mut machine, &mut wire)?;
 
     machine.ok("date -u -s '2031-05-06 07:08:09'")?;
