@@ -12,7 +12,7 @@
 //! **Proof**: the tests below, `tests/e2e/memory.rs`.
 
 use crate::arch::x86::{self, direct};
-use crate::isolated::{self, PROGRAM_TABLES};
+use crate::isolated;
 use crate::limits::{SEARCH_BYTES_AT_ONCE, SEARCH_LOOKS_MAX};
 use crate::monitors::record::Mapped;
 use crate::tasks::{self, TASKS};
@@ -184,7 +184,7 @@ impl Memory {
     fn new(core: u32, physical: bool, tables: u64, direct_map: u64) -> Memory {
         let memory = Memory { core, physical, tables, kernel: None, direct_map };
         // With page-table isolation a program's own tables have nothing of the map, and the kernel's lie a page below.
-        let home = tables & TABLES & !PROGRAM_TABLES;
+        let home = isolated::kernels(tables) & TABLES;
         let is_kernels = |tables: u64| memory.found(tables, direct_map.wrapping_add(home)) == Some(home);
         let kernel = [tables, isolated::kernels(tables)].into_iter().find(|tables| direct_map != 0 && is_kernels(*tables));
         Memory { kernel, ..memory }

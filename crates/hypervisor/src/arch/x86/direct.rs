@@ -109,12 +109,13 @@ pub unsafe fn change<T>(pa: u64, change: impl FnOnce(&AtomicU64) -> T) -> Option
 /// there before (QEMU 7.2 keeps a translation that another processor has made while the code was changed) and looks again when
 /// it is written.
 pub fn renew(pa: u64) {
-    let Some(word) = pointer(pa & !7, 8) else { return };
-    // SAFETY: mapped by D1 and D3, aligned, changed by others through atomics alone (D2); and what is written is what is there.
-    let word = unsafe { AtomicU64::from_ptr(word.cast()) };
-    let now = word.load(Relaxed);
     // Refused if it is another by now: then somebody else has just written.
-    let _written = word.compare_exchange(now, now, SeqCst, Relaxed);
+    let written_over = |word: &AtomicU64| {
+        let now = word.load(Relaxed);
+        let _written = word.compare_exchange(now, now, SeqCst, Relaxed);
+    };
+    // SAFETY: what is written is what is there, indivisibly, so whoever refers to it sees no change.
+    let _in_ram = unsafe { change(pa & !7, written_over) };
 }
 
 /// A page of RAM that root shares with the guest, word by word; `None` beyond RAM.
@@ -374,7 +375,7 @@ fn doorbell(pa: u64) -> Option<&'static AtomicU64> {
 pub mod arena {
     extern crate std;
     use super::{END, FRAME_BYTES};
-    use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use std::sync::OnceLock;
     use std::vec::Vec;
 
