@@ -71,6 +71,9 @@ pub mod op {
     pub const GLOBALS: u32 = 22;
     /// Makes one. \[[`super::global::Add`], nothing\]
     pub const GLOBAL_ADD: u32 = 23;
+    /// Has the selected core execute instructions and halts again: a notice [`super::notice::HALTED`] tells, with
+    /// [`super::reason::STEPPED`] if nothing else halted the machine before. Link only, halted only. \[[`super::StepAsk`], nothing\]
+    pub const STEP: u32 = 24;
     /// Reads memory. \[[`super::memory::Span`], [`super::memory::Read`] and its bytes\]
     pub const MEMORY_READ: u32 = 32;
     /// Writes memory. \[[`super::memory::Span`] and its bytes, [`super::memory::Written`] with every code\]
@@ -335,8 +338,33 @@ pub struct Halted {
     pub event: u32,
     /// With [`reason::EVENT`]: [`event::PRE`] or [`event::POST`]; else 0.
     pub stage: u32,
+    /// Instructions that the last [`op::STEP`] has had executed until now; 0 if the machine was continued since.
+    pub steps: u64,
 }
-const _: () = assert!(size_of::<Halted>() == 80);
+const _: () = assert!(size_of::<Halted>() == 88);
+
+/// Instructions to execute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct StepAsk {
+    /// How many; from 1 to [`STEPS_MAX`].
+    pub count: u64,
+    /// One of [`step`].
+    pub how: u32,
+    /// Zero.
+    pub zero: u32,
+}
+/// Instructions of one [`op::STEP`] at most: so long does a core take no interrupt, some ten seconds in an emulator. A pause ends them
+/// before.
+pub const STEPS_MAX: u64 = 1 << 20;
+
+/// Who runs while a core steps.
+pub mod step {
+    /// The others stay halted.
+    pub const ALONE: u32 = 0;
+    /// They run.
+    pub const TOGETHER: u32 = 1;
+}
 
 /// Words of a program on their way to root; `count` words follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -512,6 +540,8 @@ pub mod reason {
     pub const HYPERCALL: u32 = 5;
     /// An event asked; [`super::Halted::event`] says which.
     pub const EVENT: u32 = 6;
+    /// The instructions of an [`super::op::STEP`] are executed.
+    pub const STEPPED: u32 = 7;
 }
 
 /// Cores at a glance.

@@ -113,6 +113,15 @@ pub enum Error {
         /// Where it was typed.
         span: Range<usize>,
     },
+    /// A count of instructions to execute that is none.
+    Steps {
+        /// Where it was typed.
+        span: Range<usize>,
+    },
+    /// They were to be executed, and the debuggee did not halt behind them: this core was silent.
+    StepsUnhalted(u64),
+    /// ... or went away.
+    StepsLost,
     /// No module has this name.
     NoModule {
         /// Where it was typed.

@@ -29,13 +29,14 @@ pub(crate) fn unknown(line: &Line) -> Error {
     }
 }
 
-/// A line of ours; with `Rest`, what was typed behind the name belongs behind it, too.
+/// A line of ours; with `Rest`, what was typed behind the name belongs behind it, too, and with `Same` it may be nothing.
 #[derive(Clone, Copy)]
 enum Ours {
     Line(&'static str),
     Rest(&'static str),
+    Same(&'static str),
 }
-use Ours::{Line as Whole, Rest};
+use Ours::{Line as Whole, Rest, Same};
 
 /// Others' names, the longer ones before what they begin with. The last word may be cut short, as gdb has it.
 const OURS: &[(&str, Ours)] = &[
@@ -56,6 +57,8 @@ const OURS: &[(&str, Ours)] = &[
     ("info", Whole(".status")),
     ("vertarget", Whole(".status")),
     ("version", Whole(".status")),
+    ("si", Same("t")),
+    ("stepi", Same("t")),
     ("disas", Rest("u")),
     ("disassemble", Rest("u")),
     ("source", Rest(".script")),
@@ -71,14 +74,14 @@ const OURS: &[(&str, Ours)] = &[
 
 /// HyperDbg's commands that are still to come, and what gdb and WinDbg call the like of them.
 const NOT_YET: &str = "a asm assemble assembly bp bl bc bd be cpu dl struct structure \
-     flush gu i ir kd kq p pr preactivate rdmsr wrmsr setting settings .setting .settings t tr \
+     flush gu kd kq p pr preactivate rdmsr wrmsr setting settings .setting .settings \
      cpuid ucpuid .logopen .logclose pagein .pagein .pe process process2 .process .process2 thread thread2 .thread \
      .thread2 attach .attach detach .detach start .start restart .restart switch .switch kill .kill sympath \
      .sympath dump .dump !a !asm !assemble !dl !dt !dump \
      !apic !lapic !localapic !ioapic !idt !pcitree !pcietree !pcicam !smi !lbr !lbrdump !pt \
      !measure !hide !unhide track !track rev !rev !pmc !xsetbv \
      !mode !trace \
-     b break tbreak hbreak watch ba bm kb kp kv s si step stepi n ni next nexti finish \
+     b break tbreak hbreak watch ba bm kb kp kv s step n ni next nexti finish \
      uf da du";
 
 /// The like of two words.
@@ -107,7 +110,7 @@ impl Ours {
         match self {
             Whole(ours) => ours.to_owned(),
             Rest(ours) if rest.is_empty() => format!(".help {ours}"),
-            Rest(ours) => format!("{ours} {rest}"),
+            Rest(ours) | Same(ours) => format!("{ours} {rest}").trim_end().to_owned(),
         }
     }
 }
@@ -141,7 +144,7 @@ mod tests {
     /// Would catch a line that is offered and is none.
     #[test]
     fn every_line_of_ours_begins_with_a_command() {
-        for (name, Whole(ours) | Rest(ours)) in OURS {
+        for (name, Whole(ours) | Rest(ours) | Same(ours)) in OURS {
             assert!(commands::find(first(ours)).is_some(), "{name}: {ours}");
         }
     }

@@ -23,7 +23,7 @@ use crate::program::Place;
 use crate::registers;
 use crate::wrap;
 use abi::code;
-use abi::request::{Halted, goodbye, reason};
+use abi::request::{Halted, STEPS_MAX, goodbye, reason};
 use std::io;
 use std::ops::Range;
 
@@ -173,6 +173,15 @@ pub fn error(error: &Error, typed: &Line) -> Said {
         Error::Frames { span } => {
             Said::new("frames", "a stack has one frame at least, and no more than 100 are shown").at(span).try_line("k l 10")
         }
+        Error::Steps { span } => {
+            let text = format!("at least one instruction is executed, and no more than {STEPS_MAX:x} at once");
+            Said::new("steps", text).at(span).try_line(&typed.with(span, "1"))
+        }
+        Error::StepsUnhalted(core) => {
+            let text = format!("core {core:x} did not halt behind the instructions: the debuggee runs");
+            Said::of_root(code::CORE_SILENT, text).try_line("pause")
+        }
+        Error::StepsLost => Said::new("away", "the debuggee went away while it executed them"),
         Error::NoModule { span, pattern } => names::none(span, None, *pattern, typed).try_line("lm"),
         Error::Memory(wrong) => memory::wrong(wrong, typed),
         Error::Fault(fault) => events::fault(fault),
@@ -354,6 +363,7 @@ pub fn reason_word(number: u32) -> &'static str {
         reason::CORE_SELECTED => "core selected",
         reason::HYPERCALL => "hypercall",
         reason::EVENT => "event",
+        reason::STEPPED => "steps",
         _ => "unknown reason",
     }
 }
@@ -361,7 +371,7 @@ pub fn reason_word(number: u32) -> &'static str {
 /// Where a machine halted, and the bytes there. `name` is that of the place, if it has one.
 #[must_use]
 pub fn halted(halted: &Halted, name: Option<&str>) -> String {
-    let Halted { core, reason, rip, rflags: _, cr3: _, bytes, bytes_valid, cpl, fetched: _, missed: _, event, stage } = halted;
+    let Halted { core, reason, rip, rflags: _, cr3: _, bytes, bytes_valid, cpl, fetched: _, missed: _, event, stage, steps: _ } = halted;
     let name = name.map_or_else(String::new, |name| format!(" ({name})"));
     let mut text = match *reason {
         reason::EVENT => {

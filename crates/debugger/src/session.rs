@@ -199,6 +199,10 @@ impl Session {
         if let News::Said { messages, lost } = news {
             return self.show_said(messages, *lost);
         }
+        // Of steps that were ended by a pause a moment before: whoever asked for them tells.
+        if matches!(news, News::Halted(halted) if halted.reason == reason::STEPPED) {
+            return;
+        }
         if matches!(news, News::Halted(halted) if halted.reason == reason::EVENT) {
             self.hear_before_a_halt();
         }

@@ -4,7 +4,7 @@
 //! - H1: at most one core owns the halt. Another that wants one waits its turn, halted itself meanwhile.
 //! - H2: a core says that it is halted only after the NMI that called it has been taken, so none leaks to Linux later.
 //! - H3: the time from "all are halted" to "the first goes on" is hidden from Linux' time stamp counter, on every core
-//!   alike; so no core ever sees it run backwards.
+//!   alike, but for the time in which one of them steps; so no core ever sees it run backwards.
 //!
 //! **Cost**: an NMI to each core; while halted every core spins. **Proof**: `tests/halt.rs`, 200 halts asked for from both cores.
 
@@ -66,6 +66,11 @@ impl Halt {
     /// [`Silent`]: one did not come; nothing is halted.
     pub fn stop<C: Core>(&self, cpu: &mut C, core: u32) -> Result<(), Silent> {
         while self.owner.compare_exchange(NOBODY, core, SeqCst, SeqCst).is_err() {
+            if self.is_owned_by(core) {
+                // It steps alone: the others have never left.
+                self.settle(cpu, core);
+                return Ok(());
+            }
             if ROOT.dying.load(SeqCst) {
                 // Its owner has left and lets nobody else have it.
                 return Err(Silent { core: self.owner.load(SeqCst) });
@@ -97,11 +102,36 @@ impl Halt {
                 x86::relax();
             }
         }
+        self.settle(cpu, core);
+        Ok(())
+    }
+
+    /// The owner stands where it is, and so does time.
+    fn settle<C: Core>(&self, cpu: &C, core: u32) {
         note(cpu, core);
         ROOT.core(core).state.store(HALTED, SeqCst);
         self.selected.store(core, SeqCst);
         self.since.store(x86::tsc(), SeqCst);
-        Ok(())
+    }
+
+    /// Whether this core owns the halt.
+    pub fn is_owned_by(&self, core: u32) -> bool {
+        self.owner.load(SeqCst) == core
+    }
+
+    /// One core alone runs the guest for a while, and owns the halt from here on; `core`, the owner, calls this. If it is another one,
+    /// comes back when the machine has gone on; else at once.
+    pub fn lend<C: Core>(&self, cpu: &mut C, core: u32, to: u32) {
+        debug_assert!(self.is_owned_by(core), "H1");
+        let halted = x86::tsc().wrapping_sub(self.since.load(SeqCst));
+        self.hidden.fetch_add(halted, SeqCst);
+        if to == core {
+            ROOT.core(core).state.store(RUNNING, SeqCst);
+            cpu.hide_time(self.hidden.load(SeqCst));
+        } else {
+            self.owner.store(to, SeqCst);
+            self.join(cpu, core);
+        }
     }
 
     /// Lets every core go on; before they do, `tell` learns how many ticks are hidden in all. Only the owner calls this.
@@ -142,7 +172,7 @@ impl Halt {
         }
         note(cpu, core);
         record.state.store(HALTED, SeqCst);
-        while self.wanted() && !ROOT.dying.load(SeqCst) {
+        while self.wanted() && !self.is_owned_by(core) && !ROOT.dying.load(SeqCst) {
             crate::evaluate::serve_other(cpu, core);
             x86::relax();
         }

@@ -43,6 +43,7 @@ mod scripts;
 mod serve;
 mod simple;
 mod special;
+mod steps;
 #[cfg(test)]
 mod storms;
 mod strings;

@@ -16,7 +16,8 @@ use crate::root::{
 };
 use crate::scripts::Bench;
 use crate::watch::{self, What};
-use crate::{delivered, detoured, hits, hypercall, line, ports, serve, special, words};
+use crate::steps::Next;
+use crate::{delivered, detoured, hits, hypercall, line, ports, serve, special, steps, words};
 use abi::request::{event, goodbye, notice};
 use core::sync::atomic::Ordering::SeqCst;
 use zerocopy::IntoBytes;
@@ -47,7 +48,7 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
     record.state.store(RUNNING, SeqCst);
     loop {
         let attention = ROOT.attention.load(SeqCst);
-        if attention != applied.attention && settle(cpu, core, &mut applied, attention) {
+        if attention != applied.attention && settle::<M>(cpu, core, &mut applied, &mut bench, &mut pending) {
             known = hits::Memory::NOTHING;
         }
         if cpu.run() {
@@ -136,7 +137,17 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
 
 /// E2. What is not over is looked at again before the next run. Whether the core flushes.
 #[cold]
-fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied, attention: u64) -> bool {
+fn settle<M: Machine>(cpu: &mut M::Core, core: u32, applied: &mut Applied, bench: &mut Bench, pending: &mut Pending) -> bool {
+    let mut flushes = look(cpu, core, applied);
+    while steps::go_on::<M>(cpu, core, bench, pending) == Next::Look {
+        flushes |= look(cpu, core, applied);
+    }
+    flushes
+}
+
+/// Whether the core flushes.
+fn look<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied) -> bool {
+    let attention = ROOT.attention.load(SeqCst);
     let settled = watch::settle(core);
     HALT.join(cpu, core);
     if ROOT.dying.load(SeqCst) {
@@ -162,7 +173,7 @@ fn settle<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied, attention: u64
         cpu.flush();
         applied.revision = revision;
     }
-    if settled && !HALT.wanted() {
+    if settled && !HALT.wanted() && !steps::is_asked(core) {
         applied.attention = attention;
     }
     flushes
@@ -230,7 +241,9 @@ fn nmi<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
     let taken = cpu.take_nmi();
     let kicked = record.kicked() && record.take_kick();
     let mut rang = false;
-    if line::is_mine(core) {
+    // Who steps alone owns the halt: what comes on the line is looked at between two steps.
+    let serves = line::is_mine(core) && !HALT.is_owned_by(core);
+    if serves {
         line::disarm();
         for _ in 0..LINK_ROUNDS_AT_ONCE {
             if !line::waiting() {
@@ -254,7 +267,7 @@ fn nmi<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
         ROOT.swallowed.fetch_add(cpu.take_nmi(), SeqCst);
         let _for_these_bytes = line::may_have_rung();
     }
-    if line::is_mine(core) {
+    if serves {
         line::arm();
     }
     if !ours {

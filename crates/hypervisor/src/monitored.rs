@@ -370,9 +370,21 @@ fn step<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &m
 
 /// Lets pass what an access belongs to, with the events around it.
 fn pass<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, fault: &Nested) {
+    pass_all::<M>(cpu, core, bench, pending, Some(fault));
+}
+
+/// Lets the next instruction pass, whether anything waits for it or not, with the events around it.
+pub fn next<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending) {
+    pending.clear();
+    pass_all::<M>(cpu, core, bench, pending, None);
+}
+
+/// `fault` is what nested tables did not allow, if anything.
+fn pass_all<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &mut Pending, fault: Option<&Nested>) {
     pending.moves_on();
+    let delivery = fault.is_some_and(|fault| fault.delivery);
     let mut accesses = Accesses::default();
-    if fault.delivery {
+    if delivery {
         if let Some(delivery) = cpu.delivery() {
             accesses.add(delivery.frame.0, delivery.frame.1, WRITE);
             accesses.add(delivery.gate.0, delivery.gate.1, READ);
@@ -381,16 +393,16 @@ fn pass<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pending: &m
         accesses = accesses::of(cpu);
     }
     let possible = pending.place(cpu.cr3(), cpu.cpl() == 3, &accesses);
-    pending.place_fault(fault);
+    fault.into_iter().for_each(|fault| pending.place_fault(fault));
     pending.note_written();
     let rip = cpu.rip();
     // It will fault, and come again.
-    let comes_again = !possible && !fault.delivery;
+    let comes_again = !possible && !delivery;
     let fired = if comes_again { Fired::default() } else { fire::<M>(cpu, core, bench, pending, event::PRE) };
     if !fired.any {
         pending.clear();
     }
-    if fault.delivery {
+    if delivery {
         return cpu.deliver_unguarded();
     }
     if cpu.rip() != rip {

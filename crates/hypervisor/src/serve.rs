@@ -5,7 +5,7 @@ use crate::halt::{HALT, Silent};
 use crate::limits::HALT_TRIES;
 use crate::line::{self, Message};
 use crate::root::{HALTED, ROOT, WATCH_BREAKPOINTS, WATCH_DEBUG};
-use crate::{detours, evaluate, globals, hooks, memory, messages, monitors, notes, pools, watch};
+use crate::{detours, evaluate, globals, hooks, memory, messages, monitors, notes, pools, steps, watch};
 use abi::boot::Doorbell;
 use abi::code;
 use abi::request::{
@@ -39,6 +39,8 @@ enum Then {
     Halt,
     /// Answer, then let everything run.
     Go,
+    /// Answer; the selected core steps, alone or with the others.
+    Step(bool),
     /// Answer, then break root.
     Fault(u64),
     /// Answer; the bank is short of these frames, in runs of so many.
@@ -164,14 +166,14 @@ fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, guest: Guest
             Some(None) => answer.say(code::TEST_UNKNOWN, &[]),
             None => answer.say(code::REQUEST_MALFORMED, &[]),
         },
-        op::PAUSE | op::GO | op::FETCH | op::UNLOAD if !on_link => answer.say(code::LINK_ONLY, &[]),
+        op::PAUSE | op::GO | op::FETCH | op::STEP | op::UNLOAD if !on_link => answer.say(code::LINK_ONLY, &[]),
         op::PAUSE => Then::Halt,
         op::UNLOAD => {
             ring_doorbell(offset_of!(Doorbell, unload_wanted), 1);
             answer.say(code::SUCCESS, &[]);
             if halted { Then::Go } else { Then::Nothing }
         }
-        op::GO | op::FETCH | op::REGISTERS | op::CORE_SELECT if !halted => answer.say(code::NOT_HALTED, &[]),
+        op::GO | op::FETCH | op::STEP | op::REGISTERS | op::CORE_SELECT if !halted => answer.say(code::NOT_HALTED, &[]),
         op::GO => {
             answer.say(code::SUCCESS, &[]);
             Then::Go
@@ -187,6 +189,17 @@ fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, guest: Guest
             }
             None => answer.say(code::REQUEST_MALFORMED, &[]),
         },
+        op::STEP => {
+            let selected = HALT.selected();
+            let rip = ROOT.core(selected).registers().rip;
+            match request::body(body).and_then(|ask| steps::ask(selected, rip, ask)) {
+                Some(alone) => {
+                    answer.say(code::SUCCESS, &[]);
+                    Then::Step(alone)
+                }
+                None => answer.say(code::REQUEST_MALFORMED, &[]),
+            }
+        }
         op::REGISTERS => answer.ok(&ROOT.core(HALT.selected()).registers()),
         op::CORE_SELECT => match request::body::<Number>(body).map(|n| u32::try_from(n.value)) {
             Some(Ok(core)) if HALT.select(core) => answer.ok(&halted_at(reason::CORE_SELECTED, 0)),
@@ -222,7 +235,7 @@ pub fn from_device<M: Machine>(
     match answer::<M>(core, bytes, &mut out, guest, false, again) {
         Then::Short(frames, run) => (out.len, frames, run),
         Then::Fault(which) => fault(which),
-        Then::Nothing | Then::Halt | Then::Go => (out.len, 0, 0),
+        Then::Nothing | Then::Halt | Then::Go | Then::Step(_) => (out.len, 0, 0),
     }
 }
 
@@ -240,7 +253,7 @@ pub fn from_link<M: Machine>(cpu: &mut M::Core, core: u32, message: &Message) {
                 messages::deliver();
                 out.ok(&halted_at(reason::PAUSE, 0));
                 line::answer(out.room.get(..out.len).unwrap_or_default());
-                while_halted::<M>(cpu, core);
+                while_halted::<M>(cpu, core, None);
             }
             Err(Silent { core: silent }) => {
                 out.say(code::CORE_SILENT, Number { value: silent.into() }.as_bytes());
@@ -259,6 +272,11 @@ pub fn from_link<M: Machine>(cpu: &mut M::Core, core: u32, message: &Message) {
 /// Halts because of something on this core, tells the prompt, and serves it until it says go. `about` is, after a fetch, the
 /// frames that came, and the id and stage of an event.
 fn halt<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, about: u64) {
+    halt_first::<M>(cpu, core, (why, about), None);
+}
+
+/// The same, with a request that is answered first.
+fn halt_first<M: Machine>(cpu: &mut M::Core, core: u32, (why, about): (u32, u64), first: Option<&Message>) {
     if !ROOT.linked.load(SeqCst) {
         return;
     }
@@ -270,7 +288,7 @@ fn halt<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, about: u64) {
                 MISSED.fetch_add(1, SeqCst);
                 return go_on(cpu, core);
             }
-            Ok(()) => return tell::<M>(cpu, core, why, about),
+            Ok(()) => return tell::<M>(cpu, core, (why, about), first),
             Err(_) if ROOT.dying.load(SeqCst) => return,
             Err(Silent { core }) => silent = core,
         }
@@ -278,18 +296,24 @@ fn halt<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, about: u64) {
     if !matches!(why, reason::HYPERCALL | reason::EVENT) {
         FETCHING.store(false, SeqCst);
     }
+    steps::end();
     // The halt was promised, so that it did not come is told.
     line::notice(notice::SILENT, Number { value: silent.into() }.as_bytes());
 }
 
-fn tell<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, about: u64) {
+fn tell<M: Machine>(cpu: &mut M::Core, core: u32, (why, about): (u32, u64), first: Option<&Message>) {
     REASON.store(why, SeqCst);
     ABOUT.store(about, SeqCst);
     // Not before every core is halted: who asked for a halt until then has missed it.
     FETCHING.store(false, SeqCst);
     messages::deliver();
     line::notice(notice::HALTED, halted_at(why, about).as_bytes());
-    while_halted::<M>(cpu, core);
+    while_halted::<M>(cpu, core, first);
+}
+
+/// The steps are done, or a request came meanwhile, which is answered then.
+pub fn stepped<M: Machine>(cpu: &mut M::Core, core: u32, first: Option<&Message>) {
+    halt_first::<M>(cpu, core, (reason::STEPPED, 0), first);
 }
 
 /// The kernel asks for a halt. While the machine is continued for a fetch it is not halted, but the prompt learns how many
@@ -322,8 +346,10 @@ pub fn fetch_ended<M: Machine>(cpu: &mut M::Core, core: u32, frames: u64) {
     }
 }
 
-fn while_halted<M: Machine>(cpu: &mut M::Core, core: u32) {
+fn while_halted<M: Machine>(cpu: &mut M::Core, core: u32, first: Option<&Message>) {
     line::disarm();
+    steps::end();
+    let mut first = first;
     let mut told = x86::tsc();
     loop {
         if ROOT.dying.load(SeqCst) {
@@ -334,7 +360,8 @@ fn while_halted<M: Machine>(cpu: &mut M::Core, core: u32) {
             told = x86::tsc();
             let _else_again_later = line::notice_arrived(true);
         }
-        let Some(message) = line::poll() else {
+        let polled = if first.is_none() { line::poll() } else { None };
+        let Some(message) = first.take().or(polled.as_ref()) else {
             x86::relax();
             continue;
         };
@@ -349,7 +376,13 @@ fn while_halted<M: Machine>(cpu: &mut M::Core, core: u32) {
         }
         line::answer(out.room.get(..out.len).unwrap_or_default());
         match then {
-            Then::Go => break,
+            Then::Go => {
+                steps::forget();
+                break;
+            }
+            Then::Step(false) => break,
+            // The line stays as it is: who owns the halt looks at it.
+            Then::Step(true) => return HALT.lend(cpu, core, HALT.selected()),
             Then::Fault(which) => fault(which),
             Then::Nothing | Then::Halt | Then::Short(..) => {}
         }
@@ -404,6 +437,7 @@ fn halted_at(why: u32, about: u64) -> Halted {
         missed: if fetch { MISSED.load(SeqCst) } else { 0 },
         event,
         stage,
+        steps: steps::done(),
     }
 }
 

@@ -52,7 +52,7 @@ pub struct Context {
 impl Context {
     /// Of what root sends.
     pub fn new(session: &Session, halted: &Halted) -> Self {
-        let Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid, cpl, fetched: _, missed: _, event, stage } = *halted;
+        let Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid, cpl, event, stage, .. } = *halted;
         let valid = usize::try_from(bytes_valid).unwrap_or(0).min(bytes.len());
         let place = session.place(rip);
         let (rip, rflags, cr3) = (hex(rip), hex(rflags), hex(cr3));

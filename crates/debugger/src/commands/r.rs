@@ -51,16 +51,15 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         _ => return Err(commands::usage(line)),
     };
     let all: Registers = session.ask(op::REGISTERS, &[])?;
-    let rows: Vec<Vec<(String, u64)>> = match name {
+    let shown = match name {
         Some(name) => {
             let value = registers::read(&all, &name).unwrap_or(0);
-            vec![vec![(name, value)]]
+            let place = if name == "rip" { session.place(all.rip) } else { None };
+            Shown { core: all.core, registers: vec![vec![(name, value)]], place }
         }
-        None => rows(&all),
+        None => Shown::new(session, &all),
     };
-    let shows_rip = rows.iter().flatten().any(|(name, _)| name == "rip");
-    let place = if shows_rip { session.place(all.rip) } else { None };
-    Ok(Answer::of(&Shown { core: all.core, registers: rows, place }))
+    Ok(Answer::of(&shown))
 }
 
 /// The name of a register there is.
@@ -100,7 +99,7 @@ fn set(session: &mut Session, line: &Line, start: usize, at: usize) -> Result<St
 }
 
 /// Name and value, as the rows of the screen.
-fn rows(all: &Registers) -> Vec<Vec<(String, u64)>> {
+pub(crate) fn rows(all: &Registers) -> Vec<Vec<(String, u64)>> {
     let Registers { core: _, zero: _, gprs, rip, rflags, selectors, bases, crs, drs, efer } = all;
     let pairs = |names: &[&str], values: &[u64]| -> Vec<(String, u64)> {
         names.iter().zip(values).map(|(name, value)| ((*name).to_owned(), *value)).collect()
@@ -114,14 +113,31 @@ fn rows(all: &Registers) -> Vec<Vec<(String, u64)>> {
     rows
 }
 
+/// One row of the screen.
+pub(crate) fn row(registers: &[(String, u64)]) -> String {
+    let one = |(name, value): &(String, u64)| {
+        let width = if SELECTORS.contains(&name.as_str()) { 4 } else { 16 };
+        format!("{name:>3}={value:0width$x}")
+    };
+    registers.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+/// Registers, and where they are.
 #[derive(Serialize)]
-struct Shown {
+pub(crate) struct Shown {
     core: u32,
     #[serde(serialize_with = "as_object")]
     registers: Vec<Vec<(String, u64)>>,
     /// The name of the place where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<String>,
+}
+
+impl Shown {
+    /// All of them.
+    pub(crate) fn new(session: &Session, all: &Registers) -> Self {
+        Self { core: all.core, registers: rows(all), place: session.place(all.rip) }
+    }
 }
 
 fn as_object<S: serde::Serializer>(rows: &[Vec<(String, u64)>], serializer: S) -> Result<S::Ok, S::Error> {
@@ -132,14 +148,9 @@ fn as_object<S: serde::Serializer>(rows: &[Vec<(String, u64)>], serializer: S) -
 impl Report for Shown {
     fn text(&self) -> String {
         let Self { core: _, registers, place } = self;
-        let one = |(name, value): &(String, u64)| {
-            let width = if SELECTORS.contains(&name.as_str()) { 4 } else { 16 };
-            format!("{name:>3}={value:0width$x}")
-        };
-        let line = |row: &Vec<(String, u64)>| {
-            let place = place.as_ref().filter(|_| row.iter().any(|(name, _)| name == "rip"));
-            let cells = row.iter().map(one).chain(place.map(|place| format!("({place})")));
-            cells.collect::<Vec<_>>().join(" ")
+        let line = |registers: &Vec<(String, u64)>| match place {
+            Some(place) if registers.iter().any(|(name, _)| name == "rip") => format!("{} ({place})", row(registers)),
+            _ => row(registers),
         };
         registers.iter().map(line).collect::<Vec<_>>().join("\n")
     }

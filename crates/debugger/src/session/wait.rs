@@ -9,9 +9,10 @@ use crate::news::{Met, News};
 use crate::state::{State, Verdict};
 use crate::target::device::Device;
 use crate::target::remote::{Address, Remote};
-use abi::request::{Halted, op, reason};
+use abi::request::{Halted, StepAsk, op, reason};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use zerocopy::IntoBytes;
 
 /// How long news is waited for before CTRL+C is looked at again.
 const TICK: Duration = Duration::from_millis(50);
@@ -50,6 +51,35 @@ impl Session {
             }
         }
         Ok(Err(self.fetch_limit))
+    }
+
+    /// Executes instructions of the selected core, and waits until the debuggee is halted again: behind them, or by what halted it
+    /// before. CTRL+C halts it.
+    pub(crate) fn step(&mut self, count: u64, how: u32) -> Result<Halted, Error> {
+        let ask = StepAsk { count, how, zero: 0 };
+        self.order(op::STEP, ask.as_bytes())?;
+        self.runs();
+        loop {
+            if self.cancel.is_set() {
+                return self.pause();
+            }
+            let Some(news) = self.inbox.take(TICK) else { continue };
+            self.learn(&news);
+            match news {
+                News::Halted(halted) => {
+                    if halted.reason == reason::EVENT {
+                        self.hear_before_a_halt();
+                    }
+                    return Ok(halted);
+                }
+                News::Silent(core) => return Err(Error::StepsUnhalted(core)),
+                _ => {}
+            }
+            self.show(&news);
+            if self.state == State::Away || matches!(news, News::Met { how: Met::Back | Met::Unannounced, .. }) {
+                return Err(Error::StepsLost);
+            }
+        }
     }
 
     /// Waits until the debuggee says why it goes away, and takes that for said.

@@ -18,7 +18,7 @@ use abi::request::note::Notes;
 use abi::request::{self, goodbye, notice, op, reason, test};
 use abi::request::{
     CoreState, Cores, EventAsk, EventChange, ExitRow, Exits, Halted, Head, Hello, LedgerRow, Number, OwnerRow, PreallocAnswer,
-    PreallocAsk, Registers, ReserveTest,
+    PreallocAsk, Registers, ReserveTest, StepAsk,
 };
 use abi::{PROTOCOL, code};
 use std::collections::VecDeque;
@@ -221,7 +221,7 @@ impl Root {
             op::TRANSLATE => self.translate(body),
             op::LEDGER => Ok(self.ledger().as_bytes().to_vec()),
             op::OWNERS => Ok(self.owners().as_bytes().to_vec()),
-            op::PAUSE | op::GO | op::FETCH | op::UNLOAD if !self.link => no(code::LINK_ONLY),
+            op::PAUSE | op::GO | op::FETCH | op::STEP | op::UNLOAD if !self.link => no(code::LINK_ONLY),
             op::PAUSE => {
                 self.halted = true;
                 Ok(self.context(reason::PAUSE, 0).as_bytes().to_vec())
@@ -240,7 +240,7 @@ impl Root {
                 self.test(number()?);
                 Ok(Vec::new())
             }
-            op::GO | op::CORE_SELECT | op::REGISTERS | op::FETCH if !self.halted => no(code::NOT_HALTED),
+            op::GO | op::CORE_SELECT | op::REGISTERS | op::FETCH | op::STEP if !self.halted => no(code::NOT_HALTED),
             op::GO => {
                 self.halted = false;
                 Ok(Vec::new())
@@ -249,6 +249,11 @@ impl Root {
             op::CORE_SELECT => {
                 self.core = u32::try_from(number()?).unwrap_or(0);
                 Ok(self.context(reason::CORE_SELECTED, 0).as_bytes().to_vec())
+            }
+            op::STEP => {
+                let ask = request::body::<StepAsk>(body).ok_or((code::REQUEST_MALFORMED, Vec::new()))?;
+                self.step(ask.count);
+                Ok(Vec::new())
             }
             op::REGISTERS => Ok(self.registers().as_bytes().to_vec()),
             op::FETCH => {
@@ -276,6 +281,15 @@ impl Root {
         self.notices.push_back(write(notice::HALTED, context.as_bytes()));
     }
 
+    /// From one instruction to the one behind it, wherever it would lead.
+    fn step(&mut self, count: u64) {
+        for _ in 0..count {
+            self.registers.rip += self.length_at(self.registers.rip);
+        }
+        let context = Halted { steps: count, ..self.context(reason::STEPPED, 0) };
+        self.notices.push_back(write(notice::HALTED, context.as_bytes()));
+    }
+
     fn test(&mut self, number: u64) {
         if number <= test::FAULT_STACK {
             self.notices.push_back(write(
@@ -291,7 +305,7 @@ impl Root {
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&[0xf4, 0xc3, 0x66, 0x90]);
         let (core, rip, rflags, cr3) = (self.core, registers.rip, registers.rflags, registers.crs[2]);
-        Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid: 4, cpl: 0, fetched, missed: 0, event: 0, stage: 0 }
+        Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid: 4, cpl: 0, fetched, ..Halted::default() }
     }
 
     fn registers(&self) -> Registers {

@@ -486,6 +486,9 @@ pub trait Core {
     fn interrupt(&mut self, vector: u8);
     /// Drops it.
     fn drop_interrupt(&mut self, vector: u8);
+    /// Whether an event is delivered before the guest's next instruction: one whose delivery the last exit interrupted, or that root
+    /// makes happen. NMIs that wait are none.
+    fn is_due(&self) -> bool;
     /// Lets the guest execute the instruction that exited, and nothing else, with nothing kept from it.
     fn step(&mut self) -> Begun;
     /// While the guest executes this frame's code, it executes that of the frame `shown`: there, and nowhere else, until
@@ -496,7 +499,7 @@ pub trait Core {
     fn execute_all(&mut self);
     /// Whether it executes one page alone.
     fn executes_page(&self) -> bool;
-    /// The event whose delivery the exit interrupted is delivered with nothing kept from it, and no instruction executed.
+    /// The event that [`Core::is_due`] is delivered with nothing kept from it, and no instruction executed.
     fn deliver_unguarded(&mut self);
     /// Whether one of the two is going on.
     fn passing(&self) -> bool;

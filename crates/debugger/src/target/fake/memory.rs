@@ -13,6 +13,7 @@ use abi::request::memory::{
     BYTES_MAX, Entry, FOUND_MAX, Found, NO_PID, PHYSICAL, Place, READ_BYTES_MAX, Read, Search, Span, Translation, Written,
 };
 use abi::request::{self};
+use iced_x86::{Decoder, DecoderOptions};
 use script::oracle::{RAM, RAM_BYTES};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -42,6 +43,13 @@ pub fn code_page() -> Vec<u8> {
 }
 
 impl Root {
+    /// Bytes of the instruction at an address.
+    pub(super) fn length_at(&self, address: u64) -> u64 {
+        let at = usize::try_from(address.wrapping_sub(CODE)).unwrap_or(usize::MAX);
+        let code = self.code.get(at..).unwrap_or_default();
+        Decoder::new(64, code, DecoderOptions::NONE).decode().len().max(1) as u64
+    }
+
     /// Where a byte lies physically.
     fn physical(&self, place: Place, offset: u64) -> Result<u64, u32> {
         let address = place.address.checked_add(offset).ok_or(code::ADDRESS_INVALID)?;

@@ -266,6 +266,10 @@ impl Core for ModelCore {
         false
     }
 
+    fn is_due(&self) -> bool {
+        false
+    }
+
     fn step(&mut self) -> Begun {
         self.rip += 3;
         Begun::Done

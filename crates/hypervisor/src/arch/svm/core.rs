@@ -381,6 +381,10 @@ impl arch::Core for Svm {
         self.end_interrupt(vector);
     }
 
+    fn is_due(&self) -> bool {
+        self.has_event_due()
+    }
+
     fn step(&mut self) -> Begun {
         self.begin_step()
     }

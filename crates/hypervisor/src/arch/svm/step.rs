@@ -157,9 +157,14 @@ impl Svm {
         }
     }
 
+    /// See [`crate::arch::Core::is_due`].
+    pub(super) fn has_event_due(&self) -> bool {
+        self.interrupted != 0 || self.vmcb.event_injection & event::VALID != 0
+    }
+
     /// See [`crate::arch::Core::step`].
     pub(super) fn begin_step(&mut self) -> Begun {
-        if self.interrupted != 0 || self.vmcb.event_injection & event::VALID != 0 {
+        if self.has_event_due() {
             return Begun::NotNow;
         }
         let mut bytes = [0; INSTRUCTION_BYTES_MAX];

@@ -1,0 +1,162 @@
+//! Executes instructions of the selected core one by one: t while the others run, i while they do not.
+//!
+//!     t|i [COUNT]
+//!     tr|ir [COUNT]
+//! COUNT is hex (1 unless said, 100000 at most): so many instructions are executed in root, and then it is shown which registers are
+//! other than before, and what comes next; tr and ir show all registers behind each. A fault that an instruction causes belongs to it:
+//! the core is then at the beginning of the kernel's handler. A repeated string instruction is a step for each time, HLT ends at once.
+//! What waits for an instruction (events, monitors, hooks) fires as ever, and what halts ends the steps, as CTRL+C does. Interrupts and
+//! NMIs of that core wait until the debuggee goes on. With i, what waits for another core (a lock) waits for ever.
+//! ```kd
+//! 0: kHyperDbg> i
+//! ffffffff81000001  c3                            ret
+//! 0: kHyperDbg> t 2
+//! ffffffff81000004  e8 f7 ff ff ff                call    0xffffffff81000000
+//! 0: kHyperDbg> t 0
+//! err, at least one instruction is executed, and no more than 100000 at once
+//!      t 0
+//!        ^
+//!      try: t 1
+//! ```
+//! ```kd
+//! (running) HyperDbg> t
+//! err, the debuggee is running, and this needs it halted (c0000050)
+//!      try: pause
+//! ```
+
+use crate::answer::{Answer, Report, hex};
+use crate::commands::pause::Context;
+use crate::commands::{self, Command, r};
+use crate::disassembly::{self, INSTRUCTION_BYTES_MAX, Names, NoNames};
+use crate::error::Error;
+use crate::line::Line;
+use crate::memory;
+use crate::session::Session;
+use abi::request::memory::{NO_PID, Place, VIRTUAL};
+use abi::request::{Halted, Registers, STEPS_MAX, op, reason, step};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::rc::Rc;
+
+/// The command.
+pub const COMMAND: Command = Command { names: &["t", "i", "tr", "ir"], takes: &[], run, cost: None };
+
+fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
+    let count = match line.words() {
+        [_] => 1,
+        [_, count] => match commands::count(session, count)? {
+            within if (1..=STEPS_MAX).contains(&within) => within,
+            _ => return Err(Error::Steps { span: count.span.clone() }),
+        },
+        _ => return Err(commands::usage(line)),
+    };
+    let name = line.name().to_ascii_lowercase();
+    let how = if name.starts_with('i') { step::ALONE } else { step::TOGETHER };
+    if !name.ends_with('r') {
+        return go(session, count, how);
+    }
+    for _ in 1..count {
+        let answer = go_with_registers(session, how)?;
+        if answer.fails {
+            return Ok(answer);
+        }
+        session.print_more(line, &answer);
+        if session.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+    }
+    go_with_registers(session, how)
+}
+
+/// Executes so many, and tells.
+fn go(session: &mut Session, count: u64, how: u32) -> Result<Answer, Error> {
+    let before: Registers = session.ask(op::REGISTERS, &[])?;
+    let halted = session.step(count, how)?;
+    let after: Registers = session.ask(op::REGISTERS, &[])?;
+    tell(session, count, &halted, &changed(&before, &after), None)
+}
+
+/// Executes one, and tells all registers.
+fn go_with_registers(session: &mut Session, how: u32) -> Result<Answer, Error> {
+    let halted = session.step(1, how)?;
+    let after: Registers = session.ask(op::REGISTERS, &[])?;
+    tell(session, 1, &halted, &r::rows(&after).concat(), Some(r::Shown::new(session, &after)))
+}
+
+fn tell(
+    session: &mut Session,
+    count: u64,
+    halted: &Halted,
+    registers: &[(String, u64)],
+    all: Option<r::Shown>,
+) -> Result<Answer, Error> {
+    let done = halted.reason == reason::STEPPED && halted.steps >= count;
+    let stopped = (!done).then(|| Context::new(session, halted));
+    let place = Place { address: halted.rip, space: VIRTUAL, pid: NO_PID };
+    let bytes = memory::request_bytes(session, place, INSTRUCTION_BYTES_MAX as u64)?;
+    let bytes: Vec<Option<u8>> = bytes.map_or_else(|_| Vec::new(), |(bytes, _)| bytes.into_iter().map(Some).collect());
+    let names: Rc<dyn Names> = match session.names().shown() {
+        Ok(known) => Rc::new(known),
+        Err(_) => Rc::new(NoNames),
+    };
+    let mut next = disassembly::instructions(&bytes, halted.rip, 1, 64, &names);
+    let registers = registers.iter().map(|(name, value)| (name.clone(), *value)).collect();
+    let place = session.place(halted.rip);
+    let shown = Shown { core: halted.core, steps: halted.steps, registers, place, next: next.pop(), stopped, count, all };
+    let mut answer = Answer::of(&shown);
+    answer.fails = !done;
+    Ok(answer)
+}
+
+/// Registers that are other than before, but the instruction pointer, which nearly always is.
+fn changed(before: &Registers, after: &Registers) -> Vec<(String, u64)> {
+    let pairs = r::rows(before).concat().into_iter().zip(r::rows(after).concat());
+    pairs.filter(|(before, after)| before != after && after.0 != "rip").map(|(_, after)| after).collect()
+}
+
+#[derive(Serialize)]
+struct Shown {
+    core: u32,
+    /// Instructions that were executed.
+    steps: u64,
+    #[serde(serialize_with = "as_object")]
+    registers: Vec<(String, u64)>,
+    /// The name of the place where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    /// The instruction there, if it can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<disassembly::Shown>,
+    /// What stopped it before all were executed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<Context>,
+    #[serde(skip)]
+    count: u64,
+    #[serde(skip)]
+    all: Option<r::Shown>,
+}
+
+fn as_object<S: serde::Serializer>(all: &[(String, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    let object: Map<String, Value> = all.iter().map(|(name, value)| (name.clone(), hex(*value).into())).collect();
+    object.serialize(serializer)
+}
+
+impl Report for Shown {
+    fn text(&self) -> String {
+        let Self { core: _, steps, registers, place, next, stopped, count, all } = self;
+        let mut lines = Vec::new();
+        if let Some(stopped) = stopped {
+            lines.push(format!("0x{steps:x} of 0x{count:x} instructions were executed"));
+            lines.push(stopped.text());
+        }
+        match all {
+            Some(all) => lines.push(all.text()),
+            None => lines.extend(registers.chunks(4).map(r::row)),
+        }
+        if let Some(disassembly::Shown { address, bytes, text, .. }) = next {
+            lines.extend(place.as_ref().map(|place| format!("{place}:")));
+            lines.push(format!("{:0>16}  {bytes:<28}  {text}", address.trim_start_matches("0x")));
+        }
+        lines.join("\n")
+    }
+}
