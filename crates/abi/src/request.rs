@@ -334,9 +334,9 @@ pub struct Halted {
     pub fetched: u64,
     /// After [`op::FETCH`]: what would have halted the machine meanwhile and did not; else 0.
     pub missed: u64,
-    /// With [`reason::EVENT`]: its id; else 0.
+    /// With [`reason::EVENT`] and [`reason::BREAKPOINT`]: its id; else 0.
     pub event: u32,
-    /// With [`reason::EVENT`]: [`event::PRE`] or [`event::POST`]; else 0.
+    /// With these: [`event::PRE`] or [`event::POST`]; else 0.
     pub stage: u32,
     /// Instructions that the last [`op::STEP`] has had executed until now; 0 if the machine was continued since.
     pub steps: u64,
@@ -398,11 +398,12 @@ pub struct EventAsk {
     pub kind: u32,
     /// [`event::PRE`], [`event::POST`] or both.
     pub stage: u32,
-    /// [`event::BREAK`], [`event::SHORT_CIRCUIT`], [`event::OPTION`], [`event::GATHER`], [`event::CODE_FIRST`], [`event::FAST`].
+    /// [`event::BREAK`], [`event::SHORT_CIRCUIT`], [`event::OPTION`], [`event::GATHER`], [`event::CODE_FIRST`], [`event::FAST`],
+    /// [`event::BREAKPOINT`], [`event::BY_THREAD`].
     pub flags: u32,
     /// The only core on which it fires, or [`event::ALL`].
     pub core: u32,
-    /// The only process (thread group) for which it fires, or [`event::ALL`].
+    /// The only process (thread group) for which it fires, or thread if the flag says so, or [`event::ALL`].
     pub pid: u32,
     /// Words of the program that was staged; 0: none.
     pub program_words: u32,
@@ -542,6 +543,8 @@ pub mod reason {
     pub const EVENT: u32 = 6;
     /// The instructions of an [`super::op::STEP`] are executed.
     pub const STEPPED: u32 = 7;
+    /// As [`EVENT`], and it is a breakpoint.
+    pub const BREAKPOINT: u32 = 8;
 }
 
 /// Cores at a glance.

@@ -30,6 +30,8 @@ pub(crate) struct Registered {
     pub(crate) text: String,
     /// What it runs.
     pub(crate) program: Option<Program>,
+    /// It is a breakpoint.
+    pub(crate) is_breakpoint: bool,
 }
 
 impl Book {
@@ -58,14 +60,17 @@ impl Book {
         &self.names
     }
 
-    /// An event or all of them are cleared.
+    /// An event is cleared, or all that are no breakpoints, or all that are.
     pub(crate) fn clear(&mut self, id: u32) {
-        if id == event::ALL {
-            self.events.clear();
-        } else {
-            self.events.remove(&id);
-        }
-        self.outputs.keep(|event| id != event::ALL && id != event);
+        let is_gone = |event: u32, registered: Option<&Registered>| match id {
+            event::ALL | event::ALL_BREAKPOINTS => {
+                registered.is_some_and(|registered| registered.is_breakpoint) == (id == event::ALL_BREAKPOINTS)
+            }
+            id => id == event,
+        };
+        self.events.retain(|event, registered| !is_gone(*event, registered.as_ref()));
+        let events = &self.events;
+        self.outputs.keep(|event| events.contains_key(&event));
     }
 
     /// Notes what is there: what is not is forgotten.

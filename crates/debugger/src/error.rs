@@ -113,11 +113,17 @@ pub enum Error {
         /// Where it was typed.
         span: Range<usize>,
     },
-    /// A count of instructions to execute that is none.
-    Steps {
+    /// How often something is to be done, which is never or too often.
+    Times {
         /// Where it was typed.
         span: Range<usize>,
+        /// The largest number.
+        most: u64,
     },
+    /// There is no breakpoint of this number.
+    NoBreakpoint(u64),
+    /// It is not known where the function returns to.
+    NoCaller,
     /// They were to be executed, and the debuggee did not halt behind them: this core was silent.
     StepsUnhalted(u64),
     /// ... or went away.

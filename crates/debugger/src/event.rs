@@ -9,6 +9,7 @@
 //! - V2: event and program are one request, which root does as a whole or not at all.
 //! - V3: what `prealloc plan` foretells is computed by what registers.
 
+pub(crate) mod breakpoint;
 mod control;
 pub(crate) mod epthook;
 pub(crate) mod epthook2;
@@ -475,7 +476,7 @@ fn registered(
     let EventAsk { program_words, condition_bytes, code_bytes, buffer_bytes, .. } = ask;
     session.outputs().route(id, outputs);
     let book = session.book();
-    book.events.insert(id, Some(Registered { text: line.text().trim().to_owned(), program }));
+    book.events.insert(id, Some(Registered { text: line.text().trim().to_owned(), program, is_breakpoint: false }));
     let unit = Kind::from_number(unit).map_or("unknown", Kind::word);
     let (kind, program_bytes) = (kind.word, u64::from(program_words) * 8);
     Ok(Answer::of(&Added {

@@ -57,6 +57,14 @@ const OURS: &[(&str, Ours)] = &[
     ("info", Whole(".status")),
     ("vertarget", Whole(".status")),
     ("version", Whole(".status")),
+    ("b", Rest("bp")),
+    ("break", Rest("bp")),
+    ("n", Same("p")),
+    ("ni", Same("p")),
+    ("next", Same("p")),
+    ("nexti", Same("p")),
+    ("finish", Whole("gu")),
+    ("info breakpoints", Whole("bl")),
     ("si", Same("t")),
     ("stepi", Same("t")),
     ("disas", Rest("u")),
@@ -73,19 +81,19 @@ const OURS: &[(&str, Ours)] = &[
 ];
 
 /// HyperDbg's commands that are still to come, and what gdb and WinDbg call the like of them.
-const NOT_YET: &str = "a asm assemble assembly bp bl bc bd be cpu dl struct structure \
-     flush gu kd kq p pr preactivate rdmsr wrmsr setting settings .setting .settings \
+const NOT_YET: &str = "a asm assemble assembly cpu dl struct structure \
+     flush kd kq preactivate rdmsr wrmsr setting settings .setting .settings \
      cpuid ucpuid .logopen .logclose pagein .pagein .pe process process2 .process .process2 thread thread2 .thread \
      .thread2 attach .attach detach .detach start .start restart .restart switch .switch kill .kill sympath \
      .sympath dump .dump !a !asm !assemble !dl !dt !dump \
      !apic !lapic !localapic !ioapic !idt !pcitree !pcietree !pcicam !smi !lbr !lbrdump !pt \
      !measure !hide !unhide track !track rev !rev !pmc !xsetbv \
      !mode !trace \
-     b break tbreak hbreak watch ba bm kb kp kv s step n ni next nexti finish \
+     tbreak hbreak watch ba bm kb kp kv s step \
      uf da du";
 
 /// The like of two words.
-const NOT_YET_OF_TWO: &[&str] = &["info breakpoints"];
+const NOT_YET_OF_TWO: &[&str] = &["info watchpoints"];
 
 /// What somebody may have meant whose first word is no command of ours, and which part of the line says so.
 #[must_use]
@@ -159,7 +167,7 @@ mod tests {
         assert_eq!(said("info regs"), ours("info regs", "r"));
         assert_eq!(said("info"), ours("info", ".status"));
         assert_eq!(said("info line 3"), ours("info", ".status"));
-        assert_eq!(said("info br"), Some(("info br".to_owned(), Foreign::NotYet)));
+        assert_eq!(said("info wa"), Some(("info wa".to_owned(), Foreign::NotYet)));
         assert_eq!(said("source a b "), ours("source", ".script a b"));
         assert_eq!(said("source"), ours("source", ".help .script"));
         assert_eq!(said("c 5"), ours("c", "g"));

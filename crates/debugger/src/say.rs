@@ -23,7 +23,7 @@ use crate::program::Place;
 use crate::registers;
 use crate::wrap;
 use abi::code;
-use abi::request::{Halted, STEPS_MAX, goodbye, reason};
+use abi::request::{Halted, goodbye, reason};
 use std::io;
 use std::ops::Range;
 
@@ -173,10 +173,14 @@ pub fn error(error: &Error, typed: &Line) -> Said {
         Error::Frames { span } => {
             Said::new("frames", "a stack has one frame at least, and no more than 100 are shown").at(span).try_line("k l 10")
         }
-        Error::Steps { span } => {
-            let text = format!("at least one instruction is executed, and no more than {STEPS_MAX:x} at once");
-            Said::new("steps", text).at(span).try_line(&typed.with(span, "1"))
+        Error::Times { span, most } => {
+            let text = format!("at least one is done, and no more than {most:x} at once");
+            Said::new("times", text).at(span).try_line(typed.with(span, "1"))
         }
+        Error::NoBreakpoint(number) => {
+            Said::of_root(code::NO_SUCH_EVENT, format!("there is no breakpoint {number:x}")).try_line("bl")
+        }
+        Error::NoCaller => Said::new("caller", "the stack does not say where this function returns to").try_line("k"),
         Error::StepsUnhalted(core) => {
             let text = format!("core {core:x} did not halt behind the instructions: the debuggee runs");
             Said::of_root(code::CORE_SILENT, text).try_line("pause")
@@ -364,6 +368,7 @@ pub fn reason_word(number: u32) -> &'static str {
         reason::HYPERCALL => "hypercall",
         reason::EVENT => "event",
         reason::STEPPED => "steps",
+        reason::BREAKPOINT => "breakpoint",
         _ => "unknown reason",
     }
 }
@@ -371,12 +376,14 @@ pub fn reason_word(number: u32) -> &'static str {
 /// Where a machine halted, and the bytes there. `name` is that of the place, if it has one.
 #[must_use]
 pub fn halted(halted: &Halted, name: Option<&str>) -> String {
-    let Halted { core, reason, rip, rflags: _, cr3: _, bytes, bytes_valid, cpl, fetched: _, missed: _, event, stage, steps: _ } = halted;
+    let Halted { core, reason, rip, rflags: _, cr3: _, bytes, bytes_valid, cpl, fetched: _, missed: _, event, stage, steps: _ } =
+        halted;
     let name = name.map_or_else(String::new, |name| format!(" ({name})"));
     let mut text = match *reason {
         reason::EVENT => {
             format!("halted on core {core:x}: {}, rip {rip:016x}{name} cpl {cpl}", events::halted_by(*event, *stage))
         }
+        reason::BREAKPOINT => format!("halted on core {core:x}: breakpoint {event:x}, rip {rip:016x}{name} cpl {cpl}"),
         reason => format!("halted on core {core:x}: rip {rip:016x}{name} cpl {cpl} ({})", reason_word(reason)),
     };
     let valid = usize::try_from(*bytes_valid).unwrap_or(0).min(bytes.len());

@@ -203,7 +203,7 @@ impl Session {
         if matches!(news, News::Halted(halted) if halted.reason == reason::STEPPED) {
             return;
         }
-        if matches!(news, News::Halted(halted) if halted.reason == reason::EVENT) {
+        if matches!(news, News::Halted(halted) if matches!(halted.reason, reason::EVENT | reason::BREAKPOINT)) {
             self.hear_before_a_halt();
         }
         let place = match news {

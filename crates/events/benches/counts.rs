@@ -79,6 +79,10 @@ impl Here for Least {
     fn core(&self) -> u32 {
         self.core
     }
+    fn thread(&mut self) -> u32 {
+        self.pid()
+    }
+
     fn pid(&mut self) -> u32 {
         1
     }

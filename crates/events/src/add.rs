@@ -93,7 +93,8 @@ const fn refuse(code: u32) -> NotAdded {
 
 /// The units of one event.
 struct Units {
-    event: (Kind, Handle, Extent),
+    /// A breakpoint has none: what it takes is its hook's.
+    event: Option<(Kind, Handle, Extent)>,
     buffer: Option<(Kind, Handle, Extent)>,
 }
 
@@ -139,7 +140,8 @@ impl<const EVENTS: usize> Table<EVENTS> {
         let units = filled.inspect_err(|_| slot.gate.store(phase::FREE, SeqCst))?;
         self.publish(slot, ask, program, layout, &units);
         self.ask_and_settle(memory, reserve, core);
-        Ok(Added { id, unit: units.event.0, buffer: units.buffer.map(|(kind, ..)| kind) })
+        let unit = units.event.map_or(Kind::Breakpoint, |(unit, ..)| unit);
+        Ok(Added { id, unit, buffer: units.buffer.map(|(kind, ..)| kind) })
     }
 
     /// The first free slot, for this caller alone (S1).
@@ -151,7 +153,6 @@ impl<const EVENTS: usize> Table<EVENTS> {
 
     /// Writes all words of an event, then its gate.
     fn publish(&self, slot: &Slot, ask: &EventAsk, program: &[u64], layout: Option<Layout>, units: &Units) {
-        let (unit, handle, extent) = units.event;
         let mut its = phase::READY | gate::ENABLED;
         its |= u64::from(ask.stage) << gate::STAGE_SHIFT | u64::from(ask.kind) << gate::KIND_SHIFT;
         let flag = |is: bool, bit: u64| if is { bit } else { 0 };
@@ -161,6 +162,8 @@ impl<const EVENTS: usize> Table<EVENTS> {
         its |= flag(ask.core != event::ALL, gate::BY_CORE) | flag(ask.pid != event::ALL, gate::BY_PID);
         its |= flag(ask.condition_bytes > 0, gate::CONDITION) | flag(ask.code_bytes > 0, gate::CODE);
         its |= flag(ask.flags & event::CODE_FIRST != 0, gate::CODE_FIRST);
+        its |= flag(ask.flags & event::BREAKPOINT != 0, gate::BREAKPOINT);
+        its |= flag(ask.flags & event::BY_THREAD != 0, gate::BY_THREAD);
         if let Some(layout) = layout {
             its |= gate::PROGRAM;
             slot.set_layout(&layout);
@@ -178,13 +181,16 @@ impl<const EVENTS: usize> Table<EVENTS> {
             }
         }
         let words = u32::try_from(program.len()).unwrap_or(0);
-        slot.program_pfn.store(extent.pfn, Relaxed);
-        slot.program_size.store(join(words, extent.frames), Relaxed);
+        if let Some((_, handle, extent)) = units.event {
+            slot.program_pfn.store(extent.pfn, Relaxed);
+            slot.program_size.store(join(words, extent.frames), Relaxed);
+            slot.handle.store(handle.to_word(), Relaxed);
+        }
         slot.code_bytes.store(join(ask.condition_bytes, ask.code_bytes), Relaxed);
         slot.option.store(ask.option, Relaxed);
         slot.who.store(join(ask.core, ask.pid), Relaxed);
+        let unit = units.event.map_or(Kind::Breakpoint, |(unit, ..)| unit);
         slot.unit.store(unit as u64, Relaxed);
-        slot.handle.store(handle.to_word(), Relaxed);
         slot.buffer_bytes.store(ask.buffer_bytes, Relaxed);
         if let Some((_, handle, extent)) = units.buffer {
             slot.buffer_handle.store(handle.to_word(), Relaxed);
@@ -206,8 +212,11 @@ fn check(ask: &EventAsk, staged: &[u64]) -> Result<(), NotAdded> {
     let option = (ask.flags & event::OPTION != 0).then_some(ask.option);
     let invalid = Err(refuse(code::EVENT_INVALID));
     let both = ask.program_words > 0 && ask.code_bytes > 0;
-    if ask.flags & !(event::BREAK | event::SHORT_CIRCUIT | event::OPTION | event::GATHER | event::CODE_FIRST) != 0
+    let known = event::BREAK | event::SHORT_CIRCUIT | event::OPTION | event::GATHER | event::CODE_FIRST;
+    if ask.flags & !(known | event::BREAKPOINT | event::BY_THREAD) != 0
         || ask.flags & event::CODE_FIRST != 0 && !both
+        || ask.flags & event::BREAKPOINT != 0 && !is_breakpoint(ask)
+        || ask.flags & event::BY_THREAD != 0 && ask.pid == event::ALL
         || ask.stage == 0
         || ask.stage & !(event::PRE | event::POST) != 0
     {
@@ -257,6 +266,13 @@ fn check(ask: &EventAsk, staged: &[u64]) -> Result<(), NotAdded> {
     Ok(())
 }
 
+/// Whether it is no more than a breakpoint can be.
+fn is_breakpoint(ask: &EventAsk) -> bool {
+    let more = event::SHORT_CIRCUIT | event::GATHER | event::CODE_FIRST;
+    let halts = ask.flags & event::BREAK != 0 && ask.flags & more == 0 && ask.stage == event::PRE;
+    halts && ask.kind == event::EPTHOOK && staged_words(ask) == 0 && ask.buffer_bytes == 0
+}
+
 fn verified(program: &[u64]) -> Result<Layout, NotAdded> {
     verify(program, &LIMITS).map_err(|why| NotAdded {
         bytes: 8 * program.len() as u64,
@@ -286,7 +302,8 @@ fn take_units(
     // What each lacked first: the regular one, if it could be one.
     let (mut no_event, mut no_buffer) = (None, None);
     loop {
-        let cost = Cost::NONE.and(unit.index(), 1);
+        let has_unit = ask.flags & event::BREAKPOINT == 0;
+        let cost = Cost::NONE.and(unit.index(), has_unit.into());
         let cost = cost.and_then(|cost| buffer.map_or(Ok(cost), |kind| cost.and(kind.index(), 1)));
         let cost = cost.and_then(|cost| cost.and(more_kind.index(), more_count));
         let refusal = match cost.and_then(|cost| reserve.reserve(core, &cost)) {
@@ -296,7 +313,7 @@ fn take_units(
                     Some((kind, handle, reserve.extent(handle).ok()?))
                 };
                 // The ticket has all that it cost.
-                let event = spend(unit).ok_or(refuse(code::UNBALANCED))?;
+                let event = if has_unit { Some(spend(unit).ok_or(refuse(code::UNBALANCED))?) } else { None };
                 let buffer = buffer.and_then(&mut spend);
                 while let Some((_, handle, extent)) = spend(more_kind) {
                     more.take(owner.0, handle, &extent);
@@ -378,20 +395,20 @@ fn fill(
     core: Core,
 ) -> Result<(), NotAdded> {
     let holds = |extent: &Extent, bytes: u64| bytes <= u64::from(extent.frames).saturating_mul(FRAME_BYTES.into());
-    let (_, handle, extent) = &units.event;
     let bytes = bytes_of(ask);
-    let mut filled = holds(extent, bytes) && (staged.is_empty() || memory.fill(extent.pfn, staged));
+    let fits = |extent: &Extent| holds(extent, bytes) && (staged.is_empty() || memory.fill(extent.pfn, staged));
+    let mut filled = units.event.as_ref().map_or(staged.is_empty(), |(_, _, extent)| fits(extent));
     filled = filled && units.buffer.is_some() == (ask.buffer_bytes > 0);
     if let Some((_, _, extent)) = &units.buffer {
         filled = filled && holds(extent, ask.buffer_bytes) && memory.clear(extent.pfn, extent.frames);
     }
     let has_code = ask.condition_bytes > 0 || ask.code_bytes > 0;
     // Last, so that there is nothing to close.
-    if filled && (!has_code || memory.open_code(id, extent.pfn, bytes)) {
+    let opens = || units.event.as_ref().is_some_and(|(_, _, extent)| memory.open_code(id, extent.pfn, bytes));
+    if filled && (!has_code || opens()) {
         return Ok(());
     }
-    let buffer = units.buffer.as_ref().map(|(_, handle, extent)| (handle, extent));
-    for (handle, extent) in core::iter::once((handle, extent)).chain(buffer) {
+    for (_, handle, extent) in units.event.iter().chain(&units.buffer) {
         memory.given_back(extent);
         // Its own, and spent just now.
         let _given = reserve.give(core, *handle);

@@ -34,6 +34,9 @@ pub trait Here: Machine {
     /// The process that runs there. Asked at most once, and only if an event wants a certain one.
     fn pid(&mut self) -> u32;
 
+    /// The thread. Likewise.
+    fn thread(&mut self) -> u32;
+
     /// Runs a program ([`script_vm::run()`], over a stack and data of the core's own, with a limit of steps). Until it
     /// returns, `$event_id`, `$event_stage`, `$buffer` and `event_sc()` are `event`'s; `pause()` is remembered, and done
     /// when [`Table::fire`] has returned (F3).
@@ -334,7 +337,11 @@ fn passes<H: Here>(slot: &Slot, gate: u64, option: u64, here: &mut H, pid: &mut 
     if gate & gate::BY_CORE != 0 && low(who) != here.core() {
         return false;
     }
-    if gate & gate::BY_PID != 0 && high(who) != *pid.get_or_insert_with(|| here.pid()) {
+    if gate & gate::BY_THREAD != 0 {
+        if high(who) != here.thread() {
+            return false;
+        }
+    } else if gate & gate::BY_PID != 0 && high(who) != *pid.get_or_insert_with(|| here.pid()) {
         return false;
     }
     gate & gate::BY_OPTION == 0 || meant(slot.option.load(Relaxed), option)

@@ -149,7 +149,10 @@ impl<const EVENTS: usize> Table<EVENTS> {
                 // It is the slot's own until here: nobody else can have given it back.
                 let _given = reserve.give(core, handle);
             };
-            give(slot.handle.load(SeqCst));
+            // What a breakpoint has is its hook's.
+            if slot.gate.load(SeqCst) & gate::BREAKPOINT == 0 {
+                give(slot.handle.load(SeqCst));
+            }
             if slot.buffer_bytes.load(SeqCst) > 0 {
                 give(slot.buffer_handle.load(SeqCst));
             }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! gate   bit 0 enabled, 1 before, 2 after, 3 break, 4 short circuit, 5 by core, 6 by process, 7 by option,
-//!        8 program, 9 guard, 10 count, 11 condition, 12…14 phase, 15 code, 16 code first, 24…31 kind, 32…47 the cell
+//!        8 program, 9 guard, 10 count, 11 condition, 12…14 phase, 15 code, 16 code first, 17 breakpoint, 18 by thread, 24…31 kind, 32…47 the cell
 //!        that is counted in, 48…63 what is added to it
 //! ```
 //! A slot that was never used is all zeros, so a table costs an image nothing but address space.
@@ -48,6 +48,10 @@ pub(crate) mod gate {
     pub const CODE: u64 = 1 << 15;
     /// Its machine code runs before its program.
     pub const CODE_FIRST: u64 = 1 << 16;
+    /// It is a breakpoint, and has no unit of its own.
+    pub const BREAKPOINT: u64 = 1 << 17;
+    /// The process that it is for is a thread.
+    pub const BY_THREAD: u64 = 1 << 18;
     /// What it waits for.
     pub const KIND_SHIFT: u32 = 24;
     /// The cell that is counted in.

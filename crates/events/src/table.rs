@@ -111,7 +111,21 @@ impl<const EVENTS: usize> Table<EVENTS> {
         is_it.then_some(gate & gate::ENABLED != 0)
     }
 
-    /// Enables, disables or clears one event, or [`event::ALL`]; how many it concerned.
+    /// Whether the event of this id is a breakpoint.
+    pub fn is_breakpoint(&self, id: u32) -> bool {
+        let gate = self.slots.get(id as usize).map_or(0, |slot| slot.gate.load(SeqCst));
+        is_there(gate) && gate & gate::BREAKPOINT != 0
+    }
+
+    /// Clears all there are, breakpoints and others.
+    pub fn clear_all(&self, memory: &impl Memory, reserve: &Reserve<'_>, core: u32) {
+        for slot in &self.slots {
+            let _was_there = self.clear(slot);
+        }
+        self.ask_and_settle(memory, reserve, core);
+    }
+
+    /// Enables, disables or clears one event, or [`event::ALL`], or [`event::ALL_BREAKPOINTS`]; how many it concerned.
     ///
     /// A disabled or cleared event is asked no more; a core that runs its program just now ends that run. What was cleared
     /// gives its units back at once if no core is inside an event, else when those have left ([`Table::settle`]).
@@ -125,8 +139,9 @@ impl<const EVENTS: usize> Table<EVENTS> {
             event::CLEAR => Self::clear,
             _ => return Err(code::REQUEST_MALFORMED),
         };
-        let count = if id == event::ALL {
-            self.slots.iter().map(|slot| u32::from(change(self, slot))).sum()
+        let count = if matches!(id, event::ALL | event::ALL_BREAKPOINTS) {
+            let are = |slot: &&Slot| (slot.gate.load(SeqCst) & gate::BREAKPOINT != 0) == (id == event::ALL_BREAKPOINTS);
+            self.slots.iter().filter(are).map(|slot| u32::from(change(self, slot))).sum()
         } else {
             let slot = self.slots.get(id as usize).ok_or(code::NO_SUCH_EVENT)?;
             if !change(self, slot) {

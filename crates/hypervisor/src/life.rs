@@ -15,8 +15,8 @@ use crate::root::{
     WATCH_EXCEPTIONS, WATCH_GUARDED, WATCH_HOOKED, WATCH_INTERRUPTS, WATCH_SYSTEM_CALLS, WATCH_TSC,
 };
 use crate::scripts::Bench;
-use crate::watch::{self, What};
 use crate::steps::Next;
+use crate::watch::{self, What};
 use crate::{delivered, detoured, hits, hypercall, line, ports, serve, special, steps, words};
 use abi::request::{event, goodbye, notice};
 use core::sync::atomic::Ordering::SeqCst;

@@ -46,6 +46,8 @@ pub const EVENTS_MAX: usize = 256;
 pub const SEARCH_LOOKS_MAX: usize = 128;
 /// Bytes that a search looks at in one go.
 pub const SEARCH_BYTES_AT_ONCE: usize = 2048;
+/// A core that steps alone looks for bytes on the link so often, in steps: it has nobody who is called for them. A millisecond or two.
+pub const STEPS_UNLOOKED_MAX: u64 = 64;
 /// Processes of Linux' list that are looked at to find one: as many as it has by default.
 pub const TASKS_MAX: usize = 32_768;
 /// Pages and large pages of one monitor: what takes root some milliseconds to translate and to divide. Larger ranges

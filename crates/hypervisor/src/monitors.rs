@@ -44,6 +44,9 @@ const LEVELS: u32 = 3;
 const UNIT: Shape = pools::PLANS[Kind::Monitor.index()].shape;
 const HOOK: Shape = pools::PLANS[Kind::Epthook.index()].shape;
 const _: () = assert!(record::BYTES <= UNIT.bytes && UNIT.frames == 2, "a unit has room for a record and two tables");
+const BREAKPOINT: Shape = pools::PLANS[Kind::Breakpoint.index()].shape;
+const _: () =
+    assert!(record::BYTES <= BREAKPOINT.bytes && BREAKPOINT.frames == HOOK.frames, "one of a breakpoint, which is a hook");
 const DETOUR: Shape = pools::PLANS[Kind::Epthook2.index()].shape;
 const _: () = assert!(record::BYTES <= DETOUR.bytes && DETOUR.frames == 2, "one of a detour, too");
 const _: () = assert!(record::BYTES <= HOOK.bytes && HOOK.frames == 3, "and one of a hook for the page that is executed");
@@ -302,6 +305,8 @@ struct Taker<'s> {
     serial: u32,
     /// Of the event.
     kind: u32,
+    /// What is taken for each piece.
+    unit: Kind,
     access: u32,
     /// The records so far, the last one first.
     first: u64,
@@ -311,7 +316,7 @@ struct Taker<'s> {
 
 impl events::More for Taker<'_> {
     fn units(&self) -> (Kind, u64) {
-        (unit_of(self.kind), self.count)
+        (self.unit, self.count)
     }
 
     fn take(&mut self, id: u32, handle: Handle, extent: &Extent) {
@@ -334,9 +339,10 @@ impl events::More for Taker<'_> {
     }
 }
 
-/// What is taken for each piece, by the kind of the event.
-fn unit_of(kind: u32) -> Kind {
-    match kind {
+/// What is taken for each piece of an event.
+fn unit_of(its: &EventAsk) -> Kind {
+    match its.kind {
+        event::EPTHOOK if its.flags & event::BREAKPOINT != 0 => Kind::Breakpoint,
         event::EPTHOOK => Kind::Epthook,
         event::EPTHOOK2 => Kind::Epthook2,
         _ => Kind::Monitor,
@@ -388,7 +394,7 @@ pub fn add_range<M: Machine>(core: u32, tables: u64, its: &EventAsk, of: (Place,
     let Some(monitor) = monitors.all.iter_mut().find(|monitor| monitor.phase == Phase::Free) else {
         return refuse(code::EVENTS_FULL, 0);
     };
-    let mut taker = Taker { pieces, count, serial, kind: its.kind, access, first: 0, moved: false };
+    let mut taker = Taker { pieces, count, serial, kind: its.kind, unit: unit_of(its), access, first: 0, moved: false };
     let its = EventAsk { flags: its.flags | event::OPTION, option: serial.into(), ..*its };
     let (code, answer) = watch::register(core, &its, &mut taker);
     let moved = taker.moved || taker.pieces.next().is_some();

@@ -40,7 +40,7 @@ pub const PLANS: [KindPlan; Kind::COUNT] = [
     kind(21, 512, 0),
     kind(1, 0, 0),
     kind(20, 0, 0),
-    kind(0, 256, 100),
+    kind(3, 256, 100),
 ];
 
 /// Frames that the start takes: what [`PLANS`] aims at, in whole slabs, and the tables of the window for machine code.

@@ -118,6 +118,11 @@ impl<'h, C: Core> Here<'h, C> {
         u32::try_from(self.task_field(&TASKS.pid)).unwrap_or(0)
     }
 
+    /// The thread; likewise.
+    pub fn thread_number(&self) -> u32 {
+        u32::try_from(self.task_field(&TASKS.tid)).unwrap_or(0)
+    }
+
     /// Enables, disables or clears an event; the processor is told when the script has ended.
     fn change_event(&mut self, what: u32, id: u64) -> Result<u64, Refused> {
         let id = u32::try_from(id).map_err(|_| Refused)?;

@@ -284,7 +284,7 @@ fn halt_first<M: Machine>(cpu: &mut M::Core, core: u32, (why, about): (u32, u64)
     for _ in 0..HALT_TRIES {
         match HALT.stop(cpu, core) {
             // It waited for its turn while a fetch began.
-            Ok(()) if matches!(why, reason::HYPERCALL | reason::EVENT) && FETCHING.load(SeqCst) => {
+            Ok(()) if matches!(why, reason::HYPERCALL | reason::EVENT | reason::BREAKPOINT) && FETCHING.load(SeqCst) => {
                 MISSED.fetch_add(1, SeqCst);
                 return go_on(cpu, core);
             }
@@ -293,7 +293,7 @@ fn halt_first<M: Machine>(cpu: &mut M::Core, core: u32, (why, about): (u32, u64)
             Err(Silent { core }) => silent = core,
         }
     }
-    if !matches!(why, reason::HYPERCALL | reason::EVENT) {
+    if !matches!(why, reason::HYPERCALL | reason::EVENT | reason::BREAKPOINT) {
         FETCHING.store(false, SeqCst);
     }
     steps::end();
@@ -326,12 +326,13 @@ pub fn break_in<M: Machine>(cpu: &mut M::Core, core: u32) {
     }
 }
 
-/// An event asks for a halt: as [`break_in`].
-pub fn halt_by_event<M: Machine>(cpu: &mut M::Core, core: u32, id: u32, stage: u32) {
+/// An event asks for a halt, which may be a breakpoint: as [`break_in`].
+pub fn halt_by_event<M: Machine>(cpu: &mut M::Core, core: u32, (id, stage): (u32, u32), breakpoint: bool) {
     if FETCHING.load(SeqCst) {
         MISSED.fetch_add(1, SeqCst);
     } else {
-        halt::<M>(cpu, core, reason::EVENT, u64::from(id) | u64::from(stage) << 32);
+        let why = if breakpoint { reason::BREAKPOINT } else { reason::EVENT };
+        halt::<M>(cpu, core, why, u64::from(id) | u64::from(stage) << 32);
     }
 }
 
@@ -421,7 +422,7 @@ fn halted_at(why: u32, about: u64) -> Halted {
     let registers = record.registers();
     let (bytes, bytes_valid, cpl) = record.code();
     let fetch = matches!(why, reason::FETCHED | reason::FETCH_FAILED);
-    let event = if why == reason::EVENT { about } else { 0 };
+    let event = if matches!(why, reason::EVENT | reason::BREAKPOINT) { about } else { 0 };
     #[expect(clippy::cast_possible_truncation, reason = "two halves of one word")]
     let (event, stage) = (event as u32, (event >> 32) as u32);
     Halted {

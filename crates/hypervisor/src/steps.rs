@@ -12,12 +12,13 @@
 //! - T1: one core steps at a time, and whoever serves the prompt asks while every core is halted.
 //! - T2: an instruction is counted once, when the core is behind it, also if the machine was halted in the midst of it.
 //! - T3: however many are asked for, bytes on the link end them: by the NMI that they are (together), or since they are looked for
-//!   every [`LOOK_EVERY`] steps (alone).
+//!   every [`STEPS_UNLOOKED_MAX`] steps (alone).
 //! - T4: when the machine goes on, nothing of it is left in the guest: no flag, no breakpoint.
 //!
 //! **Callers**: `life`, before each run; `serve`. **Cost**: an exit each; without steps, nothing. **Proof**: `tests/e2e/steps.rs`.
 
 use crate::arch::{Core, Machine};
+use crate::limits::STEPS_UNLOOKED_MAX;
 use crate::monitored::{self, Pending};
 use crate::root::ROOT;
 use crate::scripts::Bench;
@@ -25,8 +26,6 @@ use crate::{line, serve};
 use abi::request::{STEPS_MAX, StepAsk, step};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 
-/// A core that steps alone looks for bytes on the link so often: it has nobody who is called for them.
-const LOOK_EVERY: u64 = 64;
 const NOBODY: u32 = u32::MAX;
 
 /// What is asked for, and how far it is.
@@ -114,7 +113,7 @@ pub fn go_on<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendin
     }
     let done = STEPS.done.load(SeqCst);
     let alone = STEPS.alone.load(SeqCst);
-    let message = if alone && done.is_multiple_of(LOOK_EVERY) { line::poll() } else { None };
+    let message = if alone && done.is_multiple_of(STEPS_UNLOOKED_MAX) { line::poll() } else { None };
     if done >= STEPS.wanted.load(SeqCst) || message.is_some() {
         serve::stepped::<M>(cpu, core, message.as_ref());
         return Next::Look;

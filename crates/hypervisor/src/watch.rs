@@ -104,6 +104,10 @@ impl<C: Core> events::Here for Here<'_, C> {
         self.process()
     }
 
+    fn thread(&mut self) -> u32 {
+        self.thread_number()
+    }
+
     fn run(&mut self, event: &Running, program: Program<'_>) -> Ended {
         self.begin(event);
         let Some(mut scratch) = self.scratch.take() else { return Ended { short_circuit: event.short_circuit, fault: None } };
@@ -245,9 +249,9 @@ fn wanted<M: Machine>(cpu: &mut M::Core, core: u32, verdict: Verdict, stage: u32
         arm::<M>(core);
     }
     if let Some((id, stage)) = verdict.break_by {
-        serve::halt_by_event::<M>(cpu, core, id, stage);
+        serve::halt_by_event::<M>(cpu, core, (id, stage), EVENTS.is_breakpoint(id));
     } else if pause {
-        serve::halt_by_event::<M>(cpu, core, event::ALL, stage);
+        serve::halt_by_event::<M>(cpu, core, (event::ALL, stage), false);
     }
     verdict.short_circuit
 }
@@ -498,7 +502,7 @@ impl<N: Copy + Default + TryFrom<u64>> Wanted<N> {
 pub fn close() {
     if let Some(reserve) = bank::reserve() {
         // There may be none, which is no error here.
-        let _cleared = EVENTS.change(event::CLEAR, event::ALL, &Floor, reserve, 0);
+        EVENTS.clear_all(&Floor, reserve, 0);
         EVENTS.settle(&Floor, reserve, 0);
         monitors::close();
     }

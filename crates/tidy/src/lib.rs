@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Folders that hold nothing written by hand.
+/// Folders that hold nothing written by hand; in a worktree one of them is a file.
 const LEFT_OUT: [&str; 6] = ["target", ".git", "fuzz/target", "fuzz/corpus", "fuzz/artifacts", "fuzz/coverage"];
 
 /// One text file of the project.
@@ -58,7 +58,10 @@ fn collect(folder: &Path, prefix: &str, found: &mut Vec<File>) {
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = format!("{prefix}{name}");
         let kind = entry.file_type();
-        if kind.as_ref().is_ok_and(fs::FileType::is_dir) && !LEFT_OUT.contains(&path.as_str()) {
+        if LEFT_OUT.contains(&path.as_str()) {
+            continue;
+        }
+        if kind.as_ref().is_ok_and(fs::FileType::is_dir) {
             collect(&entry.path(), &format!("{path}/"), found);
         } else if kind.is_ok_and(|kind| kind.is_file())
             && let Ok(text) = fs::read_to_string(entry.path())

@@ -40,13 +40,13 @@ const VERIFIER: &str = "crates/script/tests/verifier.rs";
 const REFUSED: &str = "crates/script/tests/refused.rs";
 
 /// Where limits stand: a heading, a file, and the names; none for all public ones.
-const SOURCES: [(&str, &str, &[&str]); 23] = [
+const SOURCES: [(&str, &str, &[&str]); 24] = [
     (
         "Module and image",
         "crates/abi/src/boot.rs",
         &["DIRECT_BYTES_MAX", "CORE_STRIDE", "CORES_MAX", "BLOCK_ORDER_MIN", "BLOCK_ORDER_MAX", "BLOCKS_MAX"],
     ),
-    ("Requests", ABI_REQUEST, &["MESSAGE_BYTES_MAX", "CORES_SHOWN_MAX", "EXIT_ROWS_MAX"]),
+    ("Requests", ABI_REQUEST, &["MESSAGE_BYTES_MAX", "CORES_SHOWN_MAX", "EXIT_ROWS_MAX", "STEPS_MAX"]),
     ("Requests: memory", ABI_MEMORY, &["BYTES_MAX", "PATTERN_BYTES_MAX", "FOUND_MAX"]),
     ("Link", LINK, &[]),
     ("Reserve", RESERVE, &[]),
@@ -64,6 +64,7 @@ const SOURCES: [(&str, &str, &[&str]); 23] = [
     ("Module: the device", "module/device.c", &["TRIES_MAX"]),
     ("Module: time", "module/time.c", &["LOST_NS_MIN"]),
     ("Prompt", SESSION, &["FETCH_LIMIT"]),
+    ("Prompt: steps", "crates/debugger/src/commands/p.rs", &["TIMES_MAX"]),
     ("Prompt: memory", MEMORY, &["LENGTH_MAX", "PLACES_MAX"]),
     ("Prompt: outputs", OUTPUTS, &["OF_AN_EVENT_MAX", "OUTPUTS_MAX", "CLOSE_LIMIT"]),
     ("Prompt: what waits for an output", SINK, &["QUEUE_BYTES_MAX"]),
@@ -76,7 +77,7 @@ const SOURCES: [(&str, &str, &[&str]); 23] = [
 
 /// What fails when a limit is broken: the limit by its file and name, a test likewise. The rest is asserted while compiling,
 /// or not tested.
-const PROOFS: [(&str, &str, &str, &str); 48] = [
+const PROOFS: [(&str, &str, &str, &str); 49] = [
     (
         ROOT,
         "NESTED_DIVIDED_BYTES_MAX",
@@ -107,6 +108,7 @@ const PROOFS: [(&str, &str, &str, &str); 48] = [
         "crates/debugger/tests/globals.rs",
         "a_name_that_root_cannot_keep_is_refused_at_its_place",
     ),
+    (ABI_REQUEST, "STEPS_MAX", "tests/e2e/steps.rs", "a_pause_ends_steps_and_what_is_none_is_refused"),
     (ABI_REQUEST, "MESSAGE_BYTES_MAX", ABI_REQUEST, "a_message_that_does_not_fit_is_not_written"),
     (LINK, "VERSION", CONVERSATION, "another_version_is_told_at_both_ends"),
     (LINK, "HEAD_BYTES", FRAME, "the_bytes_of_a_frame_are_those_of_the_picture"),

@@ -51,6 +51,12 @@ pub const CODE_FIRST: u32 = 16;
 /// A hook shall be a breakpoint that can be read, for the sake of speed; see [`super::epthook`].
 pub const FAST: u32 = 32;
 
+/// [`EPTHOOK`] as a breakpoint: it halts and does nothing else, has neither program nor buffer, and takes a unit of
+/// [`crate::kind::Kind::Breakpoint`] instead of those of an event and of a hook.
+pub const BREAKPOINT: u32 = 64;
+/// [`super::EventAsk::pid`] is the number of a thread.
+pub const BY_THREAD: u32 = 128;
+
 /// The instruction that returns, and what fills the words behind it.
 pub const CODE_RETURN: u8 = 0xc3;
 /// See [`CODE_RETURN`].
@@ -70,8 +76,10 @@ pub const CODE_FAULT: u32 = 8;
 /// The offset of a fault that did not happen within the code itself.
 pub const CODE_OUTSIDE: u32 = 0xff_ffff;
 
-/// [`super::EventAsk::core`] and [`super::EventAsk::pid`]: all.
+/// [`super::EventAsk::core`] and [`super::EventAsk::pid`]: all. [`super::EventChange::id`]: all but breakpoints.
 pub const ALL: u32 = u32::MAX;
+/// [`super::EventChange::id`]: all breakpoints.
+pub const ALL_BREAKPOINTS: u32 = u32::MAX - 1;
 
 /// [`super::EventChange::what`]: it fires.
 pub const ENABLE: u32 = 1;

@@ -29,14 +29,14 @@ use crate::answer::{Answer, Report};
 use crate::commands::{self, Command, Takes};
 use crate::cost::Cost;
 use crate::error::Error;
-use crate::event as events;
+use crate::event::{self as events, breakpoint};
 use crate::line::{Line, Word};
 use crate::program;
 use crate::say;
 use crate::session::Session;
 use abi::code;
 use abi::kind::Kind;
-use abi::request::{self, EVENT_ROWS_MAX, EventAnswer, EventChange, EventRow, Events, Number, event, op};
+use abi::request::{self, EventAnswer, EventChange, EventRow, Number, event, op};
 use serde::Serialize;
 use zerocopy::IntoBytes;
 
@@ -108,23 +108,12 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
 }
 
 fn list(session: &mut Session) -> Result<Answer, Error> {
-    let mut rows: Vec<EventRow> = Vec::new();
-    loop {
-        let from = rows.last().map_or(0, |row| u64::from(row.id) + 1);
-        let events: Events = session.ask(op::EVENTS, Number { value: from }.as_bytes())?;
-        let count = usize::try_from(events.count).unwrap_or(usize::MAX).min(EVENT_ROWS_MAX);
-        // Ids rise, or this would never end.
-        let more = events.rows[..count].iter().take_while(|row| u64::from(row.id) >= from);
-        let before = rows.len();
-        rows.extend(more);
-        if events.more == 0 || rows.len() == before {
-            break;
-        }
-    }
+    let mut rows = breakpoint::rows(session)?;
     let ids: Vec<u32> = rows.iter().map(|row| row.id).collect();
     let outputs = session.outputs().clone();
     let book = session.book();
     book.there_are(&ids);
+    rows.retain(|row| row.unit != Kind::Breakpoint as u32);
     let shown = |row: &EventRow| {
         let EventRow { id, kind, enabled, unit, hits, faults, last_fault, lost } = *row;
         let known = book.events.get(&id).and_then(Option::as_ref);

@@ -43,22 +43,28 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         },
         _ => return Err(commands::usage(line)),
     };
+    let (core, frames) = frames(session, usize::try_from(most).unwrap_or(FRAMES_MAX))?;
+    let table = session.names_needed()?.table;
+    let row = |Frame { ip, sp, exact: _, guessed }: &Frame| {
+        let place = table.near(*ip).map(|near| near.to_string());
+        Row { ip: hex(*ip), sp: hex(*sp), place, guessed: *guessed }
+    };
+    Ok(Answer::of(&Shown { core, frames: frames.iter().map(row).collect() }))
+}
+
+/// The selected core, and its frames, so many at most.
+pub(crate) fn frames(session: &mut Session, most: usize) -> Result<(u32, Vec<Frame>), Error> {
     let all: Registers = session.ask(op::REGISTERS, &[])?;
     let table = session.names_needed()?.table;
     let [_, _, dx, _, sp, bp, _, di] = [0, 1, 2, 3, 4, 5, 6, 7].map(|nth| all.gprs[nth]);
     let place = unwind::Place { ip: all.rip, sp, bp };
     let more = More { r10: all.gprs[10], r13: all.gprs[13], di, dx };
     let mut memory = OfDebuggee { session, read: HashMap::new(), failed: None };
-    let most = usize::try_from(most).unwrap_or(FRAMES_MAX);
     let frames = unwind::walk(Orc::of(&table), place, more, most, &table, &mut memory);
     if let Some(why) = memory.failed {
         return Err(why);
     }
-    let row = |Frame { ip, sp, exact: _, guessed }: &Frame| {
-        let place = table.near(*ip).map(|near| near.to_string());
-        Row { ip: hex(*ip), sp: hex(*sp), place, guessed: *guessed }
-    };
-    Ok(Answer::of(&Shown { core: all.core, frames: frames.iter().map(row).collect() }))
+    Ok((all.core, frames))
 }
 
 /// Memory of the debuggee, each piece read once.

@@ -56,7 +56,7 @@ impl Context {
         let valid = usize::try_from(bytes_valid).unwrap_or(0).min(bytes.len());
         let place = session.place(rip);
         let (rip, rflags, cr3) = (hex(rip), hex(rflags), hex(cr3));
-        let by_event = reason == reason::EVENT;
+        let by_event = matches!(reason, reason::EVENT | reason::BREAKPOINT);
         // A script that paused does not say of which event it was.
         let named = by_event && event != request::event::ALL;
         let (event, stage) = (named.then_some(event), by_event.then(|| say::events::stage_word(stage)));

@@ -13,7 +13,7 @@
 //! 0: kHyperDbg> t 2
 //! ffffffff81000004  e8 f7 ff ff ff                call    0xffffffff81000000
 //! 0: kHyperDbg> t 0
-//! err, at least one instruction is executed, and no more than 100000 at once
+//! err, at least one is done, and no more than 100000 at once
 //!      t 0
 //!        ^
 //!      try: t 1
@@ -29,10 +29,9 @@ use crate::commands::pause::Context;
 use crate::commands::{self, Command, r};
 use crate::disassembly::{self, INSTRUCTION_BYTES_MAX, Names, NoNames};
 use crate::error::Error;
+use crate::event::breakpoint;
 use crate::line::Line;
-use crate::memory;
 use crate::session::Session;
-use abi::request::memory::{NO_PID, Place, VIRTUAL};
 use abi::request::{Halted, Registers, STEPS_MAX, op, reason, step};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -46,17 +45,17 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         [_] => 1,
         [_, count] => match commands::count(session, count)? {
             within if (1..=STEPS_MAX).contains(&within) => within,
-            _ => return Err(Error::Steps { span: count.span.clone() }),
+            _ => return Err(Error::Times { span: count.span.clone(), most: STEPS_MAX }),
         },
         _ => return Err(commands::usage(line)),
     };
     let name = line.name().to_ascii_lowercase();
     let how = if name.starts_with('i') { step::ALONE } else { step::TOGETHER };
     if !name.ends_with('r') {
-        return go(session, count, how);
+        return go(session, count, how, false);
     }
     for _ in 1..count {
-        let answer = go_with_registers(session, how)?;
+        let answer = go(session, 1, how, true)?;
         if answer.fails {
             return Ok(answer);
         }
@@ -65,44 +64,47 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
             return Err(Error::Cancelled);
         }
     }
-    go_with_registers(session, how)
+    go(session, 1, how, true)
+}
+
+/// How far the core has come.
+#[derive(Clone, Copy)]
+pub(crate) struct Gone {
+    /// What is counted, so often,
+    pub(crate) done: u64,
+    /// of so many.
+    pub(crate) count: u64,
+    /// Where it stands.
+    pub(crate) halted: Halted,
+    /// What it had before.
+    pub(crate) before: Registers,
 }
 
 /// Executes so many, and tells.
-fn go(session: &mut Session, count: u64, how: u32) -> Result<Answer, Error> {
+fn go(session: &mut Session, count: u64, how: u32, all: bool) -> Result<Answer, Error> {
     let before: Registers = session.ask(op::REGISTERS, &[])?;
     let halted = session.step(count, how)?;
-    let after: Registers = session.ask(op::REGISTERS, &[])?;
-    tell(session, count, &halted, &changed(&before, &after), None)
+    let done = if halted.reason == reason::STEPPED { halted.steps } else { halted.steps.min(count - 1) };
+    tell(session, &Gone { done, count, halted, before }, all)
 }
 
-/// Executes one, and tells all registers.
-fn go_with_registers(session: &mut Session, how: u32) -> Result<Answer, Error> {
-    let halted = session.step(1, how)?;
+/// Tells where it stands, and the registers that are other than before, or all.
+pub(crate) fn tell(session: &mut Session, gone: &Gone, all: bool) -> Result<Answer, Error> {
+    let Gone { done: steps, count, halted, before } = *gone;
     let after: Registers = session.ask(op::REGISTERS, &[])?;
-    tell(session, 1, &halted, &r::rows(&after).concat(), Some(r::Shown::new(session, &after)))
-}
-
-fn tell(
-    session: &mut Session,
-    count: u64,
-    halted: &Halted,
-    registers: &[(String, u64)],
-    all: Option<r::Shown>,
-) -> Result<Answer, Error> {
-    let done = halted.reason == reason::STEPPED && halted.steps >= count;
-    let stopped = (!done).then(|| Context::new(session, halted));
-    let place = Place { address: halted.rip, space: VIRTUAL, pid: NO_PID };
-    let bytes = memory::request_bytes(session, place, INSTRUCTION_BYTES_MAX as u64)?;
-    let bytes: Vec<Option<u8>> = bytes.map_or_else(|_| Vec::new(), |(bytes, _)| bytes.into_iter().map(Some).collect());
+    let registers = if all { r::rows(&after).concat() } else { changed(&before, &after) };
+    let all = all.then(|| r::Shown::new(session, &after));
+    let done = steps >= count;
+    let stopped = (!done).then(|| Context::new(session, &halted));
+    let bytes = breakpoint::code(session, halted.rip, INSTRUCTION_BYTES_MAX as u64)?;
+    let bytes: Vec<Option<u8>> = bytes.into_iter().map(Some).collect();
     let names: Rc<dyn Names> = match session.names().shown() {
         Ok(known) => Rc::new(known),
         Err(_) => Rc::new(NoNames),
     };
     let mut next = disassembly::instructions(&bytes, halted.rip, 1, 64, &names);
-    let registers = registers.iter().map(|(name, value)| (name.clone(), *value)).collect();
     let place = session.place(halted.rip);
-    let shown = Shown { core: halted.core, steps: halted.steps, registers, place, next: next.pop(), stopped, count, all };
+    let shown = Shown { core: halted.core, steps, registers, place, next: next.pop(), stopped, count, all };
     let mut answer = Answer::of(&shown);
     answer.fails = !done;
     Ok(answer)
@@ -117,7 +119,7 @@ fn changed(before: &Registers, after: &Registers) -> Vec<(String, u64)> {
 #[derive(Serialize)]
 struct Shown {
     core: u32,
-    /// Instructions that were executed.
+    /// Instructions that were executed, or functions that were left.
     steps: u64,
     #[serde(serialize_with = "as_object")]
     registers: Vec<(String, u64)>,
@@ -146,7 +148,7 @@ impl Report for Shown {
         let Self { core: _, steps, registers, place, next, stopped, count, all } = self;
         let mut lines = Vec::new();
         if let Some(stopped) = stopped {
-            lines.push(format!("0x{steps:x} of 0x{count:x} instructions were executed"));
+            lines.push(format!("0x{steps:x} of 0x{count:x} were done"));
             lines.push(stopped.text());
         }
         match all {

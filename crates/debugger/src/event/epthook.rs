@@ -97,7 +97,7 @@ pub enum Wrong {
 }
 
 /// Refuses what is inside of an instruction, as far as that is known.
-fn look(session: &mut Session, word: &Word, place: Place) -> Result<(), Error> {
+pub(super) fn look(session: &mut Session, word: &Word, place: Place) -> Result<(), Error> {
     let Ok(known) = session.names().at_hand() else { return Ok(()) };
     let Some((start, _)) = known.table.extent(place.address) else { return Ok(()) };
     let before = place.address - start;

@@ -59,6 +59,11 @@ impl Session {
         let ask = StepAsk { count, how, zero: 0 };
         self.order(op::STEP, ask.as_bytes())?;
         self.runs();
+        self.wait_for_halt()
+    }
+
+    /// Waits until something halts the debuggee, as CTRL+C does.
+    pub(crate) fn wait_for_halt(&mut self) -> Result<Halted, Error> {
         loop {
             if self.cancel.is_set() {
                 return self.pause();
@@ -67,7 +72,7 @@ impl Session {
             self.learn(&news);
             match news {
                 News::Halted(halted) => {
-                    if halted.reason == reason::EVENT {
+                    if matches!(halted.reason, reason::EVENT | reason::BREAKPOINT) {
                         self.hear_before_a_halt();
                     }
                     return Ok(halted);

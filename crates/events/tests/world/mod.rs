@@ -294,6 +294,10 @@ impl<const EVENTS: usize> Here for Core<'_, EVENTS> {
     fn core(&self) -> u32 {
         self.number
     }
+    fn thread(&mut self) -> u32 {
+        self.pid()
+    }
+
     fn pid(&mut self) -> u32 {
         self.pids += 1;
         self.process

@@ -98,8 +98,10 @@ impl Root {
 
     /// A hook takes one.
     pub(super) fn epthook_add(&mut self, ask: &request::epthook::Ask) -> Answered {
-        let event = EventAsk { flags: ask.event.flags & !event::FAST, ..ask.event };
-        let answered = self.event_with(&event, ask.place.address, Kind::Epthook, 1)?;
+        let its = EventAsk { flags: ask.event.flags & !event::FAST, ..ask.event };
+        // A breakpoint takes a unit of its own instead.
+        let units = u64::from(its.flags & event::BREAKPOINT == 0);
+        let answered = self.event_with(&its, ask.place.address, Kind::Epthook, units)?;
         let is_programs = ask.event.flags & event::FAST != 0 && ask.place.address >> 63 == 0;
         let answer = request::body::<EventAnswer>(&answered).unwrap_or_default();
         let rejected = if is_programs { request::epthook::PROGRAM.into() } else { answer.rejected };
@@ -184,6 +186,9 @@ impl Root {
 
     /// The units that an event takes: regular ones if it fits them, big ones if those are used up.
     fn units(&self, ask: &EventAsk) -> (Kind, Option<Kind>) {
+        if ask.flags & event::BREAKPOINT != 0 {
+            return (Kind::Breakpoint, None);
+        }
         let free = |kind: Kind| self.rows[kind.index()].free > 0;
         let fitting = |fits: bool, regular, big| if fits && (free(regular) || !free(big)) { regular } else { big };
         let event = fitting(words_of(ask) <= 1024 && ask.condition_bytes <= 100, Kind::RegularEvent, Kind::BigEvent);
@@ -203,9 +208,13 @@ impl Root {
     }
 
     pub(super) fn event_change(&mut self, ask: EventChange) -> Answered {
-        let is = |row: &EventRow| ask.id == event::ALL || row.id == ask.id;
+        let all = matches!(ask.id, event::ALL | event::ALL_BREAKPOINTS);
+        let is = |row: &EventRow| match all {
+            true => (row.unit == Kind::Breakpoint as u32) == (ask.id == event::ALL_BREAKPOINTS),
+            false => row.id == ask.id,
+        };
         let count = self.events.rows.iter().filter(|(row, _)| is(row)).count();
-        if count == 0 && ask.id != event::ALL {
+        if count == 0 && !all {
             return Err((code::NO_SUCH_EVENT, Vec::new()));
         }
         match ask.what {
