@@ -47,7 +47,7 @@ fn it_halts_where_and_for_whom_it_was_set_and_nobody_reads_it() -> Result {
     ] {
         accepted(hooks.ask_epthook(its, function, "")?)?;
     }
-    assert_eq!(hooks.machine.ok(&line)?, "0\n0", "it is another's, and the other core's");
+    assert_eq!(hooks.machine.ok(&line)?, "0\n0\n", "it is another's, and the other core's");
     assert_eq!(hooks.hits(id)?, 3);
     // The module has a thread on each core, and only that of the second one is meant here.
     let job = hooks.machine.spawn(&format!("cd /sys/module/hooked/parameters; echo {OTHER:x} 1 {ENDBR:x} >go && cat said"))?;

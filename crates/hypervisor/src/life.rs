@@ -242,11 +242,11 @@ fn nmi<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
     let kicked = record.kicked() && record.take_kick();
     let mut rang = false;
     // Who steps alone owns the halt: what comes on the line is looked at between two steps.
-    let serves = line::is_mine(core) && !HALT.is_owned_by(core);
-    if serves {
+    let serves = || line::is_mine(core) && !HALT.is_owned_by(core);
+    if serves() {
         line::disarm();
         for _ in 0..LINK_ROUNDS_AT_ONCE {
-            if !line::waiting() {
+            if !line::waiting() || !serves() {
                 break;
             }
             rang = true;
@@ -267,7 +267,7 @@ fn nmi<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
         ROOT.swallowed.fetch_add(cpu.take_nmi(), SeqCst);
         let _for_these_bytes = line::may_have_rung();
     }
-    if serves {
+    if serves() {
         line::arm();
     }
     if !ours {
