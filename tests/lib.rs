@@ -1,5 +1,5 @@
 //! Helpers of the end-to-end tests: the ledger as it is shown, the guest's programs and memory, typing at a prompt, a bare
-//! client of the link.
+//! client of the link, and tests of other programs as trials.
 #![forbid(unsafe_code)]
 
 pub mod at_prompt;
@@ -9,6 +9,7 @@ pub mod hooks;
 pub mod ledger;
 pub mod noisy_line;
 pub mod scripting;
+pub mod trials;
 pub mod vendor;
 pub mod wire;
 
