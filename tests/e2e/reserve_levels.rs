@@ -89,7 +89,7 @@ fn kernel_ranges(machine: &mut Machine) -> Result<Vec<(u64, u64)>> {
 /// used up, and filled again from the bank, is so without Linux.
 #[test]
 fn what_the_bank_serves_leaves_a_halted_machine_untouched() -> Result {
-    let mut machine = Machine::builder().with_stress_ng().boot()?;
+    let mut machine = Machine::builder().cpus(2).with_stress_ng().boot()?;
     machine.load(Mode::Debugger)?;
     let ranges = kernel_ranges(&mut machine)?;
     let mut wire = Wire::connect(&machine.link_path())?;
