@@ -11,8 +11,8 @@ use abi::boot::{BLOCK_ORDER_MAX, Block, Boot, Doorbell, FRAME_BYTES, hypercall};
 use abi::code;
 use abi::kind::Kind;
 use abi::request::{
-    self, Halted, Hello, Ledger, Number, Owners, PreallocAnswer, PreallocAsk, Registers, ReserveTest, notice, op, owner,
-    reason, test,
+    self, Halted, Hello, Ledger, Number, Owners, PreallocAnswer, PreallocAsk, Registers, ReserveTest, STEPS_MAX, StepAsk,
+    notice, op, owner, reason, step, test,
 };
 use core::mem::offset_of;
 use core::sync::atomic::Ordering::SeqCst;
@@ -27,8 +27,10 @@ use zerocopy::IntoBytes;
 const LIMIT: Duration = Duration::from_secs(30);
 /// Halts of each storm.
 const STORM: u64 = 1000;
-/// Frames of the boot block: one of 2 MiB.
+/// Frames of each boot block: 2 MiB.
 const BOOT_BLOCK: u64 = 512;
+/// So many are handed over at the start: what all levels take, and some.
+const BOOT_BLOCKS: u64 = 2;
 
 /// The link's other end.
 pub struct Prompt {
@@ -64,12 +66,14 @@ impl Prompt {
         let (table, doorbell) = (page, page + FRAME_BYTES);
         let skip = arena::run(1).unwrap();
         let first = (skip + 1).next_multiple_of(BOOT_BLOCK);
-        arena::run(usize::try_from(first + 8 * BOOT_BLOCK - skip).unwrap()).unwrap();
-        let block = Block { pfn: first, order: BLOCK_ORDER_MAX, used: 0 };
-        #[expect(unsafe_code, reason = "the test's own frames")]
-        // SAFETY: the arena gave this page to nobody else.
-        unsafe {
-            crate::arch::x86::direct::copy_in(table, block.as_bytes());
+        arena::run(usize::try_from(first + (7 + BOOT_BLOCKS) * BOOT_BLOCK - skip).unwrap()).unwrap();
+        for nth in 0..BOOT_BLOCKS {
+            let block = Block { pfn: first + nth * BOOT_BLOCK, order: BLOCK_ORDER_MAX, used: 0 };
+            #[expect(unsafe_code, reason = "the test's own frames")]
+            // SAFETY: the arena gave this page to nobody else.
+            unsafe {
+                crate::arch::x86::direct::copy_in(table + nth * size_of::<Block>() as u64, block.as_bytes());
+            }
         }
         let root = arena::run(2).unwrap() * abi::boot::FRAME_BYTES;
         let entry = root + (abi::boot::IMAGE_VA >> 39 & 511) * 8;
@@ -86,7 +90,7 @@ impl Prompt {
             ram_frames: arena::FRAMES,
             doorbell_pa: doorbell,
             blocks_pa: table,
-            blocks: 1,
+            blocks: BOOT_BLOCKS as u32,
             flags: abi::boot::BOOT_LINK,
             boot_id: 7,
             tsc_khz: 2_000_000,
@@ -118,7 +122,7 @@ impl Prompt {
             client: Box::new(Client::new(1)),
             start: Instant::now(),
             notices: Vec::new(),
-            next_block: first + BOOT_BLOCK,
+            next_block: first + BOOT_BLOCKS * BOOT_BLOCK,
             doorbell,
         };
         let (code, hello) = prompt.ask(op::HELLO, &[]);
@@ -308,6 +312,45 @@ fn halts_asked_for_from_every_core_at_once_are_told_one_by_one() {
     assert_eq!(nmis(), before, "no NMI of ours leaks");
     let hidden: Vec<u64> = GUESTS.iter().map(|guest| guest.hidden.load(SeqCst)).collect();
     assert!(hidden.iter().all(|ticks| *ticks == hidden[0] && *ticks > 0), "{hidden:?}");
+}
+
+/// Would catch a halt that two cores own or none, a core that runs on while another one steps alone, a step that is not counted or twice,
+/// a request whose bytes nobody looks at meanwhile, and an NMI of ours that leaks.
+#[test]
+fn cores_step_in_turns_alone_and_beside_others() {
+    let mut prompt = machine();
+    let before = nmis();
+    let ask = |prompt: &mut Prompt, count, how| {
+        prompt.ok(op::STEP, StepAsk { count, how, zero: 0 }.as_bytes());
+    };
+    for _ in 0..STORM / 4 {
+        prompt.ok(op::PAUSE, &[]);
+        for core in [0, 2, 1, 1, 0] {
+            let at: Halted = request::body(&prompt.ok(op::CORE_SELECT, Number { value: core }.as_bytes())).unwrap();
+            let mut rip = at.rip;
+            for (count, how) in [(1, step::ALONE), (300, step::ALONE), (7, step::TOGETHER), (1, step::ALONE)] {
+                let still = turns();
+                ask(&mut prompt, count, how);
+                let halted = prompt.halted();
+                assert_eq!((halted.reason, u64::from(halted.core), halted.steps), (reason::STEPPED, core, count));
+                // Each instruction of the model's has three bytes; before its steps it may have run beside the others.
+                let moved = halted.rip.wrapping_sub(rip);
+                assert!(moved == 3 * count || how == step::TOGETHER, "{moved:x} by {count}");
+                assert!(turns() == still || how == step::TOGETHER, "somebody ran");
+                rip = halted.rip;
+            }
+        }
+        ask(&mut prompt, STEPS_MAX, step::ALONE);
+        let halted: Halted = request::body(&prompt.ok(op::PAUSE, &[])).unwrap();
+        assert!(halted.steps <= STEPS_MAX);
+        assert_eq!(prompt.halted().steps, halted.steps, "told, and then asked");
+        prompt.ok(op::GO, &[]);
+    }
+    for _ in 0..100 {
+        prompt.turn();
+    }
+    assert!(prompt.notices.is_empty(), "no halt more than was asked for");
+    assert_eq!(nmis(), before, "no NMI of ours leaks");
 }
 
 /// Would catch an NMI of Linux' own that root swallows.
