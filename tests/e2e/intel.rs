@@ -42,7 +42,8 @@ fn all() -> Result<Vec<Trial>> {
     let mut all = Vec::new();
     for (program, chosen) in HEART {
         let Some(path) = programs.get(program) else { continue };
-        let there: Vec<String> = trials::names(path)?.into_iter().filter(|(_, nightly)| !nightly).map(|(name, _)| name).collect();
+        let there: Vec<String> =
+            trials::names(path)?.into_iter().filter(|(_, nightly)| !nightly).map(|(name, _)| name).collect();
         for test in chosen {
             assert!(there.iter().any(|name| name == test), "{program} has no test {test}");
         }
