@@ -30,7 +30,7 @@ const STORM: u64 = 1000;
 /// Frames of each boot block: 2 MiB.
 const BOOT_BLOCK: u64 = 512;
 /// So many are handed over at the start: what all levels take, and some.
-const BOOT_BLOCKS: u64 = 2;
+const BOOT_BLOCKS: u32 = 2;
 
 /// The link's other end.
 pub struct Prompt {
@@ -66,8 +66,8 @@ impl Prompt {
         let (table, doorbell) = (page, page + FRAME_BYTES);
         let skip = arena::run(1).unwrap();
         let first = (skip + 1).next_multiple_of(BOOT_BLOCK);
-        arena::run(usize::try_from(first + (7 + BOOT_BLOCKS) * BOOT_BLOCK - skip).unwrap()).unwrap();
-        for nth in 0..BOOT_BLOCKS {
+        arena::run(usize::try_from(first + (7 + u64::from(BOOT_BLOCKS)) * BOOT_BLOCK - skip).unwrap()).unwrap();
+        for nth in 0..u64::from(BOOT_BLOCKS) {
             let block = Block { pfn: first + nth * BOOT_BLOCK, order: BLOCK_ORDER_MAX, used: 0 };
             #[expect(unsafe_code, reason = "the test's own frames")]
             // SAFETY: the arena gave this page to nobody else.
@@ -90,7 +90,7 @@ impl Prompt {
             ram_frames: arena::FRAMES,
             doorbell_pa: doorbell,
             blocks_pa: table,
-            blocks: BOOT_BLOCKS as u32,
+            blocks: BOOT_BLOCKS,
             flags: abi::boot::BOOT_LINK,
             boot_id: 7,
             tsc_khz: 2_000_000,
@@ -122,7 +122,7 @@ impl Prompt {
             client: Box::new(Client::new(1)),
             start: Instant::now(),
             notices: Vec::new(),
-            next_block: first + BOOT_BLOCKS * BOOT_BLOCK,
+            next_block: first + u64::from(BOOT_BLOCKS) * BOOT_BLOCK,
             doorbell,
         };
         let (code, hello) = prompt.ask(op::HELLO, &[]);
