@@ -69,7 +69,7 @@ fn over(session: &mut Session) -> Result<(abi::request::Halted, bool), Error> {
     let code = breakpoint::code(session, all.rip, INSTRUCTION_BYTES_MAX as u64)?;
     let instruction = Decoder::with_ip(64, &code, all.rip, DecoderOptions::NONE).decode();
     if runs_others(&instruction) {
-        return breakpoint::run_to(session, instruction.next_ip(), all.gprs[4]);
+        return breakpoint::run_to(session, instruction.next_ip(), (all.core, all.gprs[4]));
     }
     let halted = session.step(1, step::TOGETHER)?;
     Ok((halted, halted.reason == reason::STEPPED && halted.steps > 0))
@@ -89,7 +89,7 @@ fn runs_others(instruction: &Instruction) -> bool {
 
 /// Up to the instruction behind the call of this function. Whether it came there.
 fn leave(session: &mut Session) -> Result<(abi::request::Halted, bool), Error> {
-    let (_, frames) = k::frames(session, 2)?;
+    let (core, frames) = k::frames(session, 2)?;
     let caller = frames.get(1).ok_or(Error::NoCaller)?;
-    breakpoint::run_to(session, caller.ip, caller.sp)
+    breakpoint::run_to(session, caller.ip, (core, caller.sp))
 }

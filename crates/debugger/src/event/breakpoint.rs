@@ -85,10 +85,10 @@ fn add(session: &mut Session, event: EventAsk, place: Place) -> Result<EventAnsw
 
 /// Lets the machine run until the thread of the selected core comes to an address with a stack that is no deeper than `stack`, or until
 /// something else halts it before. The breakpoint that this takes is cleared, whatever comes.
-pub(crate) fn run_to(session: &mut Session, address: u64, stack: u64) -> Result<(Halted, bool), Error> {
-    let thread = thread(session)?;
-    let its = match thread {
-        0 => plain(),
+pub(crate) fn run_to(session: &mut Session, address: u64, (core, stack): (u32, u64)) -> Result<(Halted, bool), Error> {
+    let its = match thread(session)? {
+        // The idle loop's, which stays on its core.
+        0 => EventAsk { core, ..plain() },
         thread => EventAsk { pid: thread, flags: plain().flags | event::BY_THREAD, ..plain() },
     };
     let EventAnswer { id, .. } = add(session, its, Place { address, space: VIRTUAL, pid: NO_PID })?;
@@ -112,7 +112,7 @@ fn run_until(session: &mut Session, id: u32, stack: u64) -> Result<(Halted, bool
     }
 }
 
-/// The thread of the selected core; 0: the idle loop's, of which each core has one, or none that is known.
+/// The thread of the selected core; 0: the idle loop's, of which each core has one, or nothing is known of threads.
 fn thread(session: &mut Session) -> Result<u32, Error> {
     let line = Line::new("$tid");
     let text = Text::in_line(&line, &(0..line.text().len()));
