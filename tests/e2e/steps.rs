@@ -10,6 +10,8 @@ use zerocopy::IntoBytes;
 /// Leaves of the program `steps`, before and behind what it does.
 const BEGIN: u64 = 0x4857_5301;
 const END: u64 = 0x4857_5302;
+/// Before what the module `stepped` does.
+const KERNEL: u64 = 0x4857_5303;
 /// The trap flag.
 const TF: u64 = 0x100;
 /// What one request takes at most, in front of other work.
@@ -125,9 +127,60 @@ fn each_step_ends_where_its_instruction_does() -> Result {
         }
         assert_eq!(at(&back), 16, "the way back");
         assert!(steps > 50, "{steps} steps in the kernel");
+        assert_eq!(at(&one(wire, how)?), 17, "NOP");
+        let mut fault = one(wire, how)?;
+        assert!(fault.rip >> 63 == 1 && fault.selectors[0] & 3 == 0, "a page that is not there: {fault:x?}");
+        steps = 0;
+        while at(&fault) != 20 {
+            fault = one(wire, how)?;
+            steps += 1;
+            assert!(steps < 50_000, "{fault:x?}");
+        }
+        let trap = one(wire, how)?;
+        assert!(trap.rip >> 63 == 1 && trap.selectors[0] & 3 == 0, "INT3: {trap:x?}");
         to_event(wire, 1000, step::TOGETHER)?;
         wire.go()?;
         assert!(machine.wait_job(job, LIMIT)?.text().contains("never seen, 0 wrong"));
+    }
+    machine.hyperdbg_ok(&["unload"])?;
+    Ok(machine.console_is_healthy()?)
+}
+
+/// Would catch the same of what only a kernel executes: its interrupt flag, a repeated string instruction, IRET within the kernel, HLT.
+#[test]
+fn each_step_in_the_kernel_ends_where_its_instruction_does() -> Result {
+    const IF: u64 = 0x200;
+    let mut machine = Machine::builder().cpus(2).with_guest_module(&guest::module("stepped")).boot()?;
+    machine.ok("insmod /stepped.ko")?;
+    let (mut wire, _) = scripting::load(&mut machine)?;
+    let wire = &mut wire;
+    halt_at(wire, KERNEL)?;
+    for how in [step::ALONE, step::TOGETHER] {
+        let job = machine.spawn("echo 1 >/sys/module/stepped/parameters/go")?;
+        let begun = wire.halted(LIMIT)?;
+        let at = |all: &Registers| all.rip.wrapping_sub(begun.rip);
+        // Behind each, and whether interrupts are on: CPUID, PUSHF, CLI, NOP, STI, NOP, CLI, POPF, MOV.
+        for (behind, on) in
+            [(2, true), (3, true), (4, false), (5, false), (6, true), (7, true), (8, false), (9, true), (14, true)]
+        {
+            let all = one(wire, how)?;
+            assert_eq!((at(&all), all.rflags & IF != 0), (behind, on));
+        }
+        // Three times, and once more where the processor looks at the count before rather than behind.
+        let mut times = 1;
+        let mut all = one(wire, how)?;
+        while at(&all) == 14 {
+            all = one(wire, how)?;
+            times += 1;
+        }
+        assert!((3..=4).contains(&times) && all.gprs[1] == 0, "{times} steps of a repeated instruction");
+        // It; MOV, MOV, three times PUSH, MOV, PUSH, LEA, PUSH, IRET, STI, HLT, NOP.
+        for behind in [16, 19, 21, 22, 23, 24, 26, 27, 34, 35, 37, 38, 39, 40] {
+            assert_eq!(at(&all), behind);
+            all = one(wire, how)?;
+        }
+        wire.go()?;
+        assert!(machine.wait_job(job, LIMIT)?.ok());
     }
     machine.hyperdbg_ok(&["unload"])?;
     Ok(machine.console_is_healthy()?)

@@ -60,9 +60,11 @@ static unsigned long flags(void)
 }
 
 /* The first instructions behind the mark are known to who steps: tests/e2e/steps.rs counts their bytes. */
-static void begin(void)
+static void begin(char *page)
 {
-	long parent = SYS_getppid;
+	long parent;
+
+	wrong += madvise(page, 4096, MADV_DONTNEED) != 0;
 
 	asm volatile("lea -128(%%rsp), %%rsp\n"
 		     "movl %1, %%eax\n"
@@ -74,9 +76,12 @@ static void begin(void)
 		     "nop\n"			/* 90 */
 		     "movl $110, %%eax\n"	/* b8 .. */
 		     "syscall\n"		/* 0f 05 */
+		     "nop\n"			/* 90 */
+		     "movb $1, (%%rdi)\n"	/* c6 07 01, of a page that is not there */
+		     "int3\n"			/* cc */
 		     "nop\n"
 		     "lea 128(%%rsp), %%rsp\n"
-		     : "=&a"(parent) : "i"(BEGIN) : "rbx", "rcx", "rdx", "r11", "memory", "cc");
+		     : "=&a"(parent) : "i"(BEGIN), "D"(page) : "rbx", "rcx", "rdx", "r11", "memory", "cc");
 	wrong += parent != getppid();
 }
 
@@ -136,7 +141,7 @@ int main(int argc, char **argv)
 		return 2;
 	handle(SIGTRAP, on_trap);
 	handle(SIGILL, on_undefined);
-	begin();
+	begin(page);
 	for (unsigned long round = 0; round < rounds; round++)
 		one_round(page);
 	mark(END);
