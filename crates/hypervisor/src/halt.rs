@@ -165,8 +165,12 @@ impl Halt {
         let mut foreign = 0;
         let start = x86::tsc();
         while record.kicked() && x86::tsc().wrapping_sub(start) < ROOT.ticks(HALT_WAIT_MS) / 2 {
-            if cpu.take_nmi() > 0 && !record.take_kick() {
-                foreign += 1;
+            if cpu.take_nmi() > 0 {
+                // What the core has noted of NMIs of its own is about this one, and no later one.
+                let (own, kicked) = (cpu.is_own_nmi(), record.take_kick());
+                // One NMI brought both; the other's may still come.
+                record.late.fetch_or(own && kicked, SeqCst);
+                foreign += u64::from(!own && !kicked);
             }
             x86::relax();
         }
@@ -178,10 +182,10 @@ impl Halt {
         }
         record.state.store(RUNNING, SeqCst);
         cpu.hide_time(self.hidden.load(SeqCst));
-        foreign += cpu.take_nmi();
+        foreign += take_others(cpu);
         if record.kicked() && record.take_kick() {
             // Its NMI has been sent since; if it is not here, it is the next one.
-            foreign += cpu.take_nmi();
+            foreign += take_others(cpu);
             record.late.fetch_or(foreign == 0, SeqCst);
             foreign = foreign.saturating_sub(1);
         }
@@ -204,6 +208,12 @@ impl Halt {
     pub fn adopt_time<C: Core>(&self, cpu: &mut C) {
         cpu.hide_time(self.hidden.load(SeqCst));
     }
+}
+
+/// Takes an NMI that may be pending, if it is none of the core's own: 0 or 1.
+fn take_others<C: Core>(cpu: &mut C) -> u64 {
+    let taken = cpu.take_nmi();
+    if taken > 0 && cpu.is_own_nmi() { 0 } else { taken }
 }
 
 /// Puts down where a core is, for who looks while it is halted.
