@@ -18,8 +18,8 @@ const TF: u64 = 0x100;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A machine under root with the program, which halts before and behind what it does.
-fn machine(cpus: u32) -> Result<(Machine, Wire)> {
-    let builder = Machine::builder().cpus(cpus).with_guest_program(&guest::program("steps")).with_stress_ng();
+fn machine() -> Result<(Machine, Wire)> {
+    let builder = Machine::builder().cpus(2).with_guest_program(&guest::program("steps")).with_stress_ng();
     let mut machine = builder.boot()?;
     let (wire, _) = scripting::load(&mut machine)?;
     Ok((machine, wire))
@@ -46,11 +46,11 @@ fn one(wire: &mut Wire, how: u32) -> Result<Registers> {
     Ok(all)
 }
 
-/// Steps until an event halts; how many.
-fn to_event(wire: &mut Wire, count: u64, how: u32) -> Result<u64> {
+/// Steps beside the other core until an event halts; how many.
+fn to_event(wire: &mut Wire, count: u64) -> Result<u64> {
     let mut steps = 0;
     loop {
-        let halted = asked(wire, count, how)?;
+        let halted = asked(wire, count, step::TOGETHER)?;
         steps += halted.steps;
         if halted.reason == reason::EVENT {
             return Ok(steps);
@@ -64,7 +64,7 @@ fn to_event(wire: &mut Wire, count: u64, how: u32) -> Result<u64> {
 /// nobody, and time that runs backwards.
 #[test]
 fn a_program_that_is_stepped_through_the_kernel_and_back_does_what_it_does_else() -> Result {
-    let (mut machine, mut wire) = machine(2)?;
+    let (mut machine, mut wire) = machine()?;
     let plain = machine.ok("steps 1 1")?;
     assert!(plain.contains("1 rounds") && plain.contains("never seen, 0 wrong, 0 backwards"), "{plain}");
     halt_at(&mut wire, BEGIN)?;
@@ -74,11 +74,11 @@ fn a_program_that_is_stepped_through_the_kernel_and_back_does_what_it_does_else(
     let marked = wire.halted(LIMIT)?;
     assert_eq!((marked.reason, marked.core), (reason::EVENT, 0));
     wire.go()?;
-    for (count, how) in [(1000, step::TOGETHER), (313, step::TOGETHER)] {
+    for count in [1000, 313] {
         let job = machine.spawn("steps 1 1")?;
         let begun = wire.halted(LIMIT)?;
         assert_eq!((begun.reason, begun.core, begun.steps), (reason::EVENT, 1, 0));
-        let steps = to_event(&mut wire, count, how)?;
+        let steps = to_event(&mut wire, count)?;
         println!("{steps} steps");
         assert!(steps > 20_000, "only {steps} steps");
         wire.go()?;
@@ -94,7 +94,7 @@ fn a_program_that_is_stepped_through_the_kernel_and_back_does_what_it_does_else(
 /// SS, a system call, its end, a fault.
 #[test]
 fn each_step_ends_where_its_instruction_does() -> Result {
-    let (mut machine, mut wire) = machine(2)?;
+    let (mut machine, mut wire) = machine()?;
     let wire = &mut wire;
     halt_at(wire, BEGIN)?;
     halt_at(wire, END)?;
@@ -130,7 +130,7 @@ fn each_step_ends_where_its_instruction_does() -> Result {
         assert_eq!(at(&one(wire, how)?), 17, "NOP");
         let fault = one(wire, how)?;
         assert!(fault.rip >> 63 == 1 && fault.selectors[0] & 3 == 0, "a page that is not there: {fault:x?}");
-        to_event(wire, 1000, step::TOGETHER)?;
+        to_event(wire, 1000)?;
         wire.go()?;
         assert!(machine.wait_job(job, LIMIT)?.text().contains("never seen, 0 wrong"));
     }
@@ -182,7 +182,7 @@ fn each_step_in_the_kernel_ends_where_its_instruction_does() -> Result {
 /// behind steps of each core.
 #[test]
 fn each_core_steps_wherever_it_is() -> Result {
-    let (mut machine, mut wire) = machine(2)?;
+    let (mut machine, mut wire) = machine()?;
     let wire = &mut wire;
     for round in 0..4 {
         let busy = if round % 2 == 1 { Some(guest::keep_busy(&mut machine)?) } else { None };
@@ -209,7 +209,7 @@ fn each_core_steps_wherever_it_is() -> Result {
 /// Would catch steps that cannot be ended, that are counted wrong when they are, and requests that are none and are accepted.
 #[test]
 fn a_pause_ends_steps_and_what_is_none_is_refused() -> Result {
-    let (mut machine, mut wire) = machine(2)?;
+    let (mut machine, mut wire) = machine()?;
     let wire = &mut wire;
     let ask = |count, how, zero| StepAsk { count, how, zero };
     assert_eq!(wire.ask(op::STEP, ask(1, step::ALONE, 0).as_bytes())?.0, code::NOT_HALTED);

@@ -139,6 +139,18 @@ pub(crate) fn count(session: &mut Session, word: &Word) -> Result<u64, Error> {
     evaluate(session, &word.text, &word.span, Arithmetic::Count)
 }
 
+/// How often something is to be done, which is the only word behind the name: once unless said.
+pub(crate) fn times(session: &mut Session, line: &Line, most: u64) -> Result<u64, Error> {
+    match line.words() {
+        [_] => Ok(1),
+        [_, word] => match count(session, word)? {
+            within if (1..=most).contains(&within) => Ok(within),
+            _ => Err(Error::Times { span: word.span.clone(), most }),
+        },
+        _ => Err(usage(line)),
+    }
+}
+
 /// A word as a count that does not depend on the machine: for who foretells.
 pub(crate) fn fixed_count(word: &Word) -> Result<u64, Error> {
     value(&word.text, &word.span, Arithmetic::Count, &mut Unseen)

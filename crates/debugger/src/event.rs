@@ -32,7 +32,7 @@ use crate::target::Mode;
 use abi::code as codes;
 use abi::kind::Kind;
 use abi::request::memory::Place;
-use abi::request::{self, EventAnswer, EventAsk, PROGRAM_WORDS_MAX, event, op};
+use abi::request::{self, EVENT_ROWS_MAX, EventAnswer, EventAsk, EventRow, Events, PROGRAM_WORDS_MAX, event, op};
 use script::Program;
 use serde::Serialize;
 use std::{io, ops::Range};
@@ -527,6 +527,28 @@ fn added(
         None if code != codes::SUCCESS && body.is_empty() => Err(refused(session, code, EventAnswer::default())),
         None => Err(Error::Reach(Reach::Malformed { op })),
     }
+}
+
+/// Events and breakpoints, by id.
+pub(crate) fn rows(session: &mut Session) -> Result<Vec<EventRow>, Error> {
+    let mut rows: Vec<EventRow> = Vec::new();
+    loop {
+        let from = rows.last().map_or(0, |row| u64::from(row.id) + 1);
+        let events: Events = session.ask(op::EVENTS, request::Number { value: from }.as_bytes())?;
+        let count = usize::try_from(events.count).unwrap_or(usize::MAX).min(EVENT_ROWS_MAX);
+        // Ids rise, or this would never end.
+        let more = events.rows[..count].iter().take_while(|row| u64::from(row.id) >= from);
+        let before = rows.len();
+        rows.extend(more);
+        if events.more == 0 || rows.len() == before {
+            return Ok(rows);
+        }
+    }
+}
+
+/// Whether one of them is a breakpoint.
+pub(crate) fn is_breakpoint(row: &EventRow) -> bool {
+    row.unit == Kind::Breakpoint as u32
 }
 
 /// A refusal of root's about an event.

@@ -12,6 +12,7 @@
 
 use crate::answer::hex;
 use crate::commands;
+use crate::disassembly::INSTRUCTION_BYTES_MAX;
 use crate::error::{Error, Reach};
 use crate::expr::Arithmetic;
 use crate::line::{Line, Word};
@@ -251,6 +252,13 @@ pub(crate) fn request_bytes(session: &mut Session, place: Place, bytes: u64) -> 
         return Err(malformed);
     }
     Ok(Ok((body.to_vec(), head.why)))
+}
+
+/// What the instruction at an address may consist of, as far as it can be read there.
+pub(crate) fn instruction_bytes(session: &mut Session, address: u64) -> Result<Vec<u8>, Error> {
+    let place = Place { address, space: VIRTUAL, pid: NO_PID };
+    let read = request_bytes(session, place, INSTRUCTION_BYTES_MAX as u64)?;
+    Ok(read.map_or_else(|_| Vec::new(), |(bytes, _)| bytes))
 }
 
 /// Writes at most [`BYTES_MAX`] bytes, all or none.

@@ -98,6 +98,13 @@ struct Units {
     buffer: Option<(Kind, Handle, Extent)>,
 }
 
+impl Units {
+    /// The kind that the event is told to have got.
+    fn kind(&self) -> Kind {
+        self.event.map_or(Kind::Breakpoint, |(kind, ..)| kind)
+    }
+}
+
 impl<const EVENTS: usize> Table<EVENTS> {
     /// Registers an event with its program, condition and code, which are staged in this order, enabled. `core` says who
     /// asks.
@@ -140,8 +147,7 @@ impl<const EVENTS: usize> Table<EVENTS> {
         let units = filled.inspect_err(|_| slot.gate.store(phase::FREE, SeqCst))?;
         self.publish(slot, ask, program, layout, &units);
         self.ask_and_settle(memory, reserve, core);
-        let unit = units.event.map_or(Kind::Breakpoint, |(unit, ..)| unit);
-        Ok(Added { id, unit, buffer: units.buffer.map(|(kind, ..)| kind) })
+        Ok(Added { id, unit: units.kind(), buffer: units.buffer.map(|(kind, ..)| kind) })
     }
 
     /// The first free slot, for this caller alone (S1).
@@ -189,8 +195,7 @@ impl<const EVENTS: usize> Table<EVENTS> {
         slot.code_bytes.store(join(ask.condition_bytes, ask.code_bytes), Relaxed);
         slot.option.store(ask.option, Relaxed);
         slot.who.store(join(ask.core, ask.pid), Relaxed);
-        let unit = units.event.map_or(Kind::Breakpoint, |(unit, ..)| unit);
-        slot.unit.store(unit as u64, Relaxed);
+        slot.unit.store(units.kind() as u64, Relaxed);
         slot.buffer_bytes.store(ask.buffer_bytes, Relaxed);
         if let Some((_, handle, extent)) = units.buffer {
             slot.buffer_handle.store(handle.to_word(), Relaxed);

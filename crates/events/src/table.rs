@@ -117,14 +117,6 @@ impl<const EVENTS: usize> Table<EVENTS> {
         is_there(gate) && gate & gate::BREAKPOINT != 0
     }
 
-    /// Clears all there are, breakpoints and others.
-    pub fn clear_all(&self, memory: &impl Memory, reserve: &Reserve<'_>, core: u32) {
-        for slot in &self.slots {
-            let _was_there = self.clear(slot);
-        }
-        self.ask_and_settle(memory, reserve, core);
-    }
-
     /// Enables, disables or clears one event, or [`event::ALL`], or [`event::ALL_BREAKPOINTS`]; how many it concerned.
     ///
     /// A disabled or cleared event is asked no more; a core that runs its program just now ends that run. What was cleared

@@ -347,10 +347,9 @@ pub fn fetch_ended<M: Machine>(cpu: &mut M::Core, core: u32, frames: u64) {
     }
 }
 
-fn while_halted<M: Machine>(cpu: &mut M::Core, core: u32, first: Option<&Message>) {
+fn while_halted<M: Machine>(cpu: &mut M::Core, core: u32, mut first: Option<&Message>) {
     line::disarm();
     steps::end();
-    let mut first = first;
     let mut told = x86::tsc();
     loop {
         if ROOT.dying.load(SeqCst) {

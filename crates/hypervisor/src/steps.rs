@@ -18,6 +18,7 @@
 //! **Callers**: `life`, before each run; `serve`. **Cost**: an exit each; without steps, nothing. **Proof**: `tests/e2e/steps.rs`.
 
 use crate::arch::{Core, Machine};
+use crate::halt::HALT;
 use crate::limits::STEPS_UNLOOKED_MAX;
 use crate::monitored::{self, Pending};
 use crate::root::ROOT;
@@ -31,7 +32,6 @@ const NOBODY: u32 = u32::MAX;
 /// What is asked for, and how far it is.
 struct Steps {
     core: AtomicU32,
-    alone: AtomicBool,
     wanted: AtomicU64,
     done: AtomicU64,
     /// Where the core was when it was asked.
@@ -42,7 +42,6 @@ struct Steps {
 
 static STEPS: Steps = Steps {
     core: AtomicU32::new(NOBODY),
-    alone: AtomicBool::new(false),
     wanted: AtomicU64::new(0),
     done: AtomicU64::new(0),
     from: AtomicU64::new(0),
@@ -64,15 +63,13 @@ pub fn ask(core: u32, rip: u64, ask: StepAsk) -> Option<bool> {
     if zero != 0 || how > step::TOGETHER || !(1..=STEPS_MAX).contains(&count) {
         return None;
     }
-    let alone = how == step::ALONE;
     for (word, value) in [(&STEPS.wanted, count), (&STEPS.done, 0), (&STEPS.from, rip)] {
         word.store(value, SeqCst);
     }
-    STEPS.alone.store(alone, SeqCst);
     STEPS.begun.store(false, SeqCst);
     STEPS.core.store(core, SeqCst);
     ROOT.attend();
-    Some(alone)
+    Some(how == step::ALONE)
 }
 
 /// The machine is halted: there are no more of them.
@@ -112,8 +109,9 @@ pub fn go_on<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench, pendin
         STEPS.done.fetch_add(1, SeqCst);
     }
     let done = STEPS.done.load(SeqCst);
-    let alone = STEPS.alone.load(SeqCst);
-    let message = if alone && done.is_multiple_of(STEPS_UNLOOKED_MAX) { line::poll() } else { None };
+    // Who steps alone owns the halt.
+    let looks = HALT.is_owned_by(core) && done.is_multiple_of(STEPS_UNLOOKED_MAX);
+    let message = if looks { line::poll() } else { None };
     if done >= STEPS.wanted.load(SeqCst) || message.is_some() {
         serve::stepped::<M>(cpu, core, message.as_ref());
         return Next::Look;

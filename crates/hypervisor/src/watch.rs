@@ -501,8 +501,10 @@ impl<N: Copy + Default + TryFrom<u64>> Wanted<N> {
 /// Root is about to leave: nothing fires any more, and nobody holds a unit.
 pub fn close() {
     if let Some(reserve) = bank::reserve() {
-        // There may be none, which is no error here.
-        EVENTS.clear_all(&Floor, reserve, 0);
+        for all in [event::ALL, event::ALL_BREAKPOINTS] {
+            // There may be none, which is no error here.
+            let _cleared = EVENTS.change(event::CLEAR, all, &Floor, reserve, 0);
+        }
         EVENTS.settle(&Floor, reserve, 0);
         monitors::close();
     }

@@ -24,11 +24,10 @@
 use crate::answer::{Answer, Report, table};
 use crate::commands::{self, Command, Takes};
 use crate::error::Error;
-use crate::event::breakpoint;
+use crate::event as events;
 use crate::line::Line;
 use crate::session::Session;
 use abi::code;
-use abi::kind::Kind;
 use abi::request::{self, EventChange, EventRow, Number, event, op};
 use serde::Serialize;
 use zerocopy::IntoBytes;
@@ -68,8 +67,7 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
 
 /// The breakpoints there are.
 fn of(session: &mut Session) -> Result<Vec<EventRow>, Error> {
-    let all = breakpoint::rows(session)?;
-    Ok(all.into_iter().filter(|row| row.unit == Kind::Breakpoint as u32).collect())
+    Ok(events::rows(session)?.into_iter().filter(events::is_breakpoint).collect())
 }
 
 fn list(session: &mut Session) -> Result<Answer, Error> {

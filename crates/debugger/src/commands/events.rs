@@ -29,7 +29,7 @@ use crate::answer::{Answer, Report};
 use crate::commands::{self, Command, Takes};
 use crate::cost::Cost;
 use crate::error::Error;
-use crate::event::{self as events, breakpoint};
+use crate::event as events;
 use crate::line::{Line, Word};
 use crate::program;
 use crate::say;
@@ -108,12 +108,12 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
 }
 
 fn list(session: &mut Session) -> Result<Answer, Error> {
-    let mut rows = breakpoint::rows(session)?;
+    let mut rows = events::rows(session)?;
     let ids: Vec<u32> = rows.iter().map(|row| row.id).collect();
     let outputs = session.outputs().clone();
     let book = session.book();
     book.there_are(&ids);
-    rows.retain(|row| row.unit != Kind::Breakpoint as u32);
+    rows.retain(|row| !events::is_breakpoint(row));
     let shown = |row: &EventRow| {
         let EventRow { id, kind, enabled, unit, hits, faults, last_fault, lost } = *row;
         let known = book.events.get(&id).and_then(Option::as_ref);

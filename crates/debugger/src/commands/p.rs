@@ -20,12 +20,12 @@
 use crate::answer::Answer;
 use crate::commands::t::{self, Gone};
 use crate::commands::{self, Command, k};
-use crate::disassembly::INSTRUCTION_BYTES_MAX;
 use crate::error::Error;
 use crate::event::breakpoint;
 use crate::line::Line;
+use crate::memory;
 use crate::session::Session;
-use abi::request::{Registers, op, reason, step};
+use abi::request::{Halted, Registers, op, reason, step};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
 
 /// The command.
@@ -35,14 +35,7 @@ pub const COMMAND: Command = Command { names: &["p", "pr", "gu"], takes: &[], ru
 const TIMES_MAX: u64 = 0x1000;
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
-    let count = match line.words() {
-        [_] => 1,
-        [_, count] => match commands::count(session, count)? {
-            within if (1..=TIMES_MAX).contains(&within) => within,
-            _ => return Err(Error::Times { span: count.span.clone(), most: TIMES_MAX }),
-        },
-        _ => return Err(commands::usage(line)),
-    };
+    let count = commands::times(session, line, TIMES_MAX)?;
     let name = line.name().to_ascii_lowercase();
     let before: Registers = session.ask(op::REGISTERS, &[])?;
     let mut done = 0;
@@ -64,9 +57,9 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
 }
 
 /// One instruction, or what it calls and the way back. Whether it came behind it.
-fn over(session: &mut Session) -> Result<(abi::request::Halted, bool), Error> {
+fn over(session: &mut Session) -> Result<(Halted, bool), Error> {
     let all: Registers = session.ask(op::REGISTERS, &[])?;
-    let code = breakpoint::code(session, all.rip, INSTRUCTION_BYTES_MAX as u64)?;
+    let code = memory::instruction_bytes(session, all.rip)?;
     let instruction = Decoder::with_ip(64, &code, all.rip, DecoderOptions::NONE).decode();
     if runs_others(&instruction) {
         return breakpoint::run_to(session, instruction.next_ip(), (all.core, all.gprs[4]));
@@ -88,7 +81,7 @@ fn runs_others(instruction: &Instruction) -> bool {
 }
 
 /// Up to the instruction behind the call of this function. Whether it came there.
-fn leave(session: &mut Session) -> Result<(abi::request::Halted, bool), Error> {
+fn leave(session: &mut Session) -> Result<(Halted, bool), Error> {
     let (core, frames) = k::frames(session, 2)?;
     let caller = frames.get(1).ok_or(Error::NoCaller)?;
     breakpoint::run_to(session, caller.ip, (core, caller.sp))

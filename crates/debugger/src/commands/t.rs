@@ -27,10 +27,10 @@
 use crate::answer::{Answer, Report, hex};
 use crate::commands::pause::Context;
 use crate::commands::{self, Command, r};
-use crate::disassembly::{self, INSTRUCTION_BYTES_MAX, Names, NoNames};
+use crate::disassembly::{self, Names, NoNames};
 use crate::error::Error;
-use crate::event::breakpoint;
 use crate::line::Line;
+use crate::memory;
 use crate::session::Session;
 use abi::request::{Halted, Registers, STEPS_MAX, op, reason, step};
 use serde::Serialize;
@@ -41,14 +41,7 @@ use std::rc::Rc;
 pub const COMMAND: Command = Command { names: &["t", "i", "tr", "ir"], takes: &[], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
-    let count = match line.words() {
-        [_] => 1,
-        [_, count] => match commands::count(session, count)? {
-            within if (1..=STEPS_MAX).contains(&within) => within,
-            _ => return Err(Error::Times { span: count.span.clone(), most: STEPS_MAX }),
-        },
-        _ => return Err(commands::usage(line)),
-    };
+    let count = commands::times(session, line, STEPS_MAX)?;
     let name = line.name().to_ascii_lowercase();
     let how = if name.starts_with('i') { step::ALONE } else { step::TOGETHER };
     if !name.ends_with('r') {
@@ -96,7 +89,7 @@ pub(crate) fn tell(session: &mut Session, gone: &Gone, all: bool) -> Result<Answ
     let all = all.then(|| r::Shown::new(session, &after));
     let done = steps >= count;
     let stopped = (!done).then(|| Context::new(session, &halted));
-    let bytes = breakpoint::code(session, halted.rip, INSTRUCTION_BYTES_MAX as u64)?;
+    let bytes = memory::instruction_bytes(session, halted.rip)?;
     let bytes: Vec<Option<u8>> = bytes.into_iter().map(Some).collect();
     let names: Rc<dyn Names> = match session.names().shown() {
         Ok(known) => Rc::new(known),

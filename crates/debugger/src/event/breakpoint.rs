@@ -6,11 +6,10 @@ use crate::cost::{Cost, Units};
 use crate::error::Error;
 use crate::expr::Arithmetic;
 use crate::line::Word;
-use crate::memory;
 use crate::program::{self, How, Text, Told};
 use abi::request::epthook::Ask;
 use abi::request::memory::{NO_PID, Place, VIRTUAL};
-use abi::request::{EventAnswer, EventChange, Halted, Number, Registers, event, op, reason};
+use abi::request::{EventAnswer, EventChange, Halted, Registers, event, op, reason};
 use zerocopy::IntoBytes;
 
 /// The options.
@@ -121,27 +120,4 @@ fn thread(session: &mut Session) -> Result<u32, Error> {
         Told::Value(thread) => Ok(u32::try_from(thread).unwrap_or(0)),
         Told::Text(_) => Ok(0),
     }
-}
-
-/// Events from all answers, by id.
-pub(crate) fn rows(session: &mut Session) -> Result<Vec<abi::request::EventRow>, Error> {
-    let mut rows: Vec<abi::request::EventRow> = Vec::new();
-    loop {
-        let from = rows.last().map_or(0, |row| u64::from(row.id) + 1);
-        let events: abi::request::Events = session.ask(op::EVENTS, Number { value: from }.as_bytes())?;
-        let count = usize::try_from(events.count).unwrap_or(usize::MAX).min(abi::request::EVENT_ROWS_MAX);
-        // Ids rise, or this would never end.
-        let more = events.rows[..count].iter().take_while(|row| u64::from(row.id) >= from);
-        let before = rows.len();
-        rows.extend(more);
-        if events.more == 0 || rows.len() == before {
-            return Ok(rows);
-        }
-    }
-}
-
-/// Bytes at an address, as far as they can be read.
-pub(crate) fn code(session: &mut Session, address: u64, bytes: u64) -> Result<Vec<u8>, Error> {
-    let place = Place { address, space: VIRTUAL, pid: NO_PID };
-    Ok(memory::request_bytes(session, place, bytes)?.map_or_else(|_| Vec::new(), |(bytes, _)| bytes))
 }
