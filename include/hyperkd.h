@@ -21,7 +21,7 @@
 #endif
 
 /* Revision of everything below; module, image and programs refuse each other when it differs. */
-#define HYPERKD_PROTOCOL 0x7ull
+#define HYPERKD_PROTOCOL 0x8ull
 
 /* What one count of `prealloc TYPE` buys. */
 typedef enum _DEBUGGER_PREALLOC_COMMAND_TYPE {
@@ -46,6 +46,13 @@ typedef enum _DEBUGGER_PREALLOC_COMMAND_TYPE {
 #define HYPERKD_KERNEL_OUT_OF_MEMORY 0xc0001013ull
 #define HYPERKD_USED_UP 0xc0001014ull
 #define HYPERKD_INJECTED 0xc0001015ull
+#define HYPERKD_PID_INVALID 0xc000001eull
+#define HYPERKD_ATTACHED_ALREADY 0xc0000032ull
+#define HYPERKD_NOT_ATTACHED 0xc0000033ull
+#define HYPERKD_NO_SUCH_THREAD 0xc0000035ull
+#define HYPERKD_THREAD_NOT_HELD 0xc0001071ull
+#define HYPERKD_THREAD_EXEMPT 0xc0001072ull
+#define HYPERKD_THREADS_UNSUPPORTED 0xc0001073ull
 #define HYPERKD_UNBALANCED 0xc0001016ull
 #define HYPERKD_NOT_LOADED 0xc0001020ull
 #define HYPERKD_STILL_LEAVING 0xc0001038ull
@@ -186,6 +193,25 @@ HYPERKD_ASSERT(HYPERKD_IOCTL_LEDGER == 0x84184843);
 #define HYPERKD_HYPERCALL_HELD 0x484b000dull
 #define HYPERKD_HYPERCALL_MAPPING 0x484b000eull
 #define HYPERKD_HYPERCALL_UNLOADED 0x484b000full
+#define HYPERKD_HYPERCALL_ORDERS 0x484b0010ull
+#define HYPERKD_HYPERCALL_ORDERED 0x484b0011ull
+#define HYPERKD_HYPERCALL_THREAD_ROOM 0x484b0012ull
+#define HYPERKD_HYPERCALL_THREAD_TAKE 0x484b0013ull
+#define HYPERKD_HYPERCALL_THREAD_STATE 0x484b0014ull
+#define HYPERKD_HYPERCALL_THREAD_STEP 0x484b0015ull
+#define HYPERKD_HYPERCALL_THREAD_GONE 0x484b0016ull
+#define HYPERKD_HYPERCALL_THREAD_LOSSES 0x484b0017ull
+#define HYPERKD_ORDER_ATTACH 0x1ull
+#define HYPERKD_ORDER_ATTACH_AT_EXEC 0x2ull
+#define HYPERKD_ORDER_DETACH 0x3ull
+#define HYPERKD_ORDER_KILL 0x4ull
+#define HYPERKD_ORDER_HOLD 0x5ull
+#define HYPERKD_ORDER_LET 0x6ull
+#define HYPERKD_ORDER_STEP 0x7ull
+#define HYPERKD_THREAD_COMING 0x0ull
+#define HYPERKD_THREAD_HELD 0x1ull
+#define HYPERKD_THREAD_RUNS 0x2ull
+#define HYPERKD_THREAD_STEPS 0x3ull
 #define HYPERKD_MAPPING_CHANGED 0x0ull
 #define HYPERKD_MAPPING_UNMAPPED 0x1ull
 #define HYPERKD_MAPPING_ENDED 0x2ull
@@ -363,8 +389,9 @@ struct hyperkd_doorbell {
 	uint64_t clock[4];
 	uint64_t grace_wanted;
 	uint64_t holds_wanted;
+	uint64_t orders_wanted;
 };
-HYPERKD_ASSERT(sizeof(struct hyperkd_doorbell) == 112);
+HYPERKD_ASSERT(sizeof(struct hyperkd_doorbell) == 120);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, frames_wanted) == 0);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, run_wanted) == 8);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, hidden) == 16);
@@ -376,6 +403,7 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, clock_turn) == 56);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, clock) == 64);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, grace_wanted) == 96);
 HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, holds_wanted) == 104);
+HYPERKD_ASSERT(offsetof(struct hyperkd_doorbell, orders_wanted) == 112);
 
 /* A page at a linear address; level: 512^n frames. */
 struct hyperkd_hold {
@@ -393,5 +421,22 @@ HYPERKD_ASSERT(offsetof(struct hyperkd_hold, pfn) == 16);
 HYPERKD_ASSERT(offsetof(struct hyperkd_hold, level) == 24);
 HYPERKD_ASSERT(offsetof(struct hyperkd_hold, serial) == 28);
 HYPERKD_ASSERT(offsetof(struct hyperkd_hold, held) == 32);
+
+/* What Linux shall do about threads. */
+struct hyperkd_order {
+	uint64_t serial;
+	uint32_t what;
+	uint32_t process;
+	uint32_t thread;
+	uint32_t zero;
+	uint64_t count;
+};
+HYPERKD_ASSERT(sizeof(struct hyperkd_order) == 32);
+HYPERKD_ASSERT(offsetof(struct hyperkd_order, serial) == 0);
+HYPERKD_ASSERT(offsetof(struct hyperkd_order, what) == 8);
+HYPERKD_ASSERT(offsetof(struct hyperkd_order, process) == 12);
+HYPERKD_ASSERT(offsetof(struct hyperkd_order, thread) == 16);
+HYPERKD_ASSERT(offsetof(struct hyperkd_order, zero) == 20);
+HYPERKD_ASSERT(offsetof(struct hyperkd_order, count) == 24);
 
 #endif

@@ -29,7 +29,8 @@ static struct of_core *cores[HYPERKD_CORES_MAX];
 static enum cpuhp_state hotplug;
 static bool early;
 
-static u64 call(u64 number, u64 *rbx, u64 *rcx, u64 rdx)
+/* Result ~0 if nobody is below us. */
+u64 hyperkd_ask(u64 number, u64 *rbx, u64 *rcx, u64 rdx)
 {
 	u64 result = number, b = *rbx, c = *rcx;
 
@@ -45,16 +46,16 @@ static u64 call(u64 number, u64 *rbx, u64 *rcx, u64 rdx)
 	return result;
 }
 
-/* Result ~0 if nobody is below us. */
+/* The same with two arguments. */
 u64 hyperkd_hypercall(u64 number, u64 *rbx, u64 *rcx)
 {
-	return call(number, rbx, rcx, 0);
+	return hyperkd_ask(number, rbx, rcx, 0);
 }
 
-/* The same with three arguments and no answer but the result. */
+/* ... with three, and no answer but the result. */
 u64 hyperkd_tell(u64 number, u64 rbx, u64 rcx, u64 rdx)
 {
-	return call(number, &rbx, &rcx, rdx);
+	return hyperkd_ask(number, &rbx, &rcx, rdx);
 }
 
 static u64 enter_this(struct of_core *mine)
@@ -205,9 +206,11 @@ void hyperkd_unload(struct hyperkd_load *load, u64 why)
 	mutex_lock(&hyperkd.lock);
 	switch (hyperkd.state) {
 	case HYPERKD_IN:
+		hyperkd_threads_end();
 		leave(why);
 		fallthrough;
 	case HYPERKD_AWAY:
+		hyperkd_threads_end();
 		hyperkd_held_end();
 		hyperkd_memory_free();
 		hyperkd.state = HYPERKD_OUT;

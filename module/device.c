@@ -81,7 +81,7 @@ static long ledger(struct hyperkd_ledger __user *user)
 	return err;
 }
 
-static long call(struct hyperkd_call __user *user)
+static long call(const struct file *file, struct hyperkd_call __user *user)
 {
 	struct hyperkd_call call;
 	u32 *page;
@@ -102,6 +102,9 @@ static long call(struct hyperkd_call __user *user)
 	mutex_lock(&hyperkd.lock);
 	if (hyperkd.state == HYPERKD_IN) {
 		err = hyperkd_request(page, &call.request_bytes);
+		/* What this prompt asked for it holds, until it closes the file. */
+		if (READ_ONCE(hyperkd.doorbell->orders_wanted))
+			hyperkd_threads_tend(file);
 	} else {
 		/* An answer without a body. */
 		page[0] = HYPERKD_NOT_LOADED;
@@ -179,7 +182,7 @@ static long ioctl(struct file *file, unsigned int number, unsigned long argument
 	case IOCTL_RESERVE_PRE_ALLOCATED_POOLS:
 		return prealloc(user);
 	case HYPERKD_IOCTL_CALL:
-		return call(user);
+		return call(file, user);
 	case HYPERKD_IOCTL_LEDGER:
 		return ledger(user);
 	case HYPERKD_IOCTL_LOAD:
@@ -196,9 +199,16 @@ static int open(struct inode *inode, struct file *file)
 	return capable(CAP_SYS_RAWIO) ? 0 : -EPERM;
 }
 
+static int release(struct inode *inode, struct file *file)
+{
+	hyperkd_threads_release(file);
+	return 0;
+}
+
 static const struct file_operations operations = {
 	.owner = THIS_MODULE,
 	.open = open,
+	.release = release,
 	.unlocked_ioctl = ioctl,
 	.llseek = noop_llseek,
 };

@@ -55,8 +55,9 @@ void hyperkd_memory_free(void);
 int hyperkd_donate(u64 frames, u64 run);
 void hyperkd_reclaim(void);
 
-/* cores.c: all under lock, but for the first two */
+/* cores.c: all under lock, but for the first three */
 u64 hyperkd_hypercall(u64 number, u64 *rbx, u64 *rcx);
+u64 hyperkd_ask(u64 number, u64 *rbx, u64 *rcx, u64 rdx);
 u64 hyperkd_tell(u64 number, u64 rbx, u64 rcx, u64 rdx);
 void hyperkd_load(struct hyperkd_load *load);
 void hyperkd_unload(struct hyperkd_load *load, u64 why);
@@ -88,6 +89,13 @@ void hyperkd_held_tend(void);
 void hyperkd_held_end(void);
 int hyperkd_held_init(void);
 void hyperkd_held_exit(void);
+
+/* threads.c */
+void hyperkd_threads_tend(const void *owner);
+void hyperkd_threads_look(void);
+void hyperkd_threads_release(const void *owner);
+void hyperkd_threads_end(void);
+void hyperkd_threads_exit(void);
 
 /* device.c */
 int hyperkd_request(void *page, u32 *bytes);

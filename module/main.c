@@ -78,6 +78,7 @@ static void __exit hyperkd_exit(void)
 	hyperkd_device_exit();
 	hyperkd_unload(&unused, HYPERKD_GOODBYE_UNLOAD);
 	hyperkd_worker_stop();
+	hyperkd_threads_exit();
 	hyperkd_held_exit();
 	if (hyperkd.state == HYPERKD_DEAD)
 		pr_err("hyperkd: a core never left root after its fault; root's memory is not given back\n");

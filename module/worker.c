@@ -83,6 +83,7 @@ static bool bury(void)
 {
 	if (hyperkd.state == HYPERKD_IN) {
 		pr_err("hyperkd: root faulted and let go of the machine; its last words are on the link\n");
+		hyperkd_threads_end();
 		hyperkd.state = HYPERKD_DEAD;
 		hyperkd.entered = hyperkd_cores_forget();
 	} else if (READ_ONCE(hyperkd.doorbell->left) >= hyperkd.entered) {
@@ -125,6 +126,10 @@ static void look(struct work_struct *work)
 			looks++;
 			if (READ_ONCE(hyperkd.doorbell->tend_wanted) || looks % TEND_LOOKS == 0)
 				tend();
+			if (READ_ONCE(hyperkd.doorbell->orders_wanted))
+				hyperkd_threads_tend(NULL);
+			if (looks % TEND_LOOKS == 0)
+				hyperkd_threads_look();
 			if (READ_ONCE(hyperkd.doorbell->holds_wanted) || looks % TEND_LOOKS == 0)
 				hyperkd_held_tend();
 			if (hyperkd.linked && looks % UART_LOOKS == 0)

@@ -240,8 +240,10 @@ pub struct Doorbell {
     pub grace_wanted: u64,
     /// Not zero: which frames Linux is to hold may be others than before. The worker calls [`hypercall::HOLDS`], which resets it.
     pub holds_wanted: u64,
+    /// Not zero: there is an order about threads. The worker calls [`hypercall::ORDERS`], which resets it.
+    pub orders_wanted: u64,
 }
-const _: () = assert!(size_of::<Doorbell>() == 112);
+const _: () = assert!(size_of::<Doorbell>() == 120);
 
 /// A page, or large page, at a linear address that a hook or a monitor is about. Linux holds its frames: it gives them to nobody
 /// else.
@@ -324,6 +326,26 @@ pub mod hypercall {
     /// `rbx` .. `rcx` = addresses of the kernel's that are a module's for a moment still, `rdx` = address of its name, which ends with
     /// a zero. Result: a code.
     pub const UNLOADED: u64 = BASE + 15;
+    /// `rbx` = physical address of one page: puts the [`crate::request::thread::Order`] there that is to be carried out, if there is one.
+    /// Result: how many, 0 or 1.
+    pub const ORDERS: u64 = BASE + 16;
+    /// `rbx` = the serial of an order, `rcx` = a code, `rdx` = a number: what became of it. Result: a code.
+    pub const ORDERED: u64 = BASE + 17;
+    /// `rbx` = places for threads that are about to be needed at once. Result: a code; in `rbx`, units that are missing.
+    pub const THREAD_ROOM: u64 = BASE + 18;
+    /// `rbx` = a process in the upper half and a thread in the lower, `rcx` = address of its task, `rdx` = address of the registers with which it
+    /// returns to its program. Result: a code; in `rbx`, its place.
+    pub const THREAD_TAKE: u64 = BASE + 19;
+    /// `rbx` = a place, `rcx` = one of [`crate::request::thread::state`], `rdx` = when it is held where it will go on, when it begins to step how
+    /// many instructions. Result: a code; in `rbx`, when it is held, instructions that are left of those.
+    pub const THREAD_STATE: u64 = BASE + 20;
+    /// `rbx` = a place: the core that asks, which is on its way out of the kernel with interrupts off, executes instructions of the program by
+    /// [`super::super::request::thread::order::STEP`]; no interrupt comes to it until then. Result: a code.
+    pub const THREAD_STEP: u64 = BASE + 21;
+    /// `rbx` = a place, whose thread is none any more or is let go. Result: a code.
+    pub const THREAD_GONE: u64 = BASE + 22;
+    /// `rbx` = threads that are held without a place, `rcx` = threads that are not held for want of memory. Result: a code.
+    pub const THREAD_LOSSES: u64 = BASE + 23;
     /// As [`CALL`], when Linux could not give the frames it was asked for: the answer says so.
     pub const CALL_AGAIN: u64 = BASE + 7;
 }

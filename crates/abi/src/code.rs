@@ -23,6 +23,12 @@ pub const TEST_UNKNOWN: u32 = 0xc000_003b;
 /// Every core must be halted for this, and they are not.
 pub const NOT_HALTED: u32 = 0xc000_0050;
 
+/// The process is under interception already.
+pub const ATTACHED_ALREADY: u32 = 0xc000_0032;
+/// It is not.
+pub const NOT_ATTACHED: u32 = 0xc000_0033;
+/// It has no such thread.
+pub const NO_SUCH_THREAD: u32 = 0xc000_0035;
 /// No breakpoint is left.
 pub const NO_BREAKPOINT: u32 = 0xc000_0018;
 /// No page is left for a hook.
@@ -86,6 +92,14 @@ pub const PROGRAM_REJECTED: u32 = 0xc000_1040;
 pub const EVENTS_FULL: u32 = 0xc000_1041;
 /// Another prompt made globals that this one does not know, or another load is meant: it asks for their names again.
 pub const GLOBALS_CHANGED: u32 = 0xc000_1042;
+/// Another order is not carried out yet.
+pub const ORDER_PENDING: u32 = 0xc000_1070;
+/// The thread is not held.
+pub const THREAD_NOT_HELD: u32 = 0xc000_1071;
+/// A thread of the kernel's own, or the one that asks, is never held.
+pub const THREAD_EXEMPT: u32 = 0xc000_1072;
+/// The kernel lacks what threads are held by: its tracepoints, or notice of a return to a program.
+pub const THREADS_UNSUPPORTED: u32 = 0xc000_1073;
 /// This memory is root's own.
 pub const MEMORY_OF_ROOT: u32 = 0xc000_1050;
 /// No place is left for the code of a detour.

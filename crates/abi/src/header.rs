@@ -3,7 +3,7 @@
 //! The header is committed; the test below compares it and rewrites it when `UPDATE=1` is set, so the module, foreign
 //! programs and root are checked by both compilers against one truth.
 
-use crate::{PROTOCOL, boot, code, ioctl, kind::Kind, request};
+use crate::{PROTOCOL, boot, code, ioctl, kind::Kind, request, request::thread};
 use core::fmt::{Result, Write};
 use core::mem::{offset_of, size_of};
 
@@ -69,6 +69,13 @@ fn kinds_and_codes(out: &mut impl Write) -> Result {
             "HYPERKD_KERNEL_OUT_OF_MEMORY" = code::KERNEL_OUT_OF_MEMORY,
             "HYPERKD_USED_UP" = code::USED_UP,
             "HYPERKD_INJECTED" = code::INJECTED,
+            "HYPERKD_PID_INVALID" = code::PID_INVALID,
+            "HYPERKD_ATTACHED_ALREADY" = code::ATTACHED_ALREADY,
+            "HYPERKD_NOT_ATTACHED" = code::NOT_ATTACHED,
+            "HYPERKD_NO_SUCH_THREAD" = code::NO_SUCH_THREAD,
+            "HYPERKD_THREAD_NOT_HELD" = code::THREAD_NOT_HELD,
+            "HYPERKD_THREAD_EXEMPT" = code::THREAD_EXEMPT,
+            "HYPERKD_THREADS_UNSUPPORTED" = code::THREADS_UNSUPPORTED,
             "HYPERKD_UNBALANCED" = code::UNBALANCED,
             "HYPERKD_NOT_LOADED" = code::NOT_LOADED,
             "HYPERKD_STILL_LEAVING" = code::STILL_LEAVING,
@@ -168,6 +175,25 @@ fn boot_page(out: &mut impl Write) -> Result {
             "HYPERKD_HYPERCALL_HELD" = boot::hypercall::HELD,
             "HYPERKD_HYPERCALL_MAPPING" = boot::hypercall::MAPPING,
             "HYPERKD_HYPERCALL_UNLOADED" = boot::hypercall::UNLOADED,
+            "HYPERKD_HYPERCALL_ORDERS" = boot::hypercall::ORDERS,
+            "HYPERKD_HYPERCALL_ORDERED" = boot::hypercall::ORDERED,
+            "HYPERKD_HYPERCALL_THREAD_ROOM" = boot::hypercall::THREAD_ROOM,
+            "HYPERKD_HYPERCALL_THREAD_TAKE" = boot::hypercall::THREAD_TAKE,
+            "HYPERKD_HYPERCALL_THREAD_STATE" = boot::hypercall::THREAD_STATE,
+            "HYPERKD_HYPERCALL_THREAD_STEP" = boot::hypercall::THREAD_STEP,
+            "HYPERKD_HYPERCALL_THREAD_GONE" = boot::hypercall::THREAD_GONE,
+            "HYPERKD_HYPERCALL_THREAD_LOSSES" = boot::hypercall::THREAD_LOSSES,
+            "HYPERKD_ORDER_ATTACH" = thread::order::ATTACH,
+            "HYPERKD_ORDER_ATTACH_AT_EXEC" = thread::order::ATTACH_AT_EXEC,
+            "HYPERKD_ORDER_DETACH" = thread::order::DETACH,
+            "HYPERKD_ORDER_KILL" = thread::order::KILL,
+            "HYPERKD_ORDER_HOLD" = thread::order::HOLD,
+            "HYPERKD_ORDER_LET" = thread::order::LET,
+            "HYPERKD_ORDER_STEP" = thread::order::STEP,
+            "HYPERKD_THREAD_COMING" = thread::state::COMING,
+            "HYPERKD_THREAD_HELD" = thread::state::HELD,
+            "HYPERKD_THREAD_RUNS" = thread::state::RUNS,
+            "HYPERKD_THREAD_STEPS" = thread::state::STEPS,
             "HYPERKD_MAPPING_CHANGED" = boot::mapping::CHANGED,
             "HYPERKD_MAPPING_UNMAPPED" = boot::mapping::UNMAPPED,
             "HYPERKD_MAPPING_ENDED" = boot::mapping::ENDED,
@@ -236,9 +262,13 @@ fn boot_page(out: &mut impl Write) -> Result {
     c_struct!(out, "hyperkd_doorbell", boot::Doorbell, "Root asks the worker, and the worker tells the time, without an exit.", [
         "uint64_t" frames_wanted "", "uint64_t" run_wanted "", "uint64_t" hidden "", "uint64_t" unload_wanted "", "uint64_t" dead "", "uint64_t" left "",
         "uint64_t" tend_wanted "", "uint64_t" clock_turn "", "uint64_t" clock "[4]", "uint64_t" grace_wanted "", "uint64_t" holds_wanted "",
+        "uint64_t" orders_wanted "",
     ]);
     c_struct!(out, "hyperkd_hold", boot::Hold, "A page at a linear address; level: 512^n frames.", [
         "uint64_t" linear "", "uint64_t" tables "", "uint64_t" pfn "", "uint32_t" level "", "uint32_t" serial "", "uint64_t" held "",
+    ]);
+    c_struct!(out, "hyperkd_order", thread::Order, "What Linux shall do about threads.", [
+        "uint64_t" serial "", "uint32_t" what "", "uint32_t" process "", "uint32_t" thread "", "uint32_t" zero "", "uint64_t" count "",
     ]);
     Ok(())
 }

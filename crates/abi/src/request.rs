@@ -291,6 +291,8 @@ pub struct OwnerRow {
 pub mod owner {
     /// Tests ([`super::test::HOLD`]).
     pub const TEST: u32 = u32::MAX;
+    /// Threads under interception.
+    pub const THREADS: u32 = u32::MAX - 1;
 }
 
 /// Who holds what.
@@ -389,6 +391,7 @@ pub mod global;
 pub mod memory;
 pub mod monitor;
 pub mod note;
+pub mod thread;
 
 /// An event to register. Its program, condition and code were staged before, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]

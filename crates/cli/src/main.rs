@@ -20,6 +20,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 fn main() -> ExitCode {
+    if let Some(code) = debugger::start::becomes_another() {
+        return code;
+    }
     let arguments = Arguments::of_process();
     let alone = arguments.commands.is_empty() && arguments.script.is_none() && arguments.instead.is_none();
     let interactive = alone && io::stdin().is_terminal();

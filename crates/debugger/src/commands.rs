@@ -2,6 +2,7 @@
 
 use crate::answer::{self, Answer, Report};
 use crate::cost::Cost;
+use crate::disassembly::{Names, NoNames};
 use crate::error::{Error, Reach, Refusal, Wanted};
 use crate::expr::{self, Arithmetic, World};
 use crate::line::{Line, Word};
@@ -16,6 +17,7 @@ use abi::kind::Kind;
 use abi::request::{self, PreallocAnswer, Registers, op};
 use serde::Serialize;
 use std::ops::Range;
+use std::rc::Rc;
 
 include!(concat!(env!("OUT_DIR"), "/commands.rs"));
 
@@ -148,6 +150,30 @@ pub(crate) fn times(session: &mut Session, line: &Line, most: u64) -> Result<u64
             _ => Err(Error::Times { span: word.span.clone(), most }),
         },
         _ => Err(usage(line)),
+    }
+}
+
+/// A word as the number of a process or a thread.
+pub(crate) fn number_of_process(session: &mut Session, word: &Word) -> Result<u32, Error> {
+    let number = count(session, word)?;
+    u32::try_from(number).ok().filter(|number| (1..=i32::MAX.cast_unsigned()).contains(number)).ok_or(Error::NoProcess(number))
+}
+
+/// The process of `pid PID`, or the one that commands refer to.
+pub(crate) fn process_meant(session: &mut Session, line: &Line) -> Result<u32, Error> {
+    match line.words() {
+        [_] => session.active().map(|active| active.process).ok_or(Error::NoActive),
+        [_, word, number] if word.text.eq_ignore_ascii_case("pid") => number_of_process(session, number),
+        [_, word, ..] => Err(unknown_word(word, "options", &["pid"])),
+        _ => Err(usage(line)),
+    }
+}
+
+/// What names there are for addresses in instructions.
+pub(crate) fn names_for_instructions(session: &Session) -> Rc<dyn Names> {
+    match session.names().shown() {
+        Ok(known) => Rc::new(known),
+        Err(_) => Rc::new(NoNames),
     }
 }
 

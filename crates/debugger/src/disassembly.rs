@@ -48,6 +48,14 @@ pub(crate) struct Shown {
     pub(crate) target: Option<String>,
 }
 
+impl Shown {
+    /// As a line of the screen.
+    pub(crate) fn line(&self) -> String {
+        let Self { address, name: _, bytes, text, target: _ } = self;
+        format!("{:0>16}  {bytes:<28}  {text}", address.trim_start_matches("0x"))
+    }
+}
+
 /// Instructions from `address` on that begin within the first `length` bytes; `bits` is 64 or 32.
 pub(crate) fn instructions(bytes: &[Option<u8>], address: u64, length: usize, bits: u32, names: &Rc<dyn Names>) -> Vec<Shown> {
     let mut formatter = formatter(names);

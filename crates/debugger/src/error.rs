@@ -3,7 +3,7 @@
 use crate::foreign::Foreign;
 use crate::host::{self, Maker};
 use crate::names::Nameless;
-use crate::{event, expr, memory, outputs, program};
+use crate::{event, expr, memory, outputs, program, threads};
 use abi::code;
 use abi::request::{EventAnswer, PreallocAnswer};
 use std::{io, ops::Range};
@@ -120,6 +120,18 @@ pub enum Error {
         /// The largest number.
         most: u64,
     },
+    /// Linux did not do what was ordered about threads, or they did not come to what was waited for.
+    Order(threads::Refused),
+    /// ... within so many seconds.
+    OrderLate(u64),
+    /// There can be no process of this number.
+    NoProcess(u64),
+    /// Commands refer to no process under interception.
+    NoActive,
+    /// A program is to be started on another machine than this prompt's.
+    StartElsewhere,
+    /// What was to be started ended before it was this program.
+    NotStarted(String),
     /// There is no breakpoint of this number.
     NoBreakpoint(u64),
     /// It is not known where the function returns to.

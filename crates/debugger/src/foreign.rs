@@ -44,8 +44,6 @@ const OURS: &[(&str, Ours)] = &[
     ("backtrace", Whole("k")),
     ("where", Whole("k")),
     ("c", Whole("g")),
-    ("cont", Whole("g")),
-    ("continue", Whole("g")),
     ("q", Whole("exit")),
     ("qq", Whole("exit")),
     ("quit", Whole("exit")),
@@ -84,7 +82,7 @@ const OURS: &[(&str, Ours)] = &[
 const NOT_YET: &str = "a asm assemble assembly cpu dl struct structure \
      flush kd kq preactivate rdmsr wrmsr setting settings .setting .settings \
      cpuid ucpuid .logopen .logclose pagein .pagein .pe process process2 .process .process2 thread thread2 .thread \
-     .thread2 attach .attach detach .detach start .start restart .restart switch .switch kill .kill sympath \
+     .thread2 restart .restart sympath \
      .sympath dump .dump !a !asm !assemble !dl !dt !dump \
      !apic !lapic !localapic !ioapic !idt !pcitree !pcietree !pcicam !smi !lbr !lbrdump !pt \
      !measure !hide !unhide track !track rev !rev !pmc !xsetbv \

@@ -76,6 +76,11 @@ pub enum Wrong {
         /// Where it was typed.
         span: Range<usize>,
     },
+    /// A part of a register, where whole ones can be set.
+    Part {
+        /// Where it was typed.
+        span: Range<usize>,
+    },
     /// A value that this register cannot have.
     NotCanonical {
         /// Where it was typed.

@@ -11,6 +11,7 @@ mod load;
 mod memory;
 pub(crate) mod names;
 pub(crate) mod outputs;
+mod threads;
 mod units;
 
 use crate::error::{Error, Reach, Refusal};
@@ -179,6 +180,10 @@ pub fn error(error: &Error, typed: &Line) -> Said {
         }
         Error::NoBreakpoint(number) => {
             Said::of_root(code::NO_SUCH_EVENT, format!("there is no breakpoint {number:x}")).try_line("bl")
+        }
+        Error::Order(refused) => threads::refused(refused),
+        Error::OrderLate(_) | Error::NoProcess(_) | Error::NoActive | Error::StartElsewhere | Error::NotStarted(_) => {
+            threads::not_done(error)
         }
         Error::NoCaller => Said::new("caller", "the stack does not say where this function returns to").try_line("k"),
         Error::StepsUnhalted(core) => {

@@ -24,6 +24,7 @@ use crate::outputs::Outputs;
 use crate::say;
 pub use crate::state::{State, Verdict};
 use crate::target::{Cancel, Mode, Target, device::Device};
+use crate::threads::Active;
 use crate::wrap;
 use abi::request::{self, Halted, Hello, op, reason};
 use abi::{PROTOCOL, code};
@@ -61,6 +62,7 @@ pub struct Session {
     /// Messages could not be fetched, and nothing was answered since.
     deaf: bool,
     script_depth: usize,
+    active: Option<(Active, bool)>,
     fetch_limit: Duration,
     watch_pace: Duration,
 }
@@ -98,6 +100,7 @@ impl Session {
             ear,
             deaf: false,
             script_depth,
+            active: None,
             fetch_limit,
             watch_pace,
         }
@@ -222,6 +225,9 @@ impl Session {
     #[must_use]
     pub fn prompt(&self) -> String {
         match (self.mode(), self.state) {
+            (Mode::Vmi, _) if let Some((Active { process, thread }, held)) = self.active => {
+                format!("{process:x}:{thread:x} ({}) u64HyperDbg> ", if held { "paused" } else { "running" })
+            }
             (Mode::Debugger, State::Halted(core)) => format!("{core:x}: kHyperDbg> "),
             (Mode::Debugger, State::Running) => "(running) HyperDbg> ".to_owned(),
             _ => "HyperDbg> ".to_owned(),
@@ -388,6 +394,16 @@ impl Session {
     /// Forgets that the machine is halted, so that [`Session::leave`] leaves it so.
     pub(crate) fn leave_halted(&mut self) {
         self.state = State::Unknown;
+    }
+
+    /// The thread under interception that commands refer to.
+    pub(crate) fn active(&self) -> Option<Active> {
+        self.active.map(|(active, _)| active)
+    }
+
+    /// Commands refer to this one from now on, and it is held or runs.
+    pub(crate) fn refer_to(&mut self, active: Option<Active>, held: bool) {
+        self.active = active.map(|active| (active, held));
     }
 
     /// Which machine is debugged.

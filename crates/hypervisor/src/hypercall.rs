@@ -10,7 +10,7 @@ use crate::monitors::mapped;
 use crate::root::ROOT;
 use crate::scripts::Bench;
 use crate::watch::{self, What};
-use crate::{bank, detoured, detours, line, pools, serve};
+use crate::{bank, detoured, detours, line, pools, serve, strides, threads};
 use abi::boot::{Block, FRAME_BYTES, HOLDS, Hold, hypercall};
 use abi::code;
 use abi::request::{MESSAGE_BYTES_MAX, Number, event, goodbye, notice};
@@ -70,6 +70,7 @@ pub fn handle<M: Machine>(cpu: &mut M::Core, core: u32, bench: &mut Bench) {
             mapped::unloaded::<M>(core, cpu.cr3(), [rbx, rcx, rdx]);
             (code::SUCCESS.into(), rbx, rcx)
         }
+        hypercall::ORDERS..=hypercall::THREAD_LOSSES => thread(core, rax, [rbx, rcx, rdx]),
         hypercall::FETCH_ENDED | hypercall::BREAK => (code::SUCCESS.into(), rbx, rcx),
         // Another hypervisor's call, or nobody's: as on a machine without one.
         _ => return foreign::<M>(cpu, core, bench),
@@ -171,6 +172,32 @@ fn held(core: u32, pa: u64, count: u64) -> (u64, u64, u64) {
         }),
     );
     (code::SUCCESS.into(), pa, count)
+}
+
+/// What is about threads under interception.
+fn thread(core: u32, call: u64, [rbx, rcx, rdx]: [u64; 3]) -> (u64, u64, u64) {
+    let (result, second) = match call {
+        hypercall::ORDERS => {
+            let order = guest_page(core, rbx).then(|| threads::next_order(core)).flatten();
+            // SAFETY: a page of the guest's (Y1), which no Rust code refers into.
+            let written = order.is_some_and(|order| unsafe { direct::copy_in(rbx, order.as_bytes()) });
+            (u32::from(written), rbx)
+        }
+        hypercall::ORDERED => {
+            threads::order_ended(core, rbx, rcx, rdx);
+            (code::SUCCESS, rbx)
+        }
+        hypercall::THREAD_ROOM => threads::make_room(core, rbx),
+        hypercall::THREAD_TAKE => threads::take(core, rbx, rcx, rdx),
+        hypercall::THREAD_STATE => threads::set_state(core, rbx, rcx, rdx),
+        hypercall::THREAD_STEP => (strides::begin(core, rbx), rbx),
+        hypercall::THREAD_GONE => (threads::gone(core, rbx), rbx),
+        _ => {
+            threads::tell_losses(core, rbx, rcx);
+            (code::SUCCESS, rbx)
+        }
+    };
+    (result.into(), second, rcx)
 }
 
 /// The code, and in the third place how many frames are root's now: all, or those before the block that was refused.

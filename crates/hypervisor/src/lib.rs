@@ -23,6 +23,7 @@ mod evaluate;
 mod globals;
 mod halt;
 mod hits;
+mod holders;
 mod hooked;
 mod hooks;
 mod hypercall;
@@ -46,8 +47,10 @@ mod special;
 mod steps;
 #[cfg(test)]
 mod storms;
+mod strides;
 mod strings;
 mod tasks;
+mod threads;
 mod visible;
 mod walk;
 mod watch;

@@ -17,7 +17,7 @@ use crate::root::{
 use crate::scripts::Bench;
 use crate::steps::Next;
 use crate::watch::{self, What};
-use crate::{delivered, detoured, hits, hypercall, line, ports, serve, special, steps, words};
+use crate::{delivered, detoured, hits, hypercall, line, ports, serve, special, steps, strides, words};
 use abi::request::{event, goodbye, notice};
 use core::sync::atomic::Ordering::SeqCst;
 use zerocopy::IntoBytes;
@@ -139,7 +139,14 @@ pub fn live<M: Machine>(cpu: &mut M::Core, core: u32) -> ! {
 #[cold]
 fn settle<M: Machine>(cpu: &mut M::Core, core: u32, applied: &mut Applied, bench: &mut Bench, pending: &mut Pending) -> bool {
     let mut flushes = look(cpu, core, applied);
-    while steps::go_on::<M>(cpu, core, bench, pending) == Next::Look {
+    loop {
+        let mut next = steps::go_on::<M>(cpu, core, bench, pending);
+        if next == Next::Run {
+            next = strides::go_on::<M>(cpu, core, bench, pending);
+        }
+        if next == Next::Run {
+            break;
+        }
         flushes |= look(cpu, core, applied);
     }
     flushes
@@ -173,7 +180,7 @@ fn look<C: Core>(cpu: &mut C, core: u32, applied: &mut Applied) -> bool {
         cpu.flush();
         applied.revision = revision;
     }
-    if settled && !HALT.wanted() && !steps::is_asked(core) {
+    if settled && !HALT.wanted() && !steps::is_asked(core) && !strides::is_on(core) {
         applied.attention = attention;
     }
     flushes

@@ -48,6 +48,16 @@ pub const SEARCH_LOOKS_MAX: usize = 128;
 pub const SEARCH_BYTES_AT_ONCE: usize = 2048;
 /// A core that steps alone looks for bytes on the link so often, in steps: it has nobody who is called for them. A millisecond or two.
 pub const STEPS_UNLOOKED_MAX: u64 = 64;
+/// Units of `thread-interception` in use at once: threads of all processes under interception together, 51 200. Linux has 32 768
+/// by default.
+pub const HOLDERS_MAX: usize = 512;
+/// A thread that steps executes so many instructions with no interrupt between them, then it is held for a moment, and goes on: what a
+/// core may be without its timer, some ten milliseconds under an emulator.
+pub const STRIDE_MAX: u32 = 256;
+/// Instructions of the kernel's on a thread's way to its program, from the module's last word on; more, and it is given up. Seen: 200.
+pub const WAY_OUT_MAX: u32 = 20_000;
+/// An instruction that leads into the kernel and comes back to where it was is tried so often: a page to be fetched takes one or two.
+pub const FRUITLESS_MAX: u64 = 64;
 /// Processes of Linux' list that are looked at to find one: as many as it has by default.
 pub const TASKS_MAX: usize = 32_768;
 /// Pages and large pages of one monitor: what takes root some milliseconds to translate and to divide. Larger ranges

@@ -140,6 +140,11 @@ pub fn kernels(core: u32, tables: u64) -> Option<u64> {
     Memory::new(core, false, tables, tasks::direct_map()).kernel
 }
 
+/// Reads memory of the kernel's, whatever space these tables are of; whether all of it is there.
+pub fn kernel_reads(core: u32, tables: u64, at: u64, to: &mut [u8]) -> bool {
+    Memory::new(core, false, tables, tasks::direct_map()).kernel_reads(at, to)
+}
+
 impl Space {
     /// Where a linear address lies physically, and the bytes of its page.
     pub fn page(&self, linear: u64) -> Option<(u64, u64)> {

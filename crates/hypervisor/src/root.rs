@@ -307,6 +307,12 @@ impl Root {
         self.tsc_khz.load(Relaxed).saturating_mul(milliseconds)
     }
 
+    /// Ticks of the time stamp counter as time.
+    pub fn nanoseconds(&self, ticks: u64) -> u64 {
+        let time = u128::from(ticks) * 1_000_000 / u128::from(self.tsc_khz.load(Relaxed).max(1));
+        u64::try_from(time).unwrap_or(u64::MAX)
+    }
+
     /// Marks every flush up to now as done before `core`'s next guest instruction (R3). The result is the revision that
     /// `core` has to have flushed by then.
     pub fn acknowledge_flush(&self, core: u32) -> u64 {

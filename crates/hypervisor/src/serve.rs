@@ -5,12 +5,12 @@ use crate::halt::{HALT, Silent};
 use crate::limits::HALT_TRIES;
 use crate::line::{self, Message};
 use crate::root::{HALTED, ROOT, WATCH_BREAKPOINTS, WATCH_DEBUG};
-use crate::{detours, evaluate, globals, hooks, memory, messages, monitors, notes, pools, steps, watch};
+use crate::{detours, evaluate, globals, hooks, memory, messages, monitors, notes, pools, steps, threads, watch};
 use abi::boot::Doorbell;
 use abi::code;
 use abi::request::{
     self, CORES_SHOWN_MAX, CoreState, Cores, EXIT_ROWS_MAX, Evaluated, EventAnswer, EventAsk, EventChange, ExitRow, Exits,
-    Halted, Hello, MESSAGE_BYTES_MAX, Number, PreallocAsk, ReserveTest, global, notice, op, reason, test,
+    Halted, Hello, MESSAGE_BYTES_MAX, Number, PreallocAsk, ReserveTest, global, notice, op, reason, test, thread,
 };
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -161,6 +161,21 @@ fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, guest: Guest
             answer.say(code, room.get(..bytes).unwrap_or_default())
         }
         op::NOTES => answer.ok(&notes::all()),
+        thread::op::ORDER => match request::body::<thread::Order>(body) {
+            Some(order) => {
+                let (code, ordered) = threads::ask(core, order);
+                answer.say(code, ordered.as_bytes())
+            }
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        thread::op::ORDERED => match request::body::<Number>(body).map(|serial| threads::ordered(core, serial.value)) {
+            Some(Some(ordered)) => answer.ok(&ordered),
+            _ => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
+        thread::op::THREADS => match request::body::<thread::Ask>(body) {
+            Some(ask) => answer.ok(&threads::list(core, guest.tables, ask)),
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
         op::TEST_RESERVE => match request::body::<ReserveTest>(body).map(pools::try_out) {
             Some(Some(outcome)) => answer.say(outcome.code, outcome.answer.as_bytes()),
             Some(None) => answer.say(code::TEST_UNKNOWN, &[]),

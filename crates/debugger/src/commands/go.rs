@@ -1,6 +1,7 @@
 //! Lets every core of a halted debuggee run.
 //!
 //!     g
+//! At a prompt on the machine itself, with a process under interception, it is `continue`.
 //! ```kd
 //! 0: kHyperDbg> g
 //! debuggee is running; press CTRL+C (or type pause) to stop it
@@ -10,10 +11,11 @@
 //! ```
 
 use crate::answer::{Answer, Report};
-use crate::commands::{self, Command};
+use crate::commands::{self, Command, resume};
 use crate::error::Error;
 use crate::line::Line;
 use crate::session::Session;
+use crate::target::Mode;
 use serde::Serialize;
 
 /// The command.
@@ -22,6 +24,9 @@ pub const COMMAND: Command = Command { names: &["g", "go"], takes: &[], run, cos
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     if line.words().len() != 1 {
         return Err(commands::usage(line));
+    }
+    if let (Mode::Vmi, Some(active)) = (session.mode(), session.active()) {
+        return resume::let_run(session, active.process);
     }
     session.go()?;
     Ok(Answer::of(&Gone { running: true }))

@@ -1,7 +1,8 @@
 //! Halts every core of the debuggee, even when its user space is dead.
 //!
-//!     pause
+//!     pause [pid PID]
 //! CTRL+C does the same while the debuggee runs. A machine that is halted already stays so, and its place is shown.
+//! With PID, or at a prompt on the machine itself, it holds the threads of a process under interception: see `.attach`.
 //! ```kd
 //! (running) HyperDbg> pause
 //! halted on core 0: rip {hex} cpl 0 (pause)
@@ -9,11 +10,15 @@
 //! ```
 
 use crate::answer::{Answer, Report, hex};
+use crate::commands::switch::Standing;
 use crate::commands::{self, Command};
 use crate::error::Error;
 use crate::line::Line;
 use crate::say;
 use crate::session::Session;
+use crate::target::Mode;
+use crate::threads;
+use abi::request::thread::order;
 use abi::request::{self, Halted, reason};
 use serde::Serialize;
 
@@ -21,11 +26,28 @@ use serde::Serialize;
 pub const COMMAND: Command = Command { names: &["pause", ".pause"], takes: &[], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
-    if line.words().len() != 1 {
-        return Err(commands::usage(line));
+    let of_machine = session.mode() == Mode::Debugger || session.active().is_none();
+    if line.words().len() > 1 || !of_machine {
+        return hold(session, line);
     }
     let halted = session.pause()?;
     Ok(Answer::of(&Context::new(session, &halted)))
+}
+
+/// Holds a process under interception.
+fn hold(session: &mut Session, line: &Line) -> Result<Answer, Error> {
+    let process = commands::process_meant(session, line)?;
+    threads::order(session, order::HOLD, process, 0, 0)?;
+    threads::wait_until_held(session, process)?;
+    let active = session.active().filter(|active| active.process == process);
+    let row = active.map(|active| threads::row(session, active)).transpose()?.flatten();
+    match row.map(|row| Standing::new(session, &row)).transpose()? {
+        Some(standing) => Ok(Answer::of(&standing)),
+        None => match Standing::of_first(session, process)? {
+            Some(standing) => Ok(Answer::of(&standing)),
+            None => Err(Error::NoActive),
+        },
+    }
 }
 
 /// Where a machine is halted.

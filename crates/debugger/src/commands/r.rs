@@ -4,7 +4,8 @@
 //!     r REGISTER = VALUE
 //! REGISTER may be a part, such as eax, or have the @ of an expression. rax to r15, their parts, rip and rflags can be set;
 //! VALUE is an expression. A write of a part leaves the rest of the register, of eax as of al. It counts from the next
-//! instruction on, when the debuggee goes on.
+//! instruction on, when the debuggee goes on. At a prompt on the machine itself they are those of the thread under interception that commands
+//! refer to: whole ones can be set, and what is not the program's is shown as zero.
 //! ```kd
 //! 0: kHyperDbg> r rip
 //! rip={hex}
@@ -34,6 +35,9 @@ use crate::memory::Wrong;
 use crate::program::{self, How, Text};
 use crate::registers::{self, BASES, CRS, DRS, GPRS, SELECTORS};
 use crate::session::Session;
+use crate::target::Mode;
+use crate::threads;
+use abi::request::thread::Row;
 use abi::request::{Registers, op};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -43,14 +47,18 @@ use std::ops::Range;
 pub const COMMAND: Command = Command { names: &["r"], takes: &[crate::commands::Takes::Words(&GPRS)], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
+    let thread = if session.mode() == Mode::Vmi { threads::held(session)? } else { None };
     let (rest, start) = line.rest();
     let name = match (line.words(), rest.find('=')) {
         ([_], _) => None,
-        (_, Some(at)) => Some(set(session, line, start, at)?),
+        (_, Some(at)) => Some(set(session, line, start, at, thread.as_ref())?),
         ([_, name], None) => Some(register(&name.text, &name.span)?),
         _ => return Err(commands::usage(line)),
     };
-    let all: Registers = session.ask(op::REGISTERS, &[])?;
+    let all = match &thread {
+        Some(thread) => threads::registers(session, thread)?,
+        None => session.ask(op::REGISTERS, &[])?,
+    };
     let shown = match name {
         Some(name) => {
             let value = registers::read(&all, &name).unwrap_or(0);
@@ -74,7 +82,7 @@ fn register(text: &str, span: &Range<usize>) -> Result<String, Error> {
 
 /// Sets a register: what stands behind the name begins at `start`, and its `=` is the byte `at` of that. Root does it by a
 /// script, on the core that commands refer to.
-fn set(session: &mut Session, line: &Line, start: usize, at: usize) -> Result<String, Error> {
+fn set(session: &mut Session, line: &Line, start: usize, at: usize, thread: Option<&Row>) -> Result<String, Error> {
     let left = &line.text()[start..start + at];
     let span = start..start + left.trim_end().len();
     let name = register(left.trim_end(), &span)?;
@@ -88,6 +96,13 @@ fn set(session: &mut Session, line: &Line, start: usize, at: usize) -> Result<St
     }
     if name == "rip" && (value.cast_signed() << 16 >> 16).cast_unsigned() != value {
         return Err(Error::Memory(Wrong::NotCanonical { span }));
+    }
+    if let Some(thread) = thread {
+        if bits < 64 {
+            return Err(Error::Memory(Wrong::Part { span: start..start + left.trim_end().len() }));
+        }
+        threads::set_register(session, thread, &name, value)?;
+        return Ok(name);
     }
     // Refuses while it runs.
     let _: Registers = session.ask(op::REGISTERS, &[])?;

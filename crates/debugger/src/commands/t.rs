@@ -7,6 +7,8 @@
 //! the core is then at the beginning of the kernel's handler. A repeated string instruction is a step for each time, HLT ends at once.
 //! What waits for an instruction (events, monitors, hooks) fires as ever, and what halts ends the steps, as CTRL+C does. Interrupts and
 //! NMIs of that core wait until the debuggee goes on. With i, what waits for another core (a lock) waits for ever.
+//! At a prompt on the machine itself it is the thread under interception that commands refer to (`.attach`), held before and behind, and
+//! all four mean the same: a system call, or a fault that the kernel mends, is one instruction of the program's.
 //! ```kd
 //! 0: kHyperDbg> i
 //! ffffffff81000001  c3                            ret
@@ -26,16 +28,19 @@
 
 use crate::answer::{Answer, Report, hex};
 use crate::commands::pause::Context;
-use crate::commands::{self, Command, r};
-use crate::disassembly::{self, Names, NoNames};
+use crate::commands::{self, Command, r, switch};
+use crate::disassembly;
 use crate::error::Error;
 use crate::line::Line;
 use crate::memory;
+use crate::registers::GPRS;
 use crate::session::Session;
+use crate::target::Mode;
+use crate::threads::{self, Active};
+use abi::request::thread::{Row, state};
 use abi::request::{Halted, Registers, STEPS_MAX, op, reason, step};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::rc::Rc;
 
 /// The command.
 pub const COMMAND: Command = Command { names: &["t", "i", "tr", "ir"], takes: &[], run, cost: None };
@@ -43,6 +48,9 @@ pub const COMMAND: Command = Command { names: &["t", "i", "tr", "ir"], takes: &[
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     let count = commands::times(session, line, STEPS_MAX)?;
     let name = line.name().to_ascii_lowercase();
+    if session.mode() == Mode::Vmi && session.active().is_some() {
+        return of_thread(session, line, count, name.ends_with('r'));
+    }
     let how = if name.starts_with('i') { step::ALONE } else { step::TOGETHER };
     if !name.ends_with('r') {
         return go(session, count, how, false);
@@ -58,6 +66,84 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         }
     }
     go(session, 1, how, true)
+}
+
+/// Has the thread under interception execute so many, one by one if all registers are shown.
+fn of_thread(session: &mut Session, line: &Line, count: u64, all: bool) -> Result<Answer, Error> {
+    let each = if all { 1 } else { count };
+    let mut done = 0;
+    loop {
+        let Some(row) = threads::held(session)? else { return Err(Error::NoActive) };
+        let answer = stride(session, &row, each, all)?;
+        done += each;
+        if done >= count || answer.fails {
+            return Ok(answer);
+        }
+        session.print_more(line, &answer);
+        if session.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+    }
+}
+
+fn stride(session: &mut Session, row: &Row, count: u64, all: bool) -> Result<Answer, Error> {
+    let before = threads::registers(session, row)?;
+    let active = Active { process: row.process, thread: row.thread };
+    let Some(now) = threads::step(session, active, count)? else {
+        session.refer_to(None, false);
+        let registers = Vec::new();
+        return Ok(failing(&Strode { steps: 0, count, thread: row.thread, state: "ended", registers, next: None }));
+    };
+    let held = now.state == state::HELD;
+    session.refer_to(Some(active), held);
+    let after = if held { threads::registers(session, &now)? } else { before };
+    let registers = if all { r::rows(&after).concat() } else { changed(&before, &after) };
+    let registers = registers.into_iter().filter(|(name, _)| of_program(name)).collect();
+    let next = if held { switch::next(session, row.process, after.rip)? } else { None };
+    let (steps, state) = (now.stepped.wrapping_sub(row.stepped), switch::word(now.state));
+    let strode = Strode { steps, count, thread: row.thread, state, registers, next };
+    Ok(if steps >= count && held { Answer::of(&strode) } else { failing(&strode) })
+}
+
+fn failing(strode: &Strode) -> Answer {
+    let mut answer = Answer::of(strode);
+    answer.fails = true;
+    answer
+}
+
+/// Whether a register is known of a thread that is held.
+fn of_program(name: &str) -> bool {
+    GPRS.contains(&name) || matches!(name, "rip" | "rflags" | "cs" | "ss")
+}
+
+/// What a thread has executed, and where it is.
+#[derive(Serialize)]
+struct Strode {
+    steps: u64,
+    #[serde(skip)]
+    count: u64,
+    thread: u32,
+    state: &'static str,
+    #[serde(serialize_with = "as_object")]
+    registers: Vec<(String, u64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<disassembly::Shown>,
+}
+
+impl Report for Strode {
+    fn text(&self) -> String {
+        let Self { steps, count, thread, state, registers, next } = self;
+        let mut lines = Vec::new();
+        if steps < count || *state != "held" {
+            lines.push(format!(
+                "0x{steps:x} of 0x{count:x} were done: thread {thread:x} {}",
+                if *state == "held" { "is held" } else { state }
+            ));
+        }
+        lines.extend(registers.chunks(4).map(r::row));
+        lines.extend(next.as_ref().map(disassembly::Shown::line));
+        lines.join("\n")
+    }
 }
 
 /// How far the core has come.
@@ -91,10 +177,7 @@ pub(crate) fn tell(session: &mut Session, gone: &Gone, all: bool) -> Result<Answ
     let stopped = (!done).then(|| Context::new(session, &halted));
     let bytes = memory::instruction_bytes(session, halted.rip)?;
     let bytes: Vec<Option<u8>> = bytes.into_iter().map(Some).collect();
-    let names: Rc<dyn Names> = match session.names().shown() {
-        Ok(known) => Rc::new(known),
-        Err(_) => Rc::new(NoNames),
-    };
+    let names = commands::names_for_instructions(session);
     let mut next = disassembly::instructions(&bytes, halted.rip, 1, 64, &names);
     let place = session.place(halted.rip);
     let shown = Shown { core: halted.core, steps, registers, place, next: next.pop(), stopped, count, all };
@@ -148,9 +231,9 @@ impl Report for Shown {
             Some(all) => lines.push(all.text()),
             None => lines.extend(registers.chunks(4).map(r::row)),
         }
-        if let Some(disassembly::Shown { address, bytes, text, .. }) = next {
+        if let Some(next) = next {
             lines.extend(place.as_ref().map(|place| format!("{place}:")));
-            lines.push(format!("{:0>16}  {bytes:<28}  {text}", address.trim_start_matches("0x")));
+            lines.push(next.line());
         }
         lines.join("\n")
     }

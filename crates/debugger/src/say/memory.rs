@@ -32,6 +32,9 @@ pub(super) fn wrong(wrong: &Wrong, typed: &Line) -> Said {
         Wrong::ReadOnly { span } => Said::new("register", "this register can only be looked at")
             .at(span)
             .help("rax to r15, their parts, rip and rflags can be set"),
+        Wrong::Part { span } => Said::new("register", "of a thread that is held whole registers are set")
+            .at(span)
+            .help("rax to r15, rip and rflags can be set"),
         Wrong::NotCanonical { span } => {
             Said::new("register", "no address that the processor can jump to: bits 63 to 47 differ").at(span)
         }

@@ -9,12 +9,14 @@
 
 use super::{Cancel, Mode, Target};
 use crate::error::Reach;
+use crate::start;
 use abi::ioctl::{Call, IOCTL_CALL, IOCTL_LOAD, IOCTL_UNLOAD, Load};
 use abi::request::{self, MESSAGE_BYTES_MAX};
 use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Updater, ioctl};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::process::Child;
 
 /// Where the module makes it.
 pub const PATH: &str = "/dev/hyperdbg";
@@ -23,6 +25,7 @@ pub const PATH: &str = "/dev/hyperdbg";
 #[derive(Debug, Default)]
 pub struct Device {
     file: Option<File>,
+    started: Vec<Child>,
 }
 
 impl Device {
@@ -78,6 +81,15 @@ impl Target for Device {
         let mut load = Load { bank_frames, flags, ..Load::default() };
         self.update::<IOCTL_LOAD, Load>(&mut load)?;
         Ok(load)
+    }
+
+    fn start(&mut self, path: &str, arguments: &[&str]) -> io::Result<u32> {
+        // Those that have ended since.
+        self.started.retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_))));
+        let child = start::spawn(path, arguments)?;
+        let process = child.id();
+        self.started.push(child);
+        Ok(process)
     }
 
     fn unload(&mut self) -> Result<Load, Reach> {

@@ -8,6 +8,7 @@ mod globals;
 pub mod linux;
 pub mod memory;
 mod reserve;
+pub mod threads;
 
 use super::{Cancel, Mode, Target};
 use crate::error::Reach;
@@ -15,7 +16,7 @@ use crate::news::{Inbox, Met, News};
 use abi::ioctl::{LOAD_LINK, Load};
 use abi::kind::Kind;
 use abi::request::note::Notes;
-use abi::request::{self, goodbye, notice, op, reason, test};
+use abi::request::{self, goodbye, notice, op, reason, test, thread};
 use abi::request::{
     CoreState, Cores, EventAsk, EventChange, ExitRow, Exits, Halted, Head, Hello, LedgerRow, Number, OwnerRow, PreallocAnswer,
     PreallocAsk, Registers, ReserveTest, StepAsk,
@@ -88,6 +89,8 @@ pub struct Root {
     pub asked: Vec<u32>,
     /// What its system tells of itself.
     pub linux: linux::Linux,
+    /// Threads under interception.
+    pub threads: threads::Known,
 }
 
 impl Default for Root {
@@ -127,6 +130,7 @@ impl Default for Root {
             load: (code::SUCCESS, 0),
             asked: Vec::new(),
             linux: linux::Linux::default(),
+            threads: threads::Known::default(),
         }
     }
 }
@@ -217,6 +221,9 @@ impl Root {
             op::MEMORY_READ => self.memory_read(body),
             op::MEMORY_WRITE => self.memory_write(body),
             op::MEMORY_SEARCH => self.memory_search(body),
+            thread::op::ORDER => self.order(body),
+            thread::op::ORDERED => self.ordered(body),
+            thread::op::THREADS => self.all_threads(body),
             op::NOTES => Ok(Notes { notes: self.linux.notes }.as_bytes().to_vec()),
             op::TRANSLATE => self.translate(body),
             op::LEDGER => Ok(self.ledger().as_bytes().to_vec()),
@@ -426,6 +433,10 @@ impl Target for Fake {
 
     fn file(&self, path: &str) -> io::Result<Vec<u8>> {
         self.with(|root| root.linux.files.get(path).cloned()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn start(&mut self, _: &str, _: &[&str]) -> io::Result<u32> {
+        Ok(memory::PID)
     }
 
     fn unload(&mut self) -> Result<Load, Reach> {

@@ -93,6 +93,15 @@ pub trait Target: Send {
         std::fs::read(path)
     }
 
+    /// Starts a program on this machine, that waits to be under interception from its first instruction on. Its process.
+    ///
+    /// # Errors
+    /// Why not.
+    fn start(&mut self, path: &str, arguments: &[&str]) -> io::Result<u32> {
+        let _on_another_machine = (path, arguments);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Leaves root on every core of this machine.
     ///
     /// # Errors
