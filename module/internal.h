@@ -95,6 +95,7 @@ void hyperkd_threads_tend(const void *owner);
 void hyperkd_threads_look(void);
 void hyperkd_threads_release(const void *owner);
 void hyperkd_threads_end(void);
+void hyperkd_threads_init(void);
 void hyperkd_threads_exit(void);
 
 /* device.c */

@@ -52,6 +52,7 @@ static int __init hyperkd_init(void)
 	err = hyperkd_held_init();
 	if (err)
 		goto window;
+	hyperkd_threads_init();
 	err = hyperkd_device_init();
 	if (err)
 		goto held;

@@ -76,7 +76,7 @@ static bool watching, used;
 static void nothing(struct irq_work *unused)
 {
 }
-static DEFINE_PER_CPU(struct irq_work, knock) = IRQ_WORK_INIT_HARD(nothing);
+static DEFINE_PER_CPU(struct irq_work, knock);
 
 static struct thread *find(const struct task_struct *task)
 {
@@ -694,6 +694,15 @@ void hyperkd_threads_end(void)
 	if (watching)
 		unwatch(ARRAY_SIZE(points));
 	watching = false;
+}
+
+void hyperkd_threads_init(void)
+{
+	int cpu;
+
+	/* Linux relocates nothing that a module has for each core. */
+	for_each_possible_cpu(cpu)
+		*per_cpu_ptr(&knock, cpu) = IRQ_WORK_INIT_HARD(nothing);
 }
 
 /* Nothing of this file is called any more when it comes back. */
