@@ -158,8 +158,10 @@ static void want(struct thread *thread, enum want what)
 {
 	thread->want = what;
 	if (what == HOLD) {
-		if (!thread->inside)
-			tell(thread, HYPERKD_THREAD_COMING, 0);
+		/* It may have been about to step: that is off. */
+		tell(thread, HYPERKD_THREAD_COMING, 0);
+		if (thread->inside)
+			tell(thread, HYPERKD_THREAD_HELD, instruction_pointer(task_pt_regs(thread->task)));
 		queue(thread);
 	} else if (thread->inside) {
 		wake_up_process(thread->task);
@@ -557,7 +559,7 @@ static u64 change(const struct hyperkd_order *order, struct process *process, u6
 				return HYPERKD_THREAD_NOT_HELD;
 			tell(thread, HYPERKD_THREAD_STEPS, order->count);
 			want(thread, STEP);
-		} else if (order->what == HYPERKD_ORDER_HOLD ? thread->want == RUN : thread->want != RUN) {
+		} else if (thread->want != (order->what == HYPERKD_ORDER_HOLD ? HOLD : RUN)) {
 			want(thread, order->what == HYPERKD_ORDER_HOLD ? HOLD : RUN);
 		}
 		++*number;

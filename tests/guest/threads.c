@@ -2,7 +2,7 @@
 /*
  * A program of many threads, and one of one, to be held.
  *
- * `threads many COUNT SECONDS`: so many threads add up numbers, some of them asleep for the most part, until so long after they are all there
+ * `threads many COUNT SECONDS`: so many threads add up numbers, one of a hundred always, the others once a second, until so long after they are all there
  * (SIGUSR1 ends it before); then each has a sum that it can check, the program looks at its own code and at what traces it, and prints what
  * it lost: the longest time for which its first thread did not run.
  * `threads churn COUNT`: that many threads, one after the other, a few at a time.
@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -46,8 +47,12 @@ static void on_stop(int number)
 static void *add(void *nth)
 {
 	volatile unsigned long sum;
-	unsigned long i, sleeps = (uintptr_t)nth % 10;
+	unsigned long i, sleeps = (uintptr_t)nth % 100;
+	struct sched_param none = { 0 };
 
+	/* Those that never sleep leave the others their turn. */
+	if (!sleeps)
+		pthread_setschedparam(pthread_self(), SCHED_IDLE, &none);
 	ready++;
 	while (!stop) {
 		for (sum = 0, i = 1; i <= 1000; i++)
@@ -55,9 +60,7 @@ static void *add(void *nth)
 		if (sum != 500500)
 			wrong++;
 		if (sleeps)
-			usleep(20000);
-		else
-			sched_yield();
+			usleep(1000000);
 	}
 	ended++;
 	return NULL;
@@ -137,6 +140,7 @@ static int churn(int count)
 	pthread_attr_t attributes;
 	pthread_t threads[8];
 	int i, at, failed = 0;
+	double begun = now();
 
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, STACK);
@@ -148,7 +152,7 @@ static int churn(int count)
 		for (at = 0; at < 8; at++)
 			pthread_join(threads[at], NULL);
 	}
-	printf("%lu ended, %d failed\n", (unsigned long)ended, failed);
+	printf("%lu ended, %d failed, in %.1f s\n", (unsigned long)ended, failed, now() - begun);
 	return failed;
 }
 

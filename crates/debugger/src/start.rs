@@ -10,9 +10,10 @@ use crate::target::{Cancel, Target, device::Device};
 use abi::request::thread::{Ask, Threads, op};
 use abi::{code, request};
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
-use std::process::{self, Child, Command, ExitCode, Stdio};
+use std::process::{self, Command, ExitCode, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
 
@@ -23,10 +24,20 @@ const LIMIT: Duration = Duration::from_secs(10);
 const PACE: Duration = Duration::from_millis(2);
 
 /// Starts one. It has no terminal to read from, and its own group, so that CTRL+C at the prompt is not for it.
-pub(crate) fn spawn(path: &str, arguments: &[&str]) -> io::Result<Child> {
+/// Its number.
+pub(crate) fn spawn(path: &str, arguments: &[&str]) -> io::Result<u32> {
+    let (mut ready, says_so) = io::pipe()?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg0(STARTED).arg(path).args(arguments).stdin(Stdio::null()).process_group(0);
-    command.spawn()
+    command.arg0(STARTED).arg(path).args(arguments).stdin(says_so).process_group(0);
+    let mut child = command.spawn()?;
+    let process = child.id();
+    // The command has the other end, too: without it, who reads learns of a child that has died.
+    drop(command);
+    // Only then is it this program's next one that counts.
+    let is_ready = ready.read_exact(&mut [0]);
+    // It ends when it ends; nobody asks with what.
+    thread::spawn(move || child.wait());
+    is_ready.map(|()| process)
 }
 
 /// If this process is one that [`spawn`] has made, it becomes the program, or ends.
@@ -37,10 +48,10 @@ pub fn becomes_another() -> Option<ExitCode> {
         return None;
     }
     let path: OsString = words.next()?;
-    if !is_expected() {
+    if rustix::io::write(io::stdin(), &[0]).is_err() || !is_expected() {
         return Some(ExitCode::from(126));
     }
-    let why = Command::new(&path).args(words).exec();
+    let why = Command::new(&path).args(words).stdin(Stdio::null()).exec();
     eprintln!("{}: {why}", path.display());
     Some(ExitCode::from(127))
 }
@@ -54,7 +65,7 @@ fn is_expected() -> bool {
         if request::body::<Threads>(&body).is_some_and(|threads| threads.states.iter().any(|count| *count > 0)) {
             return true;
         }
-        std::thread::sleep(PACE);
+        thread::sleep(PACE);
     }
     false
 }

@@ -274,11 +274,17 @@ pub fn set_state(core: u32, place: u64, now: u64, detail: u64) -> (u32, u64) {
         record.add(Word::Held, x86::tsc().wrapping_sub(record.get(Word::Since)));
     }
     match halves(now).1 {
+        state::COMING => record.set(Word::Left, 0),
         state::HELD => {
             record.ends_step(detail);
             record.set(Word::At, detail);
             record.set(Word::Since, x86::tsc());
-            record.add(Word::Holds, u64::from(was != now));
+            if record.get(Word::Left) > 0 {
+                // For a moment: it goes on.
+                record.set(Word::State, state::STEPS.into());
+            } else {
+                record.add(Word::Holds, u64::from(was != now));
+            }
         }
         state::STEPS if detail != 0 => {
             for (word, value) in [(Word::Left, detail), (Word::Fruitless, 0), (Word::Entered, 0)] {

@@ -16,7 +16,6 @@ use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Updater, ioctl};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::process::Child;
 
 /// Where the module makes it.
 pub const PATH: &str = "/dev/hyperdbg";
@@ -25,7 +24,6 @@ pub const PATH: &str = "/dev/hyperdbg";
 #[derive(Debug, Default)]
 pub struct Device {
     file: Option<File>,
-    started: Vec<Child>,
 }
 
 impl Device {
@@ -84,12 +82,7 @@ impl Target for Device {
     }
 
     fn start(&mut self, path: &str, arguments: &[&str]) -> io::Result<u32> {
-        // Those that have ended since.
-        self.started.retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_))));
-        let child = start::spawn(path, arguments)?;
-        let process = child.id();
-        self.started.push(child);
-        Ok(process)
+        start::spawn(path, arguments)
     }
 
     fn unload(&mut self) -> Result<Load, Reach> {
