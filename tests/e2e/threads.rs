@@ -18,7 +18,8 @@ fn machine(memory_mib: u32) -> Result<Machine> {
 
 /// Starts the program, and waits for its first line; its number.
 fn started(machine: &mut Machine, words: &str) -> Result<u32> {
-    machine.ok(&format!("rm -f /tmp/out; exec threads {words} > /tmp/out 2>&1 & until test -s /tmp/out; do sleep 0.1; done"))?;
+    machine
+        .ok(&format!("rm -f /tmp/out; exec threads {words} > /tmp/out 2>&1 & until test -s /tmp/out; do sleep 0.1; done"))?;
     number(machine, "threads")
 }
 
@@ -68,7 +69,8 @@ fn hold(threads: u32) -> Result<Value> {
     assert_eq!(used(&mut machine)?.0, 0, "a refused attach keeps nothing");
 
     // Those that slept come within a second; on a busy host it may be more.
-    let mut lines = vec![helps, attach, "pause".to_owned(), "pause".to_owned(), "prealloc".to_owned(), ".switch list".to_owned()];
+    let mut lines =
+        vec![helps, attach, "pause".to_owned(), "pause".to_owned(), "prealloc".to_owned(), ".switch list".to_owned()];
     for thread in 1..=10 {
         lines.extend([format!(".switch tid {:x}", pid + threads / 50 * thread), "t".to_owned(), "t 10".to_owned()]);
     }
@@ -158,7 +160,10 @@ fn a_program_stepped_from_its_first_instruction_to_its_last_does_what_it_does_el
     let output = machine.sh_within(&format!("{} 2>&1", lab::session::command_line(&lines)), LIMIT)?;
     let text = output.text();
     assert!(text.contains(plain.trim_end()), "{text}");
-    assert!(text.contains("were done: thread ") && text.contains(" ended"), "the last request is for more than there are: {text}");
+    assert!(
+        text.contains("were done: thread ") && text.contains(" ended"),
+        "the last request is for more than there are: {text}"
+    );
     assert!(!text.contains("err,") && output.status == 1, "{text}");
     assert_eq!(used(&mut machine)?.0, 0);
     Ok(machine.console_is_healthy()?)
@@ -168,7 +173,10 @@ fn a_program_stepped_from_its_first_instruction_to_its_last_does_what_it_does_el
 #[test]
 fn registers_of_a_held_thread_are_read_and_written() -> Result {
     let mut machine = machine(512)?;
-    let first = done(&mut machine, &[".start path /bin/threads steps 1", "r", "r rbx = 1234567", "r rip", "t", "r rbx", ".kill", ".switch"])?;
+    let first = done(
+        &mut machine,
+        &[".start path /bin/threads steps 1", "r", "r rbx = 1234567", "r rip", "t", "r rbx", ".kill", ".switch"],
+    )?;
     let rip = &first[1]["registers"]["rip"];
     assert_eq!((&first[0]["standing"]["rip"], &first[3]["registers"]["rip"]), (rip, rip));
     assert_eq!(first[5]["registers"]["rbx"], "0x1234567", "{}", first[5]);

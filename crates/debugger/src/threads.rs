@@ -125,14 +125,17 @@ fn wait(session: &mut Session, serial: u64) -> Result<Ordered, Error> {
 /// Threads of a process, or of all with 0, by their places.
 pub(crate) fn rows(session: &mut Session, process: u32) -> Result<(Vec<Row>, Sums), Error> {
     let mut ask = Ask { process, thread: 0, from: 0, rows: u32::try_from(ROWS_MAX).unwrap_or(0) };
-    let mut rows = Vec::new();
+    let (mut rows, mut sums) = (Vec::new(), Sums::default());
     loop {
         let threads: Threads = session.ask(op::THREADS, ask.as_bytes())?;
+        if ask.from == 0 {
+            sums = Sums::of(&threads);
+        }
         let count = usize::try_from(threads.count).unwrap_or(usize::MAX);
         rows.extend_from_slice(threads.rows.get(..count).ok_or(Error::Reach(Reach::Malformed { op: op::THREADS }))?);
         // Places only grow, so this ends.
         if threads.next <= ask.from {
-            return Ok((rows, Sums::of(&threads)));
+            return Ok((rows, sums));
         }
         if session.is_cancelled() {
             return Err(Error::Cancelled);
@@ -147,7 +150,16 @@ pub(crate) fn sums(session: &mut Session, process: u32) -> Result<Sums, Error> {
     Ok(Sums::of(&threads))
 }
 
-/// One thread; `None`: it has ended, or is not under interception.
+/// The first thread of a process, which it has the longest as a rule, if it is held; else any that is, or any.
+pub(crate) fn first(session: &mut Session, process: u32) -> Result<Option<Row>, Error> {
+    if let Some(row) = row(session, Active { process, thread: process })?.filter(|row| row.state == state::HELD) {
+        return Ok(Some(row));
+    }
+    let (rows, _) = rows(session, process)?;
+    Ok(rows.iter().find(|row| row.state == state::HELD).or(rows.first()).copied())
+}
+
+/// One thread, of any process with 0; `None`: it has ended, or is not under interception.
 pub(crate) fn row(session: &mut Session, active: Active) -> Result<Option<Row>, Error> {
     let Active { process, thread } = active;
     let threads: Threads = session.ask(op::THREADS, Ask { process, thread, from: 0, rows: 1 }.as_bytes())?;

@@ -10,8 +10,12 @@ use std::process::Command;
 /// The end of a prompt, by which an example's typed lines are known.
 const PROMPTS: [&str; 4] = ["0: kHyperDbg> ", "1: kHyperDbg> ", "(running) HyperDbg> ", "HyperDbg> "];
 
-fn prompt_of(line: &str) -> Option<(&'static str, &str)> {
-    PROMPTS.iter().find_map(|prompt| line.strip_prefix(prompt).map(|typed| (*prompt, typed)))
+/// ... and how those of a thread under interception end.
+const OF_THREAD: &str = " u64HyperDbg> ";
+
+fn prompt_of(line: &str) -> Option<(&str, &str)> {
+    let of_thread = line.find(OF_THREAD).map(|at| line.split_at(at + OF_THREAD.len()));
+    of_thread.or_else(|| PROMPTS.iter().find_map(|prompt| line.strip_prefix(prompt).map(|typed| (*prompt, typed))))
 }
 
 /// Would catch an example that shows what nothing prints, or a prompt that is another one than is shown.

@@ -140,9 +140,10 @@ pub fn kernels(core: u32, tables: u64) -> Option<u64> {
     Memory::new(core, false, tables, tasks::direct_map()).kernel
 }
 
-/// Reads memory of the kernel's, whatever space these tables are of; whether all of it is there.
-pub fn kernel_reads(core: u32, tables: u64, at: u64, to: &mut [u8]) -> bool {
-    Memory::new(core, false, tables, tasks::direct_map()).kernel_reads(at, to)
+/// What reads memory of the kernel's, whatever space these tables are of, and says whether all of it is there.
+pub fn kernel_reader(core: u32, tables: u64) -> impl Fn(u64, &mut [u8]) -> bool {
+    let memory = Memory::new(core, false, tables, tasks::direct_map());
+    move |at, to| memory.kernel_reads(at, to)
 }
 
 impl Space {

@@ -43,9 +43,7 @@ enum Word {
     Held,
     /// When it was held last, in ticks.
     Since,
-    /// Where it is to go on;
-    At,
-    /// where an instruction of its steps began that led into the kernel, and whether one did,
+    /// Where an instruction of its steps began that led into the kernel, and whether one did,
     From,
     Entered,
     /// and how often in a row that came to nothing.
@@ -277,7 +275,6 @@ pub fn set_state(core: u32, place: u64, now: u64, detail: u64) -> (u32, u64) {
         state::COMING => record.set(Word::Left, 0),
         state::HELD => {
             record.ends_step(detail);
-            record.set(Word::At, detail);
             record.set(Word::Since, x86::tsc());
             if record.get(Word::Left) > 0 {
                 // For a moment: it goes on.
@@ -353,43 +350,49 @@ pub fn list(core: u32, tables: u64, ask: Ask) -> Threads {
         missed: all.missed,
         rows: [Row::default(); ROWS_MAX],
     };
+    let read = memory::kernel_reader(core, tables);
     let most = ROWS_MAX.min(usize::try_from(ask.rows).unwrap_or(ROWS_MAX));
     let first = usize::try_from(ask.from).unwrap_or(usize::MAX);
-    let holders = all.holders.iter().enumerate().filter(|(_, holder)| holder.is_some());
-    for place in holders.flat_map(|(at, _)| at * PLACES..(at + 1) * PLACES) {
+    let holders = all.holders.iter().enumerate().filter(|(at, holder)| holder.is_some() && (at + 1) * PLACES > first);
+    for place in holders.flat_map(|(at, _)| at * PLACES..(at + 1) * PLACES).filter(|place| *place >= first) {
         let Some(record) = all.record(place as u64) else { continue };
         let (process, thread) = halves(record.get(Word::Who));
         let fits = |asked, is| asked == 0 || asked == is;
         if !fits(ask.process, process) || !fits(ask.thread, thread) {
             continue;
         }
-        let now = halves(record.get(Word::State)).1;
-        if let Some(sum) = usize::try_from(now).ok().and_then(|state| list.states.get_mut(state)) {
+        if let Some(sum) = usize::try_from(record.get(Word::State)).ok().and_then(|state| list.states.get_mut(state)) {
             *sum += 1;
         }
-        let count = usize::try_from(list.count).unwrap_or(usize::MAX);
-        if place < first || list.next != 0 || most == 0 {
+        if most == 0 || list.next != 0 {
             continue;
         }
         let place = u32::try_from(place).unwrap_or(u32::MAX);
+        let count = usize::try_from(list.count).unwrap_or(usize::MAX);
         match list.rows.get_mut(count).filter(|_| count < most) {
             Some(row) => {
-                *row = shown(&record, (place, process, thread), core, tables);
+                *row = shown(&record, (place, process, thread), &read);
                 list.count += 1;
             }
-            None => list.next = place,
+            None => {
+                list.next = place;
+                // Of those that follow the sums are known already.
+                if first > 0 {
+                    break;
+                }
+            }
         }
     }
     list
 }
 
-fn shown(record: &Record, (place, process, thread): (u32, u32, u32), core: u32, tables: u64) -> Row {
+fn shown(record: &Record, (place, process, thread): (u32, u32, u32), read: &impl Fn(u64, &mut [u8]) -> bool) -> Row {
     let now = halves(record.get(Word::State)).1;
     let since = if now == state::HELD { x86::tsc().wrapping_sub(record.get(Word::Since)) } else { 0 };
     let task = record.get(Word::Task);
     let mut name = [0; 16];
     let at = task.wrapping_add(TASKS.name.load(Relaxed).into());
-    let _without_a_name = memory::kernel_reads(core, tables, at, &mut name);
+    let _without_a_name = read(at, &mut name);
     Row {
         place,
         process,
@@ -402,5 +405,77 @@ fn shown(record: &Record, (place, process, thread): (u32, u32, u32), core: u32, 
         holds: record.get(Word::Holds),
         held: ROOT.nanoseconds(record.get(Word::Held).wrapping_add(since)),
         name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(words: &[AtomicU64; WORDS]) -> Record<'_> {
+        Record(words)
+    }
+
+    /// Would catch a fault that is counted as an instruction, and one for ever.
+    #[test]
+    fn an_instruction_that_comes_to_nothing_is_given_up() {
+        let words = [const { AtomicU64::new(0) }; WORDS];
+        let record = record(&words);
+        record.set(Word::Left, 5);
+        for tried in 1..=FRUITLESS_MAX {
+            assert_eq!((record.get(Word::Left), record.get(Word::Stepped)), (5, 0), "{tried}");
+            record.set(Word::From, 0x1000);
+            record.set(Word::Entered, 1);
+            record.ends_step(0x1000);
+        }
+        assert_eq!((record.get(Word::Left), record.get(Word::Stepped)), (0, 0));
+    }
+
+    /// Would catch a system call that is counted twice, or not at all.
+    #[test]
+    fn one_that_leads_into_the_kernel_counts_when_it_is_left_behind() {
+        let words = [const { AtomicU64::new(0) }; WORDS];
+        let record = record(&words);
+        record.set(Word::Left, 2);
+        record.set(Word::From, 0x1000);
+        record.set(Word::Entered, 1);
+        record.ends_step(0x1002);
+        assert_eq!((record.get(Word::Left), record.get(Word::Stepped)), (1, 1));
+        record.ends_step(0x1002);
+        assert_eq!(
+            (record.get(Word::Left), record.get(Word::Stepped)),
+            (1, 1),
+            "a stride that ended in the program counted its own"
+        );
+    }
+
+    /// Would catch an order that nobody can carry out, and a second one before the first is done.
+    #[test]
+    fn an_order_is_one_and_waits_for_its_end() {
+        let attach = Order { what: order::ATTACH, process: 5, ..Order::default() };
+        for wrong in [
+            Order { process: 0, ..attach },
+            Order { what: 0, ..attach },
+            Order { what: order::STEP + 1, ..attach },
+            Order { count: 1, ..attach },
+            Order { thread: 6, ..attach },
+            Order { what: order::STEP, thread: 6, ..attach },
+            Order { what: order::STEP, count: 1, ..attach },
+            Order { what: order::STEP, thread: 6, count: STEPS_MAX + 1, ..attach },
+        ] {
+            assert_eq!(ask(0, wrong).0, code::REQUEST_MALFORMED, "{wrong:?}");
+        }
+        let (code, asked) = ask(0, attach);
+        assert_eq!((code, asked.stage), (code::SUCCESS, stage::ASKED));
+        assert_eq!(ask(0, attach).0, code::ORDER_PENDING);
+        let taken = next_order(0);
+        assert_eq!(taken, Some(Order { serial: asked.serial, ..attach }));
+        assert_eq!(next_order(0), None);
+        assert_eq!(ordered(0, asked.serial).map(|ordered| ordered.stage), Some(stage::TAKEN));
+        order_ended(0, asked.serial + 1, code::SUCCESS.into(), 0);
+        assert_eq!(ordered(0, asked.serial).map(|ordered| ordered.stage), Some(stage::TAKEN), "that was another's");
+        order_ended(0, asked.serial, code::PID_INVALID.into(), 7);
+        let done = Ordered { serial: asked.serial, stage: stage::DONE, code: code::PID_INVALID, number: 7 };
+        assert_eq!(ordered(0, asked.serial), Some(done));
     }
 }

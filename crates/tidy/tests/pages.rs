@@ -77,7 +77,7 @@ const SOURCES: [(&str, &str, &[&str]); 24] = [
 
 /// What fails when a limit is broken: the limit by its file and name, a test likewise. The rest is asserted while compiling,
 /// or not tested.
-const PROOFS: [(&str, &str, &str, &str); 49] = [
+const PROOFS: [(&str, &str, &str, &str); 51] = [
     (
         ROOT,
         "NESTED_DIVIDED_BYTES_MAX",
@@ -94,6 +94,13 @@ const PROOFS: [(&str, &str, &str, &str); 49] = [
     (ABI_MEMORY, "PATTERN_BYTES_MAX", ROOT_MEMORY, "requests_that_are_none_are_refused"),
     (ABI_MEMORY, "FOUND_MAX", ROOT_MEMORY, "every_place_is_found_once_and_holes_are_passed"),
     (ROOT, "SEARCH_LOOKS_MAX", ROOT_MEMORY, "every_place_is_found_once_and_holes_are_passed"),
+    (
+        ROOT,
+        "STRIDE_MAX",
+        "tests/e2e/threads.rs",
+        "a_program_stepped_from_its_first_instruction_to_its_last_does_what_it_does_else",
+    ),
+    (ROOT, "FRUITLESS_MAX", "crates/hypervisor/src/threads.rs", "an_instruction_that_comes_to_nothing_is_given_up"),
     (ROOT, "TASKS_MAX", "crates/hypervisor/src/tasks.rs", "a_process_is_found_and_a_list_has_an_end"),
     (MEMORY, "LENGTH_MAX", MEMORY_TEST, "what_is_too_much_is_refused_and_what_is_offered_works"),
     (MEMORY, "PLACES_MAX", MEMORY_TEST, "every_place_is_found_over_many_requests"),

@@ -147,7 +147,7 @@ pub struct Threads {
     pub count: u32,
     /// Where to go on, or 0 behind the last.
     pub next: u32,
-    /// Threads by [`state`].
+    /// Threads by [`state`]: of all that were asked about if it was from place 0 on.
     pub states: [u32; 4],
     /// Threads that are held without a place, since none was left when they were created: of all processes.
     pub unplaced: u32,

@@ -4,7 +4,7 @@
 //! ```kd
 //! 0: kHyperDbg> .status
 //! debugger mode over model: halted, core 0 selected
-//! model, 2 cores, protocol 7, load {hex}, 0x{hex} pages of RAM
+//! model, 2 cores, protocol 8, load {hex}, 0x{hex} pages of RAM
 //! breaking in: by NMI, at once
 //! ```
 

@@ -66,8 +66,7 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         }
         [_, _, number] if is(1, "tid") => {
             let thread = commands::number_of_process(session, number)?;
-            let (rows, _) = threads::rows(session, 0)?;
-            let row = rows.into_iter().find(|row| row.thread == thread).ok_or(refused(code::NO_SUCH_THREAD, 0, thread))?;
+            let row = threads::row(session, Active { process: 0, thread })?.ok_or(refused(code::NO_SUCH_THREAD, 0, thread))?;
             Standing::new(session, &row).map(|standing| Answer::of(&standing))
         }
         [_, word, ..] => Err(commands::unknown_word(word, "words", &["list", "pid", "tid"])),
@@ -97,9 +96,7 @@ pub(crate) struct Standing {
 impl Standing {
     /// Of the first thread of a process that is held, or the first at all; `None`: it is not under interception.
     pub(crate) fn of_first(session: &mut Session, process: u32) -> Result<Option<Self>, Error> {
-        let (rows, _) = threads::rows(session, process)?;
-        let first = rows.iter().find(|row| row.state == state::HELD).or(rows.first());
-        first.map(|row| Self::new(session, row)).transpose()
+        threads::first(session, process)?.map(|row| Self::new(session, &row)).transpose()
     }
 
     /// Of this thread.
