@@ -20,4 +20,4 @@ pub mod request;
 
 /// Revision of everything in this crate. Prompt, module and image refuse each other when it differs; it is raised by
 /// hand with every change of a layout, never derived from a build date.
-pub const PROTOCOL: u32 = 7;
+pub const PROTOCOL: u32 = 8;

@@ -41,6 +41,7 @@ pub mod registers;
 pub mod say;
 pub mod session;
 mod state;
+pub mod stop;
 pub mod target;
 mod value;
 mod watch;

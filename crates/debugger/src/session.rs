@@ -10,7 +10,7 @@
 mod said;
 mod wait;
 
-use crate::answer::{self, Answer, By};
+use crate::answer::{self, Answer, By, Report};
 use crate::book::Book;
 use crate::commands::{self, Command};
 pub use crate::console::{COLUMNS, Console, Look, Picture};
@@ -23,15 +23,17 @@ use crate::news::{Inbox, News};
 use crate::outputs::Outputs;
 use crate::say;
 pub use crate::state::{State, Verdict};
+use crate::stop::{By as Came, Seen, Stop};
 use crate::target::{Cancel, Mode, Target, device::Device};
 use crate::wrap;
-use abi::request::{self, Halted, Hello, op, reason};
+use abi::request::{self, Attend, Halted, Hello, op, reason};
 use abi::{PROTOCOL, code};
 pub use said::Ear;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// How long Linux may take to hand over pages.
 const FETCH_LIMIT: Duration = Duration::from_secs(30);
@@ -60,6 +62,8 @@ pub struct Session {
     ear: Ear,
     /// Messages could not be fetched, and nothing was answered since.
     deaf: bool,
+    /// What was shown of each core.
+    pub(crate) seen: HashMap<u32, Seen>,
     script_depth: usize,
     fetch_limit: Duration,
     watch_pace: Duration,
@@ -97,6 +101,7 @@ impl Session {
             outputs,
             ear,
             deaf: false,
+            seen: HashMap::new(),
             script_depth,
             fetch_limit,
             watch_pace,
@@ -188,9 +193,12 @@ impl Session {
                 self.hello = Some(*hello);
                 self.book.of_load(hello.boot_id);
             }
-            News::Lost | News::Goodbye(_) | News::LastWords(_) => self.state = State::Away,
+            News::Lost | News::Goodbye(_) | News::LastWords(_) => {
+                self.state = State::Away;
+                self.seen.clear();
+            }
             News::Halted(halted) => self.state = State::Halted(halted.core),
-            News::Silent(_) => self.state = State::Running,
+            News::Silent(_) | News::Abandoned => self.state = State::Running,
             News::OtherVersion(_) | News::Said { .. } | News::OutputBroke { .. } => {}
         }
     }
@@ -206,14 +214,13 @@ impl Session {
         if matches!(news, News::Halted(halted) if matches!(halted.reason, reason::EVENT | reason::BREAKPOINT)) {
             self.hear_before_a_halt();
         }
-        let place = match news {
-            News::Halted(halted) => {
-                self.names_for_places();
-                self.place(halted.rip)
-            }
-            _ => None,
-        };
-        let (word, message) = say::news(news, place.as_deref());
+        if let News::Halted(halted) = news {
+            self.names_for_places();
+            let stop = Stop::new(self, halted, Came::Running);
+            let text = if self.look.json { answer::json_halted(&Answer::of(&stop)) } else { stop.text() };
+            return self.console.print(&text);
+        }
+        let (word, message) = say::news(news);
         let text = if self.look.json { answer::json_notice(word, &message) } else { message };
         self.console.print(&text);
     }
@@ -385,8 +392,12 @@ impl Session {
         self.console.print(&text);
     }
 
-    /// Forgets that the machine is halted, so that [`Session::leave`] leaves it so.
+    /// Forgets that the machine is halted, so that [`Session::leave`] leaves it so, and tells root that it waits for nobody.
     pub(crate) fn leave_halted(&mut self) {
+        if self.mode() == Mode::Debugger && matches!(self.state, State::Halted(_)) {
+            // Nobody answers: then it has gone.
+            let _ = self.call(op::ATTEND, Attend::default().as_bytes());
+        }
         self.state = State::Unknown;
     }
 

@@ -28,6 +28,8 @@ static BEGUN: AtomicBool = AtomicBool::new(false);
 pub struct Message {
     bytes: [u8; MESSAGE_BYTES_MAX],
     len: usize,
+    /// The conversation that it belongs to.
+    pub session: u32,
 }
 
 impl Message {
@@ -97,7 +99,7 @@ pub fn poll() -> Option<Message> {
         let Some(byte) = uart::receive() else { break };
         match line.receive(byte) {
             Some(Received::Request) => {
-                let mut message = Message { bytes: [0; MESSAGE_BYTES_MAX], len: line.request().len() };
+                let mut message = Message { bytes: [0; MESSAGE_BYTES_MAX], len: line.request().len(), session: line.session() };
                 message.bytes.get_mut(..message.len)?.copy_from_slice(line.request());
                 return Some(message);
             }

@@ -37,12 +37,12 @@ const TIMES_MAX: u64 = 0x1000;
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     let count = commands::times(session, line, TIMES_MAX)?;
     let name = line.name().to_ascii_lowercase();
-    let before: Registers = session.ask(op::REGISTERS, &[])?;
+    session.look_before_steps()?;
     let mut done = 0;
     loop {
         let (halted, came) = if name == "gu" { leave(session)? } else { over(session)? };
         done += u64::from(came);
-        let gone = Gone { done, count, halted, before };
+        let gone = Gone { done, count, halted };
         if !came || done == count {
             return t::tell(session, &gone, name == "pr");
         }

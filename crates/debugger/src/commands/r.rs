@@ -32,8 +32,9 @@ use crate::expr::{self, Arithmetic};
 use crate::line::Line;
 use crate::memory::Wrong;
 use crate::program::{self, How, Text};
-use crate::registers::{self, BASES, CRS, DRS, GPRS, SELECTORS};
+use crate::registers::{self, GPRS};
 use crate::session::Session;
+use crate::stop::{row, rows};
 use abi::request::{Registers, op};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -51,6 +52,7 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         _ => return Err(commands::usage(line)),
     };
     let all: Registers = session.ask(op::REGISTERS, &[])?;
+    session.saw(&all);
     let shown = match name {
         Some(name) => {
             let value = registers::read(&all, &name).unwrap_or(0);
@@ -96,30 +98,6 @@ fn set(session: &mut Session, line: &Line, start: usize, at: usize) -> Result<St
     let program = text.compile(session.book(), &script, How::Script)?;
     program::evaluate(session, &text, program)?;
     Ok(name)
-}
-
-/// Name and value, as the rows of the screen.
-pub(crate) fn rows(all: &Registers) -> Vec<Vec<(String, u64)>> {
-    let Registers { core: _, zero: _, gprs, rip, rflags, selectors, bases, crs, drs, efer } = all;
-    let pairs = |names: &[&str], values: &[u64]| -> Vec<(String, u64)> {
-        names.iter().zip(values).map(|(name, value)| ((*name).to_owned(), *value)).collect()
-    };
-    let mut rows: Vec<Vec<(String, u64)>> = pairs(&GPRS, gprs).chunks(4).map(<[_]>::to_vec).collect();
-    rows.push(pairs(&["rip", "rflags", "efer"], &[*rip, *rflags, *efer]));
-    rows.push(pairs(&CRS, crs));
-    rows.push(pairs(&SELECTORS, selectors));
-    rows.push(pairs(&BASES, bases));
-    rows.push(pairs(&DRS, drs));
-    rows
-}
-
-/// One row of the screen.
-pub(crate) fn row(registers: &[(String, u64)]) -> String {
-    let one = |(name, value): &(String, u64)| {
-        let width = if SELECTORS.contains(&name.as_str()) { 4 } else { 16 };
-        format!("{name:>3}={value:0width$x}")
-    };
-    registers.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// Registers, and where they are.

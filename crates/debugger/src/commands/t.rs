@@ -24,18 +24,14 @@
 //!      try: pause
 //! ```
 
-use crate::answer::{Answer, Report, hex};
-use crate::commands::pause::Context;
+use crate::answer::{Answer, Report};
 use crate::commands::{self, Command, r};
-use crate::disassembly::{self, Names, NoNames};
 use crate::error::Error;
 use crate::line::Line;
-use crate::memory;
 use crate::session::Session;
+use crate::stop::{By, Stop};
 use abi::request::{Halted, Registers, STEPS_MAX, op, reason, step};
 use serde::Serialize;
-use serde_json::{Map, Value};
-use std::rc::Rc;
 
 /// The command.
 pub const COMMAND: Command = Command { names: &["t", "i", "tr", "ir"], takes: &[], run, cost: None };
@@ -69,88 +65,59 @@ pub(crate) struct Gone {
     pub(crate) count: u64,
     /// Where it stands.
     pub(crate) halted: Halted,
-    /// What it had before.
-    pub(crate) before: Registers,
 }
 
 /// Executes so many, and tells.
 fn go(session: &mut Session, count: u64, how: u32, all: bool) -> Result<Answer, Error> {
-    let before: Registers = session.ask(op::REGISTERS, &[])?;
+    session.look_before_steps()?;
     let halted = session.step(count, how)?;
     let done = if halted.reason == reason::STEPPED { halted.steps } else { halted.steps.min(count - 1) };
-    tell(session, &Gone { done, count, halted, before }, all)
+    tell(session, &Gone { done, count, halted }, all)
 }
 
 /// Tells where it stands, and the registers that are other than before, or all.
 pub(crate) fn tell(session: &mut Session, gone: &Gone, all: bool) -> Result<Answer, Error> {
-    let Gone { done: steps, count, halted, before } = *gone;
-    let after: Registers = session.ask(op::REGISTERS, &[])?;
-    let registers = if all { r::rows(&after).concat() } else { changed(&before, &after) };
-    let all = all.then(|| r::Shown::new(session, &after));
-    let done = steps >= count;
-    let stopped = (!done).then(|| Context::new(session, &halted));
-    let bytes = memory::instruction_bytes(session, halted.rip)?;
-    let bytes: Vec<Option<u8>> = bytes.into_iter().map(Some).collect();
-    let names: Rc<dyn Names> = match session.names().shown() {
-        Ok(known) => Rc::new(known),
-        Err(_) => Rc::new(NoNames),
+    let Gone { done: steps, count, halted } = *gone;
+    let mut stop = Stop::new(session, &halted, By::Steps);
+    let all = if all {
+        let registers: Registers = session.ask(op::REGISTERS, &[])?;
+        stop.show_all(&registers);
+        Some(r::Shown::new(session, &registers))
+    } else {
+        None
     };
-    let mut next = disassembly::instructions(&bytes, halted.rip, 1, 64, &names);
-    let place = session.place(halted.rip);
-    let shown = Shown { core: halted.core, steps, registers, place, next: next.pop(), stopped, count, all };
+    let shown = Shown { steps, stop, count, all };
     let mut answer = Answer::of(&shown);
-    answer.fails = !done;
+    answer.fails = steps < count;
     Ok(answer)
-}
-
-/// Registers that are other than before, but the instruction pointer, which nearly always is.
-fn changed(before: &Registers, after: &Registers) -> Vec<(String, u64)> {
-    let pairs = r::rows(before).concat().into_iter().zip(r::rows(after).concat());
-    pairs.filter(|(before, after)| before != after && after.0 != "rip").map(|(_, after)| after).collect()
 }
 
 #[derive(Serialize)]
 struct Shown {
-    core: u32,
     /// Instructions that were executed, or functions that were left.
     steps: u64,
-    #[serde(serialize_with = "as_object")]
-    registers: Vec<(String, u64)>,
-    /// The name of the place where it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    place: Option<String>,
-    /// The instruction there, if it can be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<disassembly::Shown>,
-    /// What stopped it before all were executed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stopped: Option<Context>,
+    #[serde(flatten)]
+    stop: Stop,
     #[serde(skip)]
     count: u64,
     #[serde(skip)]
     all: Option<r::Shown>,
 }
 
-fn as_object<S: serde::Serializer>(all: &[(String, u64)], serializer: S) -> Result<S::Ok, S::Error> {
-    let object: Map<String, Value> = all.iter().map(|(name, value)| (name.clone(), hex(*value).into())).collect();
-    object.serialize(serializer)
-}
-
 impl Report for Shown {
     fn text(&self) -> String {
-        let Self { core: _, steps, registers, place, next, stopped, count, all } = self;
+        let Self { steps, stop, count, all } = self;
         let mut lines = Vec::new();
-        if let Some(stopped) = stopped {
+        if steps < count {
             lines.push(format!("0x{steps:x} of 0x{count:x} were done"));
-            lines.push(stopped.text());
         }
         match all {
-            Some(all) => lines.push(all.text()),
-            None => lines.extend(registers.chunks(4).map(r::row)),
-        }
-        if let Some(disassembly::Shown { address, bytes, text, .. }) = next {
-            lines.extend(place.as_ref().map(|place| format!("{place}:")));
-            lines.push(format!("{:0>16}  {bytes:<28}  {text}", address.trim_start_matches("0x")));
+            Some(all) => {
+                lines.extend(stop.head().map(str::to_owned));
+                lines.push(all.text());
+                lines.push(stop.place_text());
+            }
+            None => lines.push(stop.text()),
         }
         lines.join("\n")
     }

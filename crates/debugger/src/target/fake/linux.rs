@@ -10,6 +10,7 @@
 
 use abi::request::memory::{PHYSICAL, Place};
 use abi::request::note::{self, NOTES};
+use abi::request::{self, Task};
 use std::collections::BTreeMap;
 use symbols::btf::Maker;
 use symbols::{packed, text};
@@ -44,6 +45,9 @@ const TYPES: u64 = 0xffff_ffff_81d0_0000;
 const TYPES_BYTES: usize = 0x1000;
 const NOTE: u64 = 0x70_0000;
 const TABLE: u64 = 0xffff_ffff_81b0_0000;
+/// Its tasks.
+const TASKS: u64 = 0xffff_8881_0000_0000;
+const TASK_BYTES: u64 = 0x1000;
 const RECORD: u64 = 0xffff_ffff_c030_8000;
 /// The head of the list of modules' types, a record of it, what that points to, and the types.
 const BROUGHT: [u64; 4] = [HEAD + 0x800, HEAD + 0x840, HEAD + 0x880, HEAD + 0x900];
@@ -116,6 +120,15 @@ impl Linux {
             }
         }
         Self { files, notes, physical, virtual_ }
+    }
+
+    /// What a core runs: a program on the first, nothing on the others.
+    pub(super) fn running(&self, core: u32) -> Task {
+        let (process, thread, text, task) = match core {
+            0 => (0x1c8, 0x1c8, "cat".to_owned(), TASKS),
+            core => (0, 0, format!("swapper/{core}"), TASKS + u64::from(core) * TASK_BYTES),
+        };
+        Task { task, process, thread, name: request::name(&text) }
     }
 
     /// A byte of its memory.

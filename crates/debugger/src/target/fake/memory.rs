@@ -50,6 +50,17 @@ impl Root {
         Decoder::new(64, code, DecoderOptions::NONE).decode().len().max(1) as u64
     }
 
+    /// Bytes of code at an address, and how many there are.
+    pub(super) fn code_at(&self, address: u64) -> ([u8; 16], u32) {
+        let at = usize::try_from(address.wrapping_sub(CODE)).unwrap_or(usize::MAX);
+        let (mut bytes, mut count) = ([0; 16], 0);
+        for (to, from) in bytes.iter_mut().zip(self.code.get(at..).unwrap_or_default()) {
+            *to = *from;
+            count += 1;
+        }
+        (bytes, count)
+    }
+
     /// Where a byte lies physically.
     fn physical(&self, place: Place, offset: u64) -> Result<u64, u32> {
         let address = place.address.checked_add(offset).ok_or(code::ADDRESS_INVALID)?;
