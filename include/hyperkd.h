@@ -21,7 +21,7 @@
 #endif
 
 /* Revision of everything below; module, image and programs refuse each other when it differs. */
-#define HYPERKD_PROTOCOL 0x7ull
+#define HYPERKD_PROTOCOL 0x8ull
 
 /* What one count of `prealloc TYPE` buys. */
 typedef enum _DEBUGGER_PREALLOC_COMMAND_TYPE {

@@ -11,6 +11,7 @@ mod load;
 mod memory;
 pub(crate) mod names;
 pub(crate) mod outputs;
+pub(crate) mod tasks;
 mod units;
 
 use crate::error::{Error, Reach, Refusal};
@@ -188,6 +189,7 @@ pub fn error(error: &Error, typed: &Line) -> Said {
         }
         Error::StepsLost => Said::new("away", "the debuggee went away while it executed them"),
         Error::NoModule { span, pattern } => names::none(span, None, *pattern, typed).try_line("lm"),
+        Error::Task { span, wrong } => tasks::wrong(span.as_ref(), wrong, typed),
         Error::Memory(wrong) => memory::wrong(wrong, typed),
         Error::Fault(fault) => events::fault(fault),
         Error::Refused(Refusal::Event { code, answer, debugger_mode }) => events::refused(*code, answer, *debugger_mode, typed),

@@ -25,6 +25,7 @@ use crate::say;
 pub use crate::state::{State, Verdict};
 use crate::stop::{By as Came, Seen, Stop};
 use crate::target::{Cancel, Mode, Target, device::Device};
+use crate::view::View;
 use crate::wrap;
 use abi::request::{self, Attend, Halted, Hello, op, reason};
 use abi::{PROTOCOL, code};
@@ -62,6 +63,8 @@ pub struct Session {
     ear: Ear,
     /// Messages could not be fetched, and nothing was answered since.
     deaf: bool,
+    /// What commands look at, if it is not what the core runs.
+    pub(crate) view: Option<View>,
     /// What was shown of each core.
     pub(crate) seen: HashMap<u32, Seen>,
     script_depth: usize,
@@ -102,6 +105,7 @@ impl Session {
             ear,
             deaf: false,
             seen: HashMap::new(),
+            view: None,
             script_depth,
             fetch_limit,
             watch_pace,
@@ -191,14 +195,20 @@ impl Session {
             News::Met { hello, .. } => {
                 self.state = if hello.halted == 0 { State::Running } else { State::Halted(hello.core) };
                 self.hello = Some(*hello);
+                self.seen.clear();
+                self.to_core();
                 self.book.of_load(hello.boot_id);
             }
             News::Lost | News::Goodbye(_) | News::LastWords(_) => {
                 self.state = State::Away;
                 self.seen.clear();
+                self.to_core();
             }
-            News::Halted(halted) => self.state = State::Halted(halted.core),
-            News::Silent(_) | News::Abandoned => self.state = State::Running,
+            News::Halted(halted) => {
+                self.state = State::Halted(halted.core);
+                self.to_core();
+            }
+            News::Silent(_) | News::Abandoned => self.runs(),
             News::OtherVersion(_) | News::Said { .. } | News::OutputBroke { .. } => {}
         }
     }
@@ -344,18 +354,20 @@ impl Session {
     /// Lets every core run.
     pub(crate) fn go(&mut self) -> Result<(), Error> {
         self.order(op::GO, &[])?;
-        self.state = State::Running;
+        self.runs();
         Ok(())
     }
 
     /// Notes that another core is referred to.
     pub(crate) fn selected(&mut self, core: u32) {
         self.state = State::Halted(core);
+        self.to_core();
     }
 
     /// Notes that the cores were let run by a request that halts them again.
     pub(crate) fn runs(&mut self) {
         self.state = State::Running;
+        self.to_core();
     }
 
     /// One line about the machine that is debugged, for the beginning of a sitting.

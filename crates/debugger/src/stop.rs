@@ -81,6 +81,16 @@ impl Running {
         (*task != 0).then(|| Self { pid: *process, tid: *thread, name: say::ascii(name), task: hex(*task) })
     }
 
+    /// Process and thread, as cells of a table.
+    pub(crate) fn numbers(&self) -> [String; 2] {
+        [self.pid, self.tid].map(|number| format!("{number:x}"))
+    }
+
+    /// The name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// As a part of a row.
     pub(crate) fn text(&self) -> String {
         let Self { pid, tid, name, task: _ } = self;
@@ -183,10 +193,7 @@ impl Session {
 fn changed(before: &Registers, after: &Registers, by: By) -> Vec<(String, u64)> {
     let counts = |name: &str| by == By::Steps || name == "rflags" || GPRS.contains(&name);
     let pairs = rows(before).concat().into_iter().zip(rows(after).concat());
-    pairs
-        .filter(|(before, after)| before != after && after.0 != "rip" && counts(&after.0))
-        .map(|(_, after)| after)
-        .collect()
+    pairs.filter(|(before, after)| before != after && after.0 != "rip" && counts(&after.0)).map(|(_, after)| after).collect()
 }
 
 /// Name and value of all, as the rows of the screen.

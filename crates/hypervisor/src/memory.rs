@@ -21,8 +21,8 @@ use crate::{bank, detours, hooks, hypercall};
 use abi::boot::FRAME_BYTES;
 use abi::code;
 use abi::request::memory::{
-    BY_TABLES, BYTES_MAX, FOUND_MAX, Found, LEVELS, NO_PID, PATTERN_BYTES_MAX, PHYSICAL, Place, READ_BYTES_MAX, Read, Search, Span,
-    Translation, VIRTUAL, Written,
+    BY_TABLES, BYTES_MAX, FOUND_MAX, Found, LEVELS, NO_PID, PATTERN_BYTES_MAX, PHYSICAL, Place, READ_BYTES_MAX, Read, Search,
+    Span, Translation, VIRTUAL, Written,
 };
 use abi::request::{self, op};
 use zerocopy::{FromBytes, IntoBytes};

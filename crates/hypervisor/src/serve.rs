@@ -9,8 +9,8 @@ use crate::{attend, detours, evaluate, globals, hooks, memory, messages, monitor
 use abi::boot::Doorbell;
 use abi::code;
 use abi::request::{
-    self, Attend, CORES_SHOWN_MAX, CoreState, Cores, EXIT_ROWS_MAX, Evaluated, EventAnswer, EventAsk, EventChange, ExitRow, Exits,
-    Halted, Hello, MESSAGE_BYTES_MAX, Number, PreallocAsk, ReserveTest, event, global, notice, op, reason, test,
+    self, Attend, CORES_SHOWN_MAX, CoreState, Cores, EXIT_ROWS_MAX, Evaluated, EventAnswer, EventAsk, EventChange, ExitRow,
+    Exits, Halted, Hello, MESSAGE_BYTES_MAX, Number, PreallocAsk, ReserveTest, event, global, notice, op, reason, test,
 };
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};

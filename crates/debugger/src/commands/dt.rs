@@ -45,7 +45,6 @@ use crate::names::Nameless;
 use crate::nearest;
 use crate::session::Session;
 use crate::value;
-use abi::request::memory::{NO_PID, Place, VIRTUAL};
 use serde::Serialize;
 use std::ops::Range;
 use std::sync::Arc;
@@ -82,7 +81,7 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         &layout;
     let bytes = match at {
         Some(address) => {
-            let place = Place { address, space: VIRTUAL, pid: NO_PID };
+            let place = session.place_in_view(address);
             memory::read(session, place, (*size).clamp(1, memory::LENGTH_MAX))?.bytes
         }
         None => Vec::new(),

@@ -1,4 +1,4 @@
-//! Shows the registers of the selected core of a halted debuggee, or sets one.
+//! Shows the registers of the selected core of a halted debuggee or of the thread in view, or sets one.
 //!
 //!     r [REGISTER]
 //!     r REGISTER = VALUE
@@ -34,7 +34,8 @@ use crate::memory::Wrong;
 use crate::program::{self, How, Text};
 use crate::registers::{self, GPRS};
 use crate::session::Session;
-use crate::stop::{row, rows};
+use crate::stop::{self, row, rows};
+use crate::view::{self, Saved};
 use abi::request::{Registers, op};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -51,8 +52,13 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         ([_, name], None) => Some(register(&name.text, &name.span)?),
         _ => return Err(commands::usage(line)),
     };
-    let all: Registers = session.ask(op::REGISTERS, &[])?;
-    session.saw(&all);
+    if let (None, Some(saved)) = (&name, session.view.as_ref().and_then(|view| view.thread.clone())) {
+        return Ok(Answer::of(&asleep(session, &saved)));
+    }
+    let all = session.registers_in_view()?;
+    if session.view.as_ref().is_none_or(|view| view.thread.is_none()) {
+        session.saw(&all);
+    }
     let shown = match name {
         Some(name) => {
             let value = registers::read(&all, &name).unwrap_or(0);
@@ -91,6 +97,9 @@ fn set(session: &mut Session, line: &Line, start: usize, at: usize) -> Result<St
     if name == "rip" && (value.cast_signed() << 16 >> 16).cast_unsigned() != value {
         return Err(Error::Memory(Wrong::NotCanonical { span }));
     }
+    if let Some(tid) = session.view.as_ref().filter(|view| view.thread.is_some()).map(|view| view.task.tid) {
+        return Err(Error::Task { span: Some(start..start + at), wrong: view::Wrong::ReadOnly(tid) });
+    }
     // Refuses while it runs.
     let _: Registers = session.ask(op::REGISTERS, &[])?;
     let script = Line::new(&format!("@{name} = {value:x};"));
@@ -98,6 +107,41 @@ fn set(session: &mut Session, line: &Line, start: usize, at: usize) -> Result<St
     let program = text.compile(session.book(), &script, How::Script)?;
     program::evaluate(session, &text, program)?;
     Ok(name)
+}
+
+/// What was saved of a thread that sleeps.
+fn asleep(session: &Session, saved: &Saved) -> Asleep {
+    let Saved { user, place, more: _, kernel } = saved;
+    let user = user.map(|all| {
+        let selectors = ["cs", "ss"].into_iter().zip(all.selectors).map(|(name, value)| (name.to_owned(), value));
+        let pointers = vec![("rip".to_owned(), all.rip), ("rflags".to_owned(), all.rflags)];
+        let mut user: Vec<Vec<(String, u64)>> = rows(&all).into_iter().take(GPRS.len() / 4).collect();
+        user.push(pointers.into_iter().chain(selectors).collect());
+        user
+    });
+    Asleep { registers: user.unwrap_or_default(), kernel: kernel.clone(), place: session.place(place.ip) }
+}
+
+/// Registers of a thread that sleeps: its program's, and the kernel's.
+#[derive(Serialize)]
+struct Asleep {
+    #[serde(serialize_with = "as_object")]
+    registers: Vec<Vec<(String, u64)>>,
+    #[serde(serialize_with = "stop::as_object")]
+    kernel: Vec<(String, u64)>,
+    /// Where it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+}
+
+impl Report for Asleep {
+    fn text(&self) -> String {
+        let Self { registers, kernel, place } = self;
+        let place = place.as_ref().map_or_else(String::new, |place| format!(" ({place})"));
+        let user = registers.iter().map(|registers| row(registers));
+        let kernel = kernel.chunks(4).map(row).collect::<Vec<_>>().join("\n");
+        user.chain([format!("in the kernel{place}:"), kernel]).collect::<Vec<_>>().join("\n")
+    }
 }
 
 /// Registers, and where they are.

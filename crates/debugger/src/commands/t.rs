@@ -3,12 +3,14 @@
 //!     t|i [COUNT]
 //!     tr|ir [COUNT]
 //! COUNT is hex (1 unless said, 100000 at most): so many instructions are executed in root, and then it is shown which registers are
-//! other than before, and what comes next; tr and ir show all registers behind each. A fault that an instruction causes belongs to it:
+//! other than when the core was shown last, and what comes next; tr and ir show all registers behind each. Where core, task and
+//! privilege are still what was shown, they are not shown again. A fault that an instruction causes belongs to it:
 //! the core is then at the beginning of the kernel's handler. A repeated string instruction is a step for each time, HLT ends at once.
 //! What waits for an instruction (events, monitors, hooks) fires as ever, and what halts ends the steps, as CTRL+C does. Interrupts and
 //! NMIs of that core wait until the debuggee goes on. With i, what waits for another core (a lock) waits for ever.
 //! ```kd
 //! 0: kHyperDbg> i
+//! halted on core 0: steps, pid 1c8 tid 1c8 cat, cpl 0
 //! ffffffff81000001  c3                            ret
 //! 0: kHyperDbg> t 2
 //! ffffffff81000004  e8 f7 ff ff ff                call    0xffffffff81000000
@@ -69,6 +71,7 @@ pub(crate) struct Gone {
 
 /// Executes so many, and tells.
 fn go(session: &mut Session, count: u64, how: u32, all: bool) -> Result<Answer, Error> {
+    session.to_core();
     session.look_before_steps()?;
     let halted = session.step(count, how)?;
     let done = if halted.reason == reason::STEPPED { halted.steps } else { halted.steps.min(count - 1) };
