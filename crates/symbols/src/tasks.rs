@@ -161,8 +161,8 @@ impl Tasks {
             *to = find.member("inactive_task_frame", &[name])?;
         }
         // The first task's stack lies between these, and all are as large.
-        let stack_bytes =
-            find.size("thread_union").or_else(|_| Ok(at("__end_init_task")?.wrapping_sub(at("__start_init_task")?)));
+        let first_stack = || Ok::<u64, &'static str>(at("__end_init_task")?.wrapping_sub(at("__start_init_task")?));
+        let stack_bytes = find.size("thread_union").or_else(|_| first_stack());
         let mut tasks = Self {
             first: at("init_task")?,
             tasks: task(&["tasks"])?,

@@ -12,16 +12,12 @@
 //! struct list_head, 0x10 bytes
 //! +0x000  next  struct list_head *
 //! +0x008  prev  struct list_head *
-//! HyperDbg> dt task_struct
-//! struct task_struct, 0x30 bytes
-//! +0x000      run    struct list_head
-//! +0x010      pid    int
-//! +0x014      tgid   int
-//! +0x018      comm   char [16]
-//! +0x028:0-2  state  enum state
-//! +0x028:3    kept   unsigned int
+//! HyperDbg> dt task_struct.*t
+//! struct task_struct, 0x90 bytes
+//! +0x028:3  kept         unsigned int
+//! +0x058    real_parent  struct list_head *
 //! HyperDbg> dt task_struct.*id ffff888000000100
-//! struct task_struct at ffff888000000100, 0x30 bytes
+//! struct task_struct at ffff888000000100, 0x90 bytes
 //! +0x010  pid   int  0x18171615
 //! +0x014  tgid  int  0x1c1b1a19
 //! HyperDbg> dt msr!msr_device

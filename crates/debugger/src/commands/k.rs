@@ -1,4 +1,4 @@
-//! Shows who called whom: the stack of the selected core or of the thread in view, the newest frame first.
+//! Shows who called whom: the stack of the selected core or of the thread in view, newest first.
 //!
 //!     k [l COUNT]
 //! Each row has the frame's number, its stack pointer, and the place where it runs or where it is returned to. COUNT is hex: so many

@@ -1,4 +1,4 @@
-//! Shows the process that commands look at, lists all, or looks at another one, at once and without continuing.
+//! Shows the process that commands look at, lists all, or looks at another, without continuing.
 //!
 //!     .process|.process2
 //!     .process list
@@ -10,14 +10,14 @@
 //! has parent, threads, what the first thread does, and the address of its task. In VMI mode it is the prompt's own process at first,
 //! and what a list says may have passed.
 //! ```kd
-//! 0: kHyperDbg> .process
-//! pid 1c8 cat, task ffff888100000000, running, page tables 700000
 //! 0: kHyperDbg> .process list
 //! {any}
-//! pid  ppid  threads    state              task
-//! 0       0        1  running  ffffffff81c10000  swapper/0
+//! pid  ppid  threads     state              task  name
+//! 0       0        1   running  ffffffff81c10000  swapper/0
 //! 1       0        1  sleeping  ffff888100002000  init
-//! 1c8     1        2  running  ffff888100000000  cat
+//! 1c8     1        2   running  ffff888100000000  cat
+//! 0: kHyperDbg> .process
+//! pid 1c8 cat, task ffff888100000000, running, page tables 700000
 //! 0: kHyperDbg> .process pid 1
 //! in view: pid 1 init, task ffff888100002000, sleeping, page tables 701000
 //! 0: kHyperDbg> db 400000 l 4
@@ -165,7 +165,7 @@ impl Report for Processes {
     fn text(&self) -> String {
         let Self { processes, whole: _, broken } = self;
         let mut rows = vec![["pid", "ppid", "threads", "state", "task"].map(str::to_owned).to_vec()];
-        let mut names = vec![""];
+        let mut names = vec!["name"];
         for Process { pid, ppid, threads, state, task, name } in processes {
             let task = task.trim_start_matches("0x").to_owned();
             rows.push(vec![format!("{pid:x}"), format!("{ppid:x}"), format!("{threads:x}"), (*state).to_owned(), task]);

@@ -1,4 +1,4 @@
-//! Shows the thread that commands look at, lists those of a process, or looks at one that sleeps, at once and without continuing.
+//! Shows the thread that commands look at, lists those of a process, or looks at one that sleeps.
 //!
 //!     .thread|.thread2
 //!     .thread list [pid PID | process ADDRESS]
@@ -9,12 +9,13 @@
 //! there: that core is selected. `core` goes back, as all does that lets the core run. TID and ADDRESS are hex; the list is that of the
 //! process in view unless said. `?`, `print` and scripts are always run by the core, with what that has.
 //! ```kd
-//! 0: kHyperDbg> .thread
-//! tid 1c8 of pid 1c8 cat, task ffff888100000000, running, page tables 700000
 //! 0: kHyperDbg> .thread list
-//! tid     state              task
+//! {any}
+//! tid     state              task  name
 //! 1c8   running  ffff888100000000  cat
 //! 1c9  sleeping  ffff888100001000  cat-reads
+//! 0: kHyperDbg> .thread
+//! tid 1c8 of pid 1c8 cat, task ffff888100000000, running, page tables 700000
 //! 0: kHyperDbg> .thread tid 1c9
 //! in view: tid 1c9 of pid 1c8 cat-reads, task ffff888100001000, sleeping, page tables 700000
 //!   at do_syscall_64+0x20
@@ -141,7 +142,7 @@ impl Report for Threads {
     fn text(&self) -> String {
         let Self { pid: _, threads, whole: _, broken } = self;
         let mut rows = vec![["tid", "state", "task"].map(str::to_owned).to_vec()];
-        let mut names = vec![""];
+        let mut names = vec!["name"];
         for Row { tid, state, task, name } in threads {
             rows.push(vec![format!("{tid:x}"), (*state).to_owned(), task.trim_start_matches("0x").to_owned()]);
             names.push(name);

@@ -8,6 +8,7 @@ mod globals;
 pub mod linux;
 pub mod memory;
 mod reserve;
+mod tasks;
 
 use super::{Cancel, Mode, Target};
 use crate::error::Reach;
@@ -308,7 +309,7 @@ impl Root {
         let registers = self.registers();
         let (core, rip, rflags, cr3) = (self.core, registers.rip, registers.rflags, registers.crs[2]);
         let (bytes, bytes_valid) = self.code_at(rip);
-        let running = self.linux.running(core);
+        let running = tasks::running(core);
         Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid, cpl: 0, fetched, running, ..Halted::default() }
     }
 
@@ -336,7 +337,7 @@ impl Root {
         all.selected = self.core;
         for (number, core) in self.core_numbers().zip(&mut all.cores) {
             let rip = if self.halted { self.registers.rip } else { 0 };
-            let running = if self.halted { self.linux.running(number) } else { Task::default() };
+            let running = if self.halted { tasks::running(number) } else { Task::default() };
             *core = CoreState { core: number, state: self.halted.into(), rip, exits: 0x100, running };
         }
         all

@@ -8,9 +8,9 @@
 //! ffffffffc0308000   the record of the module, its names behind it
 //! ```
 
+use super::tasks;
 use abi::request::memory::{PHYSICAL, Place};
 use abi::request::note::{self, NOTES};
-use abi::request::{self, Task};
 use std::collections::BTreeMap;
 use symbols::btf::Maker;
 use symbols::{packed, text};
@@ -30,6 +30,8 @@ ffffffff81000700 T entry_SYSCALL_64
 ffffffff81a00000 R linux_banner
 ffffffff81a00100 R sys_call_table
 ffffffff81c00800 d btf_modules
+ffffffff81c10000 D init_task
+ffffffff81c20000 D init_top_pgt
 ffffffff81d00000 R __start_BTF
 ffffffff81d01000 R __stop_BTF
 ffffffff82000000 B _end
@@ -45,9 +47,6 @@ const TYPES: u64 = 0xffff_ffff_81d0_0000;
 const TYPES_BYTES: usize = 0x1000;
 const NOTE: u64 = 0x70_0000;
 const TABLE: u64 = 0xffff_ffff_81b0_0000;
-/// Its tasks.
-const TASKS: u64 = 0xffff_8881_0000_0000;
-const TASK_BYTES: u64 = 0x1000;
 const RECORD: u64 = 0xffff_ffff_c030_8000;
 /// The head of the list of modules' types, a record of it, what that points to, and the types.
 const BROUGHT: [u64; 4] = [HEAD + 0x800, HEAD + 0x840, HEAD + 0x880, HEAD + 0x900];
@@ -119,16 +118,8 @@ impl Linux {
                 virtual_.extend(brought());
             }
         }
+        virtual_.extend(tasks::memory());
         Self { files, notes, physical, virtual_ }
-    }
-
-    /// What a core runs: a program on the first, nothing on the others.
-    pub(super) fn running(&self, core: u32) -> Task {
-        let (process, thread, text, task) = match core {
-            0 => (0x1c8, 0x1c8, "cat".to_owned(), TASKS),
-            core => (0, 0, format!("swapper/{core}"), TASKS + u64::from(core) * TASK_BYTES),
-        };
-        Task { task, process, thread, name: request::name(&text) }
     }
 
     /// A byte of its memory.
@@ -206,7 +197,8 @@ fn kernels_types() -> Maker {
     let list = maker.structure("list_head", 16, false, &[("next", pointer, 0, 0), ("prev", pointer, 64, 0)]);
     let (running, waiting) = (maker.text("RUNNING"), maker.text("WAITING"));
     let state = maker.record("state", 2, 6, false, 4, &[running, 0, waiting, 1]);
-    let members = [
+    let thread = tasks::types(&mut maker, int, pointer, list);
+    let mut members = vec![
         ("run", list, 0, 0),
         ("pid", int, 128, 0),
         ("tgid", int, 160, 0),
@@ -214,7 +206,8 @@ fn kernels_types() -> Maker {
         ("state", state, 320, 3),
         ("kept", unsigned, 323, 1),
     ];
-    maker.structure("task_struct", 48, false, &members);
+    members.extend(tasks::members(int, unsigned, pointer, list, thread));
+    maker.structure("task_struct", tasks::task_bytes(), false, &members);
     maker.record("pid_t", 0, 8, false, int, &[]);
     let brought = [("list", list, 0, 0), ("module", pointer, 128, 0), ("btf", pointer, 192, 0)];
     maker.structure("btf_module", 32, false, &brought);
