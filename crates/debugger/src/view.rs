@@ -185,15 +185,14 @@ pub(crate) fn process(session: &mut Session, tasks: &Tasks, which: &Which, span:
     })
 }
 
-/// Whether what was read as a task is one: its process has at least one thread, and a list of them that leads back.
+/// Whether what was read as a task is one: it is in the list of its process' threads, and that leads back.
 fn is_one(tasks: &Tasks, task: &Task, memory: &mut Reader) -> bool {
-    let mut threads = 0;
-    let end = tasks.threads(task, memory, &mut |_, _| {
-        threads += 1;
+    let mut found = false;
+    let end = tasks.threads(task, memory, &mut |thread, _| {
+        found |= thread.address == task.address;
         true
     });
-    // The idle tasks of the other cores are in no list.
-    end == End::Whole && threads > 0 || task.pid == 0
+    found && end == End::Whole
 }
 
 /// Finds a thread by its number, or a task by its address.

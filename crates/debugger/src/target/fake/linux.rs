@@ -122,6 +122,11 @@ impl Linux {
         Self { files, notes, physical, virtual_ }
     }
 
+    /// Has the list of its tasks lead nowhere behind the second one.
+    pub fn break_tasks(&mut self) {
+        tasks::break_list(&mut self.virtual_);
+    }
+
     /// A byte of its memory.
     pub(super) fn byte(&self, place: Place, offset: u64) -> Option<u8> {
         let pieces = if place.space == PHYSICAL { &self.physical } else { &self.virtual_ };

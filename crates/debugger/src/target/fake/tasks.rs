@@ -187,6 +187,13 @@ pub(super) fn memory() -> Vec<(u64, Vec<u8>)> {
     pieces
 }
 
+/// The list ends behind init.
+pub(super) fn break_list(memory: &mut [(u64, Vec<u8>)]) {
+    for (_, bytes) in memory.iter_mut().filter(|(at, _)| *at == INIT) {
+        bytes[LIST..LIST + 8].fill(0);
+    }
+}
+
 /// The stack of the thread that sleeps: where it goes on in the kernel, and what its program had.
 fn stack() -> Vec<u8> {
     let mut stack = vec![0; usize::try_from(STACK_BYTES).unwrap_or(0)];
