@@ -1,12 +1,18 @@
 //! Prompts that are killed, in every state: Linux runs on, and the next prompt finds everything in order.
+use abi::kind::Kind;
+use abi::request::{Attend, EventAsk, Hello, event, notice, op};
 use lab::{Machine, Mode, Prompt};
 use std::process::Command;
 use std::time::Duration;
 use tests::guest::{program, until_ok};
-use tests::{Result, at_prompt};
+use tests::hooks::{ENDBR, Hooks, NOTHING};
+use tests::scripting::{accepted, ask, change};
+use tests::{Result, at_prompt, wire::Wire};
+use zerocopy::IntoBytes;
 
-/// Within what time Linux answers again, in front of other work: a halted machine goes on ten seconds after the last word.
-const LIMIT: Duration = Duration::from_secs(120);
+/// Within what time Linux answers again, in front of other work: a halted machine goes on ten seconds after the last word, and steps that
+/// were asked for are done before.
+const LIMIT: Duration = Duration::from_secs(300);
 /// What a whole kernel's names may take over the link.
 const FETCH_LIMIT: Duration = Duration::from_secs(600);
 
@@ -75,6 +81,8 @@ fn who_is_killed_while_it_is_halted_leaves_a_linux_that_runs_on() -> Result {
     kill(kd)?;
     all_is_well(&mut machine, 0, 0)?;
 
+    // A core that takes no interrupt for a million steps, half a minute or more, is told of on Linux' console (decision 23).
+    machine.ok("echo 1 >/sys/module/rcupdate/parameters/rcu_cpu_stall_suppress; echo 0 >/proc/sys/kernel/watchdog || true")?;
     for line in ["t 100000", "i 100000"] {
         let mut kd = halting(&mut machine)?;
         kd.enter(line)?;
@@ -170,6 +178,48 @@ fn who_is_killed_while_it_waits_for_a_halt_leaves_a_linux_that_runs_on() -> Resu
     all_is_well(&mut machine, 0, 0)?;
     machine.hyperdbg_ok(&["unload"])?;
     Ok(machine.console_is_healthy()?)
+}
+
+/// Would catch a limit for a client that never set one, a halt for nobody, and breakpoints of steps that stay when another prompt comes, or
+/// nobody does.
+#[test]
+fn root_waits_as_long_as_it_was_told_and_clears_what_is_temporary() -> Result {
+    let mut hooks = Hooks::new(2)?;
+    let (first, second) = (hooks.at.functions + ENDBR, hooks.at.functions);
+    let breakpoint = EventAsk { flags: event::BREAK | event::BREAKPOINT, ..ask(event::EPTHOOK) };
+    let temporary = EventAsk { flags: breakpoint.flags | event::TEMPORARY, ..breakpoint };
+    let attend =
+        |hooks: &mut Hooks, who, limit_ms| hooks.wire.get::<[u8; 0]>(op::ATTEND, Attend { who, limit_ms }.as_bytes()).map(drop);
+    let breakpoints = |hooks: &mut Hooks| -> Result<u64> { Ok(hooks.used()?[Kind::Breakpoint.index()]) };
+    attend(&mut hooks, 1, 0)?;
+    accepted(hooks.ask_epthook(temporary, first, "")?)?;
+    attend(&mut hooks, 1, 0)?;
+    assert_eq!(breakpoints(&mut hooks)?, 1, "it is the same prompt's");
+    attend(&mut hooks, 2, 0)?;
+    assert_eq!(breakpoints(&mut hooks)?, 0, "another one's is cleared");
+
+    accepted(hooks.ask_epthook(temporary, second, "")?)?;
+    let id = accepted(hooks.ask_epthook(breakpoint, first, "")?)?;
+    attend(&mut hooks, 2, 500)?;
+    hooks.wire.pause()?;
+    let told = hooks.wire.told(LIMIT)?;
+    assert_eq!(told, Some((notice::ABANDONED, Vec::new())));
+    // Nobody is there: it is passed, and counted.
+    let line = format!("cd /sys/module/hooked/parameters; echo {ENDBR:x} 3 {NOTHING:x} >go && cat said");
+    assert_eq!(hooks.machine.ok(&line)?, "0\n0\n");
+    assert_eq!((hooks.hits(id)?, breakpoints(&mut hooks)?), (3, 1), "what was set stays, what was temporary has gone");
+    // Somebody is there again.
+    let job = hooks.machine.spawn(&line)?;
+    assert_eq!(hooks.wire.halted(LIMIT)?.event, id);
+    // Another session never said a word of limits.
+    drop(std::mem::replace(&mut hooks.wire, Wire::connect(&hooks.machine.link_path())?));
+    assert_eq!(hooks.wire.get::<Hello>(op::HELLO, &[])?.halted, 1);
+    let told = hooks.wire.told(Duration::from_secs(3))?;
+    assert!(told.is_none_or(|(code, _)| code == notice::HALTED), "it waits, and says so at most");
+    change(&mut hooks.wire, event::CLEAR, event::ALL_BREAKPOINTS)?;
+    hooks.wire.go()?;
+    assert!(hooks.machine.wait_job(job, LIMIT)?.ok());
+    hooks.end()
 }
 
 /// Would catch a prompt in the machine that takes something of root's with it.

@@ -108,7 +108,7 @@ pub mod notice {
     pub const GOODBYE: u32 = 0x103;
     /// The machine should have halted and did not: a core was silent. Body: [`super::Number`], the core.
     pub const SILENT: u32 = 0x104;
-    /// The machine was halted and goes on, since nothing was heard on the link ([`super::op::ATTEND`]). No body.
+    /// The machine was halted and goes on, since nothing was heard on the link ([`super::op::ATTEND`]). No body. Sent once.
     pub const ABANDONED: u32 = 0x105;
 }
 

@@ -196,17 +196,17 @@ impl Session {
                 self.state = if hello.halted == 0 { State::Running } else { State::Halted(hello.core) };
                 self.hello = Some(*hello);
                 self.seen.clear();
-                self.to_core();
+                self.end_view();
                 self.book.of_load(hello.boot_id);
             }
             News::Lost | News::Goodbye(_) | News::LastWords(_) => {
                 self.state = State::Away;
                 self.seen.clear();
-                self.to_core();
+                self.end_view();
             }
             News::Halted(halted) => {
                 self.state = State::Halted(halted.core);
-                self.to_core();
+                self.end_view();
             }
             News::Silent(_) | News::Abandoned => self.runs(),
             News::OtherVersion(_) | News::Said { .. } | News::OutputBroke { .. } => {}
@@ -307,6 +307,10 @@ impl Session {
         if code == code::NOT_LOADED {
             self.hello = None;
         }
+        // It went on, and word of that was lost.
+        if code == code::NOT_HALTED && matches!(self.state, State::Halted(_)) {
+            self.runs();
+        }
         Ok((code, body))
     }
 
@@ -361,13 +365,13 @@ impl Session {
     /// Notes that another core is referred to.
     pub(crate) fn selected(&mut self, core: u32) {
         self.state = State::Halted(core);
-        self.to_core();
+        self.end_view();
     }
 
     /// Notes that the cores were let run by a request that halts them again.
     pub(crate) fn runs(&mut self) {
         self.state = State::Running;
-        self.to_core();
+        self.end_view();
     }
 
     /// One line about the machine that is debugged, for the beginning of a sitting.

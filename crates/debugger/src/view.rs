@@ -117,7 +117,7 @@ impl View {
 
 impl Session {
     /// Commands look at what the core runs again.
-    pub(crate) fn to_core(&mut self) {
+    pub(crate) fn end_view(&mut self) {
         self.view = None;
     }
 

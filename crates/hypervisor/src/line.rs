@@ -170,6 +170,13 @@ pub fn notice_arrived(again: bool) -> bool {
     !line.notice_pending()
 }
 
+/// Takes back what nobody has acknowledged.
+pub fn withdraw() {
+    if ROOT.linked.load(SeqCst) {
+        LINE.lock().withdraw();
+    }
+}
+
 /// Tells something once, whether anybody hears it or not.
 pub fn datagram(code: u32, body: &[u8]) {
     if !ROOT.linked.load(SeqCst) {

@@ -386,7 +386,9 @@ fn while_halted<M: Machine>(cpu: &mut M::Core, core: u32, mut first: Option<&Mes
             if attend::is_over() {
                 attend::abandon();
                 forget_temporary::<M>(core);
-                line::notice(notice::ABANDONED, &[]);
+                // Whoever comes next is not told of this halt, nor that it ended.
+                line::withdraw();
+                line::datagram(notice::ABANDONED, &[]);
                 steps::forget();
                 break;
             }

@@ -258,6 +258,12 @@ impl Server {
         queued
     }
 
+    /// Takes back the pending notice: what it tells is so no more.
+    pub fn withdraw(&mut self) {
+        self.notice_pending = false;
+        self.notice.hold_back();
+    }
+
     /// Whether a notice waits to be acknowledged.
     #[must_use]
     pub const fn notice_pending(&self) -> bool {

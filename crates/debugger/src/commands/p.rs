@@ -38,7 +38,7 @@ const TIMES_MAX: u64 = 0x1000;
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     let count = commands::times(session, line, TIMES_MAX)?;
     let name = line.name().to_ascii_lowercase();
-    session.to_core();
+    session.end_view();
     session.look_before_steps()?;
     let mut done = 0;
     loop {

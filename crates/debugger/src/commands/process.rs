@@ -57,7 +57,7 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         [_] => show(session),
         [_, word] if is(word, "list") => list(session),
         [_, word] if is(word, "core") => {
-            session.to_core();
+            session.end_view();
             show(session)
         }
         [_, word, which] if is(word, "pid") || is(word, "process") => {

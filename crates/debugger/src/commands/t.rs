@@ -71,7 +71,7 @@ pub(crate) struct Gone {
 
 /// Executes so many, and tells.
 fn go(session: &mut Session, count: u64, how: u32, all: bool) -> Result<Answer, Error> {
-    session.to_core();
+    session.end_view();
     session.look_before_steps()?;
     let halted = session.step(count, how)?;
     let done = if halted.reason == reason::STEPPED { halted.steps } else { halted.steps.min(count - 1) };

@@ -63,7 +63,7 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
             list(session, Some((is(by, "pid"), of)))
         }
         [_, word] if is(word, "core") => {
-            session.to_core();
+            session.end_view();
             show(session)
         }
         [_, word, which] if is(word, "tid") || is(word, "thread") => switch(session, is(word, "tid"), which),

@@ -175,7 +175,7 @@ impl Session {
         self.state = State::Unknown;
         self.hello = None;
         self.seen.clear();
-        self.to_core();
+        self.end_view();
         self.names.forget();
         self.book = Book::new(self.outputs.clone(), self.names.clone());
         while self.inbox.take(Duration::ZERO).is_some() {}

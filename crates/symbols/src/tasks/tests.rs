@@ -181,7 +181,7 @@ fn no_more_tasks_are_looked_at_than_the_limit() {
     struct Endless(Words);
     impl Memory for Endless {
         fn read(&mut self, address: u64, to: &mut [u8]) -> bool {
-            if address < 0xffff_9000_0000_0000 || address >= FIRST {
+            if !(0xffff_9000_0000_0000..FIRST).contains(&address) {
                 return self.0.read(address, to);
             }
             to.fill(0);
