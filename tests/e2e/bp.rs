@@ -120,7 +120,7 @@ fn who_types_stops_in_a_function_steps_over_its_calls_and_out_of_it() -> Result 
     let set = text(&mut kd, "bp vfs_read")?;
     assert!(set.contains("breakpoint 0 set at ") && set.contains("(vfs_read)"), "{set}");
     let row = kd.enter("g")?;
-    let row = kd.wait_text(row, ": breakpoint 0, rip ")?;
+    let row = kd.wait_text(row, ": breakpoint 0, pid ")?;
     kd.wait_text(row, "kHyperDbg>")?;
     let listed = text(&mut kd, "bl")?;
     assert!(listed.contains("(enabled)") && listed.contains("bp vfs_read"), "{listed}");

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use tests::{Result, trials};
 
 /// Programs, and tests of theirs; none named are all of them.
-const HEART: [(&str, &[&str]); 10] = [
+const HEART: [(&str, &[&str]); 11] = [
     (
         "epthook",
         &["calls_are_exact_on_both_cores_at_once_and_neighbours_run_right", "whatever_an_instruction_is_it_does_what_it_does"],
@@ -23,6 +23,8 @@ const HEART: [(&str, &[&str]); 10] = [
     ("last_words", &["programs_on_isolated_page_tables_run_on_when_root_is_gone"]),
     ("shield", &[]),
     ("steps", &["each_step_ends_where_its_instruction_does"]),
+    // Its guest has its programs' page tables apart from the kernel's.
+    ("tasks", &["a_prompt_in_the_machine_looks_at_other_processes"]),
 ];
 
 /// What runs at night on each of [`MODELS`], too.

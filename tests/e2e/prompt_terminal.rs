@@ -173,7 +173,7 @@ fn news_and_interruptions_leave_the_line_whole() -> Result {
     let row = at_prompt::wait_running(&mut kd, 0)?;
     kd.ctrl_c()?;
     let halted = kd.answer_after(row, "CTRL+C")?;
-    assert!(halted.text().starts_with("halted on core 0: rip "), "{}", halted.text());
+    assert!(halted.text().starts_with("halted on core 0: pause, "), "{}", halted.text());
     assert_eq!(halted.prompt, "0: kHyperDbg> ");
     // What is printed before says that the wait has begun: CTRL+C at a prompt does something else.
     let script = machine.folder().join("wait.kd");

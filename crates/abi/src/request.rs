@@ -74,6 +74,10 @@ pub mod op {
     /// Has the selected core execute instructions and halts again: a notice [`super::notice::HALTED`] tells, with
     /// [`super::reason::STEPPED`] if nothing else halted the machine before. Link only, halted only. \[[`super::StepAsk`], nothing\]
     pub const STEP: u32 = 24;
+    /// Says that somebody is at the prompt. If nothing is heard on the link for so long while the machine is halted, in milliseconds,
+    /// it goes on: a notice [`super::notice::ABANDONED`] tells, and nothing halts it before something is heard again. 0, which is so
+    /// at first and in every new session: it waits for ever. Link only. \[[`super::Attend`], nothing\]
+    pub const ATTEND: u32 = 25;
     /// Reads memory. \[[`super::memory::Span`], [`super::memory::Read`] and its bytes\]
     pub const MEMORY_READ: u32 = 32;
     /// Writes memory. \[[`super::memory::Span`] and its bytes, [`super::memory::Written`] with every code\]
@@ -104,6 +108,8 @@ pub mod notice {
     pub const GOODBYE: u32 = 0x103;
     /// The machine should have halted and did not: a core was silent. Body: [`super::Number`], the core.
     pub const SILENT: u32 = 0x104;
+    /// The machine was halted and goes on, since nothing was heard on the link ([`super::op::ATTEND`]). No body. Sent once.
+    pub const ABANDONED: u32 = 0x105;
 }
 
 /// Why the machine goes away.
@@ -312,39 +318,6 @@ pub struct Owners {
 pub const OWNER_ROWS_MAX: usize = 128;
 const _: () = assert!(size_of::<Owners>() + size_of::<Head>() <= MESSAGE_BYTES_MAX);
 
-/// A halted machine, seen from the selected core.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
-#[repr(C)]
-pub struct Halted {
-    /// The core.
-    pub core: u32,
-    /// One of [`reason`].
-    pub reason: u32,
-    /// Where it will continue.
-    pub rip: u64,
-    /// Its flags.
-    pub rflags: u64,
-    /// Its page tables.
-    pub cr3: u64,
-    /// Bytes at `rip`, as many as `bytes_valid` says.
-    pub bytes: [u8; 16],
-    /// How many of `bytes` could be read.
-    pub bytes_valid: u32,
-    /// Its privilege level, 0 or 3.
-    pub cpl: u32,
-    /// After [`op::FETCH`]: frames that Linux handed over; else 0.
-    pub fetched: u64,
-    /// After [`op::FETCH`]: what would have halted the machine meanwhile and did not; else 0.
-    pub missed: u64,
-    /// With [`reason::EVENT`] and [`reason::BREAKPOINT`]: its id; else 0.
-    pub event: u32,
-    /// With these: [`event::PRE`] or [`event::POST`]; else 0.
-    pub stage: u32,
-    /// Instructions that the last [`op::STEP`] has had executed until now; 0 if the machine was continued since.
-    pub steps: u64,
-}
-const _: () = assert!(size_of::<Halted>() == 88);
-
 /// Instructions to execute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
@@ -368,6 +341,16 @@ pub mod step {
     pub const TOGETHER: u32 = 1;
 }
 
+/// Who is at the prompt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Attend {
+    /// Differs with every prompt: what is temporary of another one's is cleared.
+    pub who: u64,
+    /// Milliseconds of silence after which nobody is taken to be there; 0: none.
+    pub limit_ms: u64,
+}
+
 /// Words of a program on their way to root; `count` words follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
@@ -388,10 +371,13 @@ pub mod epthook;
 pub mod epthook2;
 pub mod event;
 pub mod global;
+mod halted;
 pub mod memory;
 pub mod monitor;
 pub mod note;
 pub mod thread;
+
+pub use halted::{Halted, Task, reason};
 
 /// An event to register. Its program, condition and code were staged before, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -402,7 +388,7 @@ pub struct EventAsk {
     /// [`event::PRE`], [`event::POST`] or both.
     pub stage: u32,
     /// [`event::BREAK`], [`event::SHORT_CIRCUIT`], [`event::OPTION`], [`event::GATHER`], [`event::CODE_FIRST`], [`event::FAST`],
-    /// [`event::BREAKPOINT`], [`event::BY_THREAD`].
+    /// [`event::BREAKPOINT`], [`event::BY_THREAD`], [`event::TEMPORARY`].
     pub flags: u32,
     /// The only core on which it fires, or [`event::ALL`].
     pub core: u32,
@@ -530,26 +516,6 @@ pub struct Evaluated {
     pub address: u64,
 }
 
-/// Why the machine halted.
-pub mod reason {
-    /// The prompt asked.
-    pub const PAUSE: u32 = 1;
-    /// A [`super::op::FETCH`] ended, with everything.
-    pub const FETCHED: u32 = 2;
-    /// A [`super::op::FETCH`] ended, with nothing.
-    pub const FETCH_FAILED: u32 = 3;
-    /// Another core was selected.
-    pub const CORE_SELECTED: u32 = 4;
-    /// The kernel asked, by [`crate::boot::hypercall::BREAK`].
-    pub const HYPERCALL: u32 = 5;
-    /// An event asked; [`super::Halted::event`] says which.
-    pub const EVENT: u32 = 6;
-    /// The instructions of an [`super::op::STEP`] are executed.
-    pub const STEPPED: u32 = 7;
-    /// As [`EVENT`], and it is a breakpoint.
-    pub const BREAKPOINT: u32 = 8;
-}
-
 /// Cores at a glance.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
@@ -576,6 +542,8 @@ pub struct CoreState {
     pub rip: u64,
     /// Exits so far.
     pub exits: u64,
+    /// What it runs, if halted.
+    pub running: Task,
 }
 
 /// Registers of a halted core.

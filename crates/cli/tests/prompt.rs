@@ -49,7 +49,7 @@ fn ctrl_c_halts_what_runs_and_clears_a_line_when_halted() {
     let mut terminal = over(&debuggee);
     terminal.expect("(running) HyperDbg> ").unwrap();
     terminal.send(ControlCode::EndOfText).unwrap();
-    terminal.expect("halted on core 0: rip ffffffff81000000 cpl 0 (pause)").unwrap();
+    terminal.expect("halted on core 0: pause, pid 1c8 tid 1c8 cat, cpl 0").unwrap();
     terminal.expect("0: kHyperDbg> ").unwrap();
     assert!(debuggee.root().halted);
     terminal.send("prealloc monitor 5").unwrap();

@@ -61,7 +61,7 @@ fn prealloc_reserves_over_the_link_while_halted() {
     let output = run_over(&debuggee.path, &["pause", "prealloc regular-event 10", "PREALLOCATE !Monitor 0n16", "g"]);
     let printed = printed(&output);
     assert_eq!(output.status.code(), Some(0), "{printed:#?}");
-    assert_eq!(printed[0], "halted on core 0: rip ffffffff81000000 cpl 0 (pause)");
+    assert_eq!(printed[0], "halted on core 0: pause, pid 1c8 tid 1c8 cat, cpl 0");
     assert_eq!(printed[2..4], [DONE, DONE]);
     let root = debuggee.root();
     assert_eq!((root.rows[4].kept, root.rows[0].kept, root.halted), (0x10, 0x10, false));

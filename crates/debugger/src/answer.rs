@@ -7,6 +7,7 @@
 //! {"command":"pause","typed":false,"ok":true,"result":{"core":0,"reason":"pause",…}}
 //! {"command":"prealloc --watch","ok":true,"more":true,"result":{…}}
 //! {"notice":"goodbye","message":"the debuggee is rebooting; waiting for it"}
+//! {"notice":"halted","message":"…","result":{"core":0,"reason":"breakpoint",…}}
 //! {"message":"1c8 bash","core":1,"event":3}
 //! ```
 //! One `message` is what one `printf` or `print` said, without its last end of line; outputs get the same objects.
@@ -129,6 +130,11 @@ pub(crate) fn json_message(event: Option<u32>, core: u16, text: &str) -> String 
 /// The line of a piece of news.
 pub(crate) fn json_notice(word: &str, message: &str) -> String {
     json!({ "notice": word, "message": message }).to_string()
+}
+
+/// The same of a halt, with its fields.
+pub(crate) fn json_halted(stop: &Answer) -> String {
+    json!({ "notice": "halted", "message": stop.text, "result": stop.result }).to_string()
 }
 
 fn add_rest(object: &mut Value, by: By, notes: &[String]) {

@@ -14,7 +14,7 @@ use crate::target::Mode;
 use ::script::Program;
 use abi::code;
 use abi::kind::Kind;
-use abi::request::{self, PreallocAnswer, Registers, op};
+use abi::request::{self, PreallocAnswer, Registers};
 use serde::Serialize;
 use std::ops::Range;
 use std::rc::Rc;
@@ -202,7 +202,7 @@ impl World for Unseen {
 
 impl World for Session {
     fn registers(&mut self) -> Result<Registers, Error> {
-        self.ask::<Registers>(op::REGISTERS, &[])
+        self.registers_in_view()
     }
 
     fn named(&mut self, word: &str) -> Named {

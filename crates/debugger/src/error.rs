@@ -3,7 +3,7 @@
 use crate::foreign::Foreign;
 use crate::host::{self, Maker};
 use crate::names::Nameless;
-use crate::{event, expr, memory, outputs, program, threads};
+use crate::{event, expr, memory, outputs, program, threads, view};
 use abi::code;
 use abi::request::{EventAnswer, PreallocAnswer};
 use std::{io, ops::Range};
@@ -134,6 +134,13 @@ pub enum Error {
     NotStarted(String),
     /// There is no breakpoint of this number.
     NoBreakpoint(u64),
+    /// A process or a thread is not shown.
+    Task {
+        /// Where it was typed, if it was.
+        span: Option<Range<usize>>,
+        /// Why.
+        wrong: view::Wrong,
+    },
     /// It is not known where the function returns to.
     NoCaller,
     /// They were to be executed, and the debuggee did not halt behind them: this core was silent.

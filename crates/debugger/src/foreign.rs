@@ -51,7 +51,7 @@ const OURS: &[(&str, Ours)] = &[
     ("info registers", Whole("r")),
     ("info regs", Whole("r")),
     ("info all-registers", Whole("r")),
-    ("info threads", Whole("~")),
+    ("info threads", Whole(".thread list")),
     ("info", Whole(".status")),
     ("vertarget", Whole(".status")),
     ("version", Whole(".status")),
@@ -81,8 +81,7 @@ const OURS: &[(&str, Ours)] = &[
 /// HyperDbg's commands that are still to come, and what gdb and WinDbg call the like of them.
 const NOT_YET: &str = "a asm assemble assembly cpu dl struct structure \
      flush kd kq preactivate rdmsr wrmsr setting settings .setting .settings \
-     cpuid ucpuid .logopen .logclose pagein .pagein .pe process process2 .process .process2 thread thread2 .thread \
-     .thread2 restart .restart sympath \
+     cpuid ucpuid .logopen .logclose pagein .pagein .pe restart .restart sympath \
      .sympath dump .dump !a !asm !assemble !dl !dt !dump \
      !apic !lapic !localapic !ioapic !idt !pcitree !pcietree !pcicam !smi !lbr !lbrdump !pt \
      !measure !hide !unhide track !track rev !rev !pmc !xsetbv \
@@ -160,7 +159,7 @@ mod tests {
     fn two_words_say_more_than_one_and_a_rest_is_kept_where_it_belongs() {
         let said = |text: &str| of(&Line::new(text)).map(|(span, foreign)| (text[span].to_owned(), foreign));
         let ours = |typed: &str, ours: &str| Some((typed.to_owned(), Foreign::Line(ours.to_owned())));
-        assert_eq!(said("info thr"), ours("info thr", "~"));
+        assert_eq!(said("info thr"), ours("info thr", ".thread list"));
         assert_eq!(said("INFO reg rax"), ours("INFO reg", "r"));
         assert_eq!(said("info regs"), ours("info regs", "r"));
         assert_eq!(said("info"), ours("info", ".status"));

@@ -117,7 +117,8 @@ pub(crate) fn asked(session: &mut Session, line: &Line, space: u32, one_word: bo
             commands::evaluate(session, &line.text()[span.clone()], &span, Arithmetic::Wrapping)?
         }
     };
-    let mut asked = Asked { place: Place { address, space, pid: NO_PID }, length: None, rest: Vec::new() };
+    let place = if space == VIRTUAL { session.place_in_view(address) } else { Place { address, space, pid: NO_PID } };
+    let mut asked = Asked { place, length: None, rest: Vec::new() };
     let mut pid = None;
     while let Some((word, behind)) = left.split_first() {
         if !is_option(word) {
@@ -145,7 +146,8 @@ pub(crate) fn asked(session: &mut Session, line: &Line, space: u32, one_word: bo
     }
     if let Some(pid) = pid {
         // The number that stands for none is no process' either.
-        asked.place.pid = u32::try_from(pid).ok().filter(|pid| *pid != NO_PID).unwrap_or(NO_PID - 1);
+        let pid = u32::try_from(pid).ok().filter(|pid| *pid != NO_PID).unwrap_or(NO_PID - 1);
+        asked.place = Place { address, space, pid };
     }
     Ok(asked)
 }

@@ -31,6 +31,8 @@ pub enum News {
     Halted(Halted),
     /// It should have halted and did not: this core was silent.
     Silent(u64),
+    /// It was halted, nobody was heard of, and it goes on.
+    Abandoned,
     /// A fault of root's own, in its own words.
     LastWords(String),
     /// What events said, and how many messages were lost before that.

@@ -11,6 +11,7 @@ mod load;
 mod memory;
 pub(crate) mod names;
 pub(crate) mod outputs;
+pub(crate) mod tasks;
 mod threads;
 mod units;
 
@@ -22,6 +23,7 @@ use crate::nearest;
 use crate::news::{Met, News};
 use crate::program::Place;
 use crate::registers;
+use crate::stop::Running;
 use crate::wrap;
 use abi::code;
 use abi::request::{Halted, goodbye, reason};
@@ -192,6 +194,7 @@ pub fn error(error: &Error, typed: &Line) -> Said {
         }
         Error::StepsLost => Said::new("away", "the debuggee went away while it executed them"),
         Error::NoModule { span, pattern } => names::none(span, None, *pattern, typed).try_line("lm"),
+        Error::Task { span, wrong } => tasks::wrong(span.as_ref(), wrong, typed),
         Error::Memory(wrong) => memory::wrong(wrong, typed),
         Error::Fault(fault) => events::fault(fault),
         Error::Refused(Refusal::Event { code, answer, debugger_mode }) => events::refused(*code, answer, *debugger_mode, typed),
@@ -378,32 +381,22 @@ pub fn reason_word(number: u32) -> &'static str {
     }
 }
 
-/// Where a machine halted, and the bytes there. `name` is that of the place, if it has one.
+/// Why a machine halted, and what it runs there.
 #[must_use]
-pub fn halted(halted: &Halted, name: Option<&str>) -> String {
-    let Halted { core, reason, rip, rflags: _, cr3: _, bytes, bytes_valid, cpl, fetched: _, missed: _, event, stage, steps: _ } =
-        halted;
-    let name = name.map_or_else(String::new, |name| format!(" ({name})"));
-    let mut text = match *reason {
-        reason::EVENT => {
-            format!("halted on core {core:x}: {}, rip {rip:016x}{name} cpl {cpl}", events::halted_by(*event, *stage))
-        }
-        reason::BREAKPOINT => format!("halted on core {core:x}: breakpoint {event:x}, rip {rip:016x}{name} cpl {cpl}"),
-        reason => format!("halted on core {core:x}: rip {rip:016x}{name} cpl {cpl} ({})", reason_word(reason)),
+pub fn halted(halted: &Halted) -> String {
+    let Halted { core, reason, cpl, event, stage, running, .. } = halted;
+    let why = match *reason {
+        reason::EVENT => events::halted_by(*event, *stage),
+        reason::BREAKPOINT => format!("breakpoint {event:x}"),
+        reason => reason_word(reason).to_owned(),
     };
-    let valid = usize::try_from(*bytes_valid).unwrap_or(0).min(bytes.len());
-    if valid == 0 {
-        text += "\n  (the bytes there cannot be read)";
-    } else {
-        let shown: Vec<String> = bytes[..valid].iter().map(|byte| format!("{byte:02x}")).collect();
-        text += &format!("\n  {}", shown.join(" "));
-    }
-    text
+    let running = Running::of(running).map_or_else(String::new, |running| format!(", {}", running.text()));
+    format!("halted on core {core:x}: {why}{running}, cpl {cpl}")
 }
 
-/// A word for a program and a sentence for people. `name` is that of the place where it halted, if it did and has one.
+/// A word for a program and a sentence for people. A halt has a screen of its own.
 #[must_use]
-pub fn news(news: &News, name: Option<&str>) -> (&'static str, String) {
+pub fn news(news: &News) -> (&'static str, String) {
     match news {
         News::Met { hello, how } => {
             let halted = if hello.halted == 0 { "running" } else { "halted" };
@@ -426,7 +419,11 @@ pub fn news(news: &News, name: Option<&str>) -> (&'static str, String) {
                 other => format!("the debuggee goes away (reason 0x{other:x}); waiting for it"),
             },
         ),
-        News::Halted(context) => ("halted", halted(context, name)),
+        News::Halted(context) => ("halted", halted(context)),
+        News::Abandoned => (
+            "abandoned",
+            "nothing was heard of this prompt while the debuggee was halted, so it runs on; try: pause".to_owned(),
+        ),
         News::Silent(core) => (
             "silent",
             format!("it should have halted, and core {core:x} did not within the limit: the debuggee runs on; try: pause"),

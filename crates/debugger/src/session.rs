@@ -10,7 +10,7 @@
 mod said;
 mod wait;
 
-use crate::answer::{self, Answer, By};
+use crate::answer::{self, Answer, By, Report};
 use crate::book::Book;
 use crate::commands::{self, Command};
 pub use crate::console::{COLUMNS, Console, Look, Picture};
@@ -23,16 +23,19 @@ use crate::news::{Inbox, News};
 use crate::outputs::Outputs;
 use crate::say;
 pub use crate::state::{State, Verdict};
+use crate::stop::{By as Came, Seen, Stop};
 use crate::target::{Cancel, Mode, Target, device::Device};
 use crate::threads::Active;
+use crate::view::View;
 use crate::wrap;
-use abi::request::{self, Halted, Hello, op, reason};
+use abi::request::{self, Attend, Halted, Hello, op, reason};
 use abi::{PROTOCOL, code};
 pub use said::Ear;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// How long Linux may take to hand over pages.
 const FETCH_LIMIT: Duration = Duration::from_secs(30);
@@ -61,6 +64,10 @@ pub struct Session {
     ear: Ear,
     /// Messages could not be fetched, and nothing was answered since.
     deaf: bool,
+    /// What commands look at, if it is not what the core runs.
+    pub(crate) view: Option<View>,
+    /// What was shown of each core.
+    pub(crate) seen: HashMap<u32, Seen>,
     script_depth: usize,
     active: Option<(Active, bool)>,
     fetch_limit: Duration,
@@ -99,6 +106,8 @@ impl Session {
             outputs,
             ear,
             deaf: false,
+            seen: HashMap::new(),
+            view: None,
             script_depth,
             active: None,
             fetch_limit,
@@ -189,11 +198,20 @@ impl Session {
             News::Met { hello, .. } => {
                 self.state = if hello.halted == 0 { State::Running } else { State::Halted(hello.core) };
                 self.hello = Some(*hello);
+                self.seen.clear();
+                self.end_view();
                 self.book.of_load(hello.boot_id);
             }
-            News::Lost | News::Goodbye(_) | News::LastWords(_) => self.state = State::Away,
-            News::Halted(halted) => self.state = State::Halted(halted.core),
-            News::Silent(_) => self.state = State::Running,
+            News::Lost | News::Goodbye(_) | News::LastWords(_) => {
+                self.state = State::Away;
+                self.seen.clear();
+                self.end_view();
+            }
+            News::Halted(halted) => {
+                self.state = State::Halted(halted.core);
+                self.end_view();
+            }
+            News::Silent(_) | News::Abandoned => self.runs(),
             News::OtherVersion(_) | News::Said { .. } | News::OutputBroke { .. } => {}
         }
     }
@@ -209,14 +227,13 @@ impl Session {
         if matches!(news, News::Halted(halted) if matches!(halted.reason, reason::EVENT | reason::BREAKPOINT)) {
             self.hear_before_a_halt();
         }
-        let place = match news {
-            News::Halted(halted) => {
-                self.names_for_places();
-                self.place(halted.rip)
-            }
-            _ => None,
-        };
-        let (word, message) = say::news(news, place.as_deref());
+        if let News::Halted(halted) = news {
+            self.names_for_places();
+            let stop = Stop::new(self, halted, Came::Running);
+            let text = if self.look.json { answer::json_halted(&Answer::of(&stop)) } else { stop.text() };
+            return self.console.print(&text);
+        }
+        let (word, message) = say::news(news);
         let text = if self.look.json { answer::json_notice(word, &message) } else { message };
         self.console.print(&text);
     }
@@ -296,6 +313,10 @@ impl Session {
         if code == code::NOT_LOADED {
             self.hello = None;
         }
+        // It went on, and word of that was lost.
+        if code == code::NOT_HALTED && matches!(self.state, State::Halted(_)) {
+            self.runs();
+        }
         Ok((code, body))
     }
 
@@ -343,18 +364,20 @@ impl Session {
     /// Lets every core run.
     pub(crate) fn go(&mut self) -> Result<(), Error> {
         self.order(op::GO, &[])?;
-        self.state = State::Running;
+        self.runs();
         Ok(())
     }
 
     /// Notes that another core is referred to.
     pub(crate) fn selected(&mut self, core: u32) {
         self.state = State::Halted(core);
+        self.end_view();
     }
 
     /// Notes that the cores were let run by a request that halts them again.
     pub(crate) fn runs(&mut self) {
         self.state = State::Running;
+        self.end_view();
     }
 
     /// One line about the machine that is debugged, for the beginning of a sitting.
@@ -391,8 +414,12 @@ impl Session {
         self.console.print(&text);
     }
 
-    /// Forgets that the machine is halted, so that [`Session::leave`] leaves it so.
+    /// Forgets that the machine is halted, so that [`Session::leave`] leaves it so, and tells root that it waits for nobody.
     pub(crate) fn leave_halted(&mut self) {
+        if self.mode() == Mode::Debugger && matches!(self.state, State::Halted(_)) {
+            // Nobody answers: then it has gone.
+            let _ = self.call(op::ATTEND, Attend::default().as_bytes());
+        }
         self.state = State::Unknown;
     }
 

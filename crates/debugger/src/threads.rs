@@ -10,6 +10,8 @@
 //!
 //! **Callers**: commands. **Cost**: a request an order and a look, one for each 49 threads that are listed. **Proof**: `tests/threads.rs`.
 
+use crate::commands;
+use crate::disassembly;
 use crate::error::{Error, Reach};
 use crate::memory;
 use crate::registers::GPRS;
@@ -273,7 +275,25 @@ pub(crate) fn set_register(session: &mut Session, row: &Row, name: &str, value: 
 }
 
 /// Bytes of a program at an address, as far as they can be read.
-pub(crate) fn code(session: &mut Session, process: u32, address: u64, bytes: u64) -> Result<Vec<u8>, Error> {
+fn code(session: &mut Session, process: u32, address: u64, bytes: u64) -> Result<Vec<u8>, Error> {
     let place = Place { address, space: VIRTUAL, pid: process };
     Ok(memory::request_bytes(session, place, bytes)?.map_or_else(|_| Vec::new(), |(bytes, _)| bytes))
+}
+
+/// The instruction of a program at an address, if it can be read.
+pub(crate) fn instruction_at(session: &mut Session, process: u32, rip: u64) -> Result<Option<disassembly::Shown>, Error> {
+    let bytes = code(session, process, rip, disassembly::INSTRUCTION_BYTES_MAX as u64)?;
+    let bytes: Vec<Option<u8>> = bytes.into_iter().map(Some).collect();
+    let names = commands::names_for_instructions(session);
+    Ok(disassembly::instructions(&bytes, rip, 1, 64, &names).pop())
+}
+
+/// A state of a thread's as a word.
+pub(crate) fn word(now: u32) -> &'static str {
+    match now {
+        state::COMING => "coming",
+        state::HELD => "held",
+        state::RUNS => "runs",
+        _ => "steps",
+    }
 }

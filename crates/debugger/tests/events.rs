@@ -288,11 +288,11 @@ fn a_halt_names_its_event() {
         (prompt, printed)
     };
     let (prompt, printed) = halt(Look::default());
-    let at = printed.iter().position(|line| line == "halted on core 0: event 0 (pre), rip ffffffff81000000 cpl 0").unwrap();
+    let at = printed.iter().position(|line| line == "halted on core 0: event 0 (pre), pid 1c8 tid 1c8 cat, cpl 0").unwrap();
     assert!(printed[..at].contains(&"before".to_owned()), "{printed:#?}");
     assert_eq!(prompt.session.prompt(), "0: kHyperDbg> ");
     let halted = abi::request::Halted { reason: reason::EVENT, event: event::ALL, stage: event::POST, ..Default::default() };
-    assert!(debugger::say::halted(&halted, None).starts_with("halted on core 0: pause() of a script (post), rip 0"));
+    assert_eq!(debugger::say::halted(&halted), "halted on core 0: pause() of a script (post), cpl 0");
     let (_, printed) = halt(JSON);
     assert!(printed.contains(&r#"{"core":0,"event":0,"message":"before"}"#.to_owned()), "{printed:#?}");
 }

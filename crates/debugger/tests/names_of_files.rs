@@ -78,7 +78,7 @@ fn a_vmlinux_of_another_build_is_refused_and_nothing_changes() {
     let swapped = file("vmlinux-names", &without);
     let refused = prompt.err(&format!(".sym load {swapped}"));
     assert!(refused[0].contains("is of another kernel: it has entry_SYSCALL_64"), "{refused:#?}");
-    assert!(prompt.ok(".sym")[0].starts_with("0x12 names of the kernel and 1 module"));
+    assert!(prompt.ok(".sym")[0].starts_with("0x14 names of the kernel and 1 module"));
 }
 
 /// Would catch a module's names by another section's place, those of another build, and names that stay when the module has gone.

@@ -428,7 +428,9 @@ fn what_was_missed_meanwhile_is_counted() {
 #[test]
 fn what_people_bring_along_is_answered_with_what_does_it_here() {
     let mut prompt = Prompt::halted();
-    for (line, offer) in [("info threads", "~"), ("info registers", "r"), ("MAN g", ".help g"), ("c", "g"), ("q", "exit")] {
+    for (line, offer) in
+        [("info threads", ".thread list"), ("info registers", "r"), ("MAN g", ".help g"), ("c", "g"), ("q", "exit")]
+    {
         let printed = prompt.err(line);
         assert!(printed[0].starts_with("err, there is no command '") && printed[0].ends_with(&format!("here it is `{offer}`")));
         assert_eq!(try_line(&printed), Some(offer), "{printed:#?}");

@@ -170,6 +170,7 @@ impl<const EVENTS: usize> Table<EVENTS> {
         its |= flag(ask.flags & event::CODE_FIRST != 0, gate::CODE_FIRST);
         its |= flag(ask.flags & event::BREAKPOINT != 0, gate::BREAKPOINT);
         its |= flag(ask.flags & event::BY_THREAD != 0, gate::BY_THREAD);
+        its |= flag(ask.flags & event::TEMPORARY != 0, gate::TEMPORARY);
         if let Some(layout) = layout {
             its |= gate::PROGRAM;
             slot.set_layout(&layout);
@@ -218,10 +219,11 @@ fn check(ask: &EventAsk, staged: &[u64]) -> Result<(), NotAdded> {
     let invalid = Err(refuse(code::EVENT_INVALID));
     let both = ask.program_words > 0 && ask.code_bytes > 0;
     let known = event::BREAK | event::SHORT_CIRCUIT | event::OPTION | event::GATHER | event::CODE_FIRST;
-    if ask.flags & !(known | event::BREAKPOINT | event::BY_THREAD) != 0
+    if ask.flags & !(known | event::BREAKPOINT | event::BY_THREAD | event::TEMPORARY) != 0
         || ask.flags & event::CODE_FIRST != 0 && !both
         || ask.flags & event::BREAKPOINT != 0 && !is_breakpoint(ask)
         || ask.flags & event::BY_THREAD != 0 && ask.pid == event::ALL
+        || ask.flags & event::TEMPORARY != 0 && ask.flags & event::BREAKPOINT == 0
         || ask.stage == 0
         || ask.stage & !(event::PRE | event::POST) != 0
     {

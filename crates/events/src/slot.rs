@@ -52,6 +52,8 @@ pub(crate) mod gate {
     pub const BREAKPOINT: u64 = 1 << 17;
     /// The process that it is for is a thread.
     pub const BY_THREAD: u64 = 1 << 18;
+    /// It is one command's, and goes with it.
+    pub const TEMPORARY: u64 = 1 << 19;
     /// What it waits for.
     pub const KIND_SHIFT: u32 = 24;
     /// The cell that is counted in.

@@ -117,7 +117,8 @@ impl<const EVENTS: usize> Table<EVENTS> {
         is_there(gate) && gate & gate::BREAKPOINT != 0
     }
 
-    /// Enables, disables or clears one event, or [`event::ALL`], or [`event::ALL_BREAKPOINTS`]; how many it concerned.
+    /// Enables, disables or clears one event, or [`event::ALL`], [`event::ALL_BREAKPOINTS`], [`event::ALL_TEMPORARY`]; how many it
+    /// concerned.
     ///
     /// A disabled or cleared event is asked no more; a core that runs its program just now ends that run. What was cleared
     /// gives its units back at once if no core is inside an event, else when those have left ([`Table::settle`]).
@@ -131,8 +132,14 @@ impl<const EVENTS: usize> Table<EVENTS> {
             event::CLEAR => Self::clear,
             _ => return Err(code::REQUEST_MALFORMED),
         };
-        let count = if matches!(id, event::ALL | event::ALL_BREAKPOINTS) {
-            let are = |slot: &&Slot| (slot.gate.load(SeqCst) & gate::BREAKPOINT != 0) == (id == event::ALL_BREAKPOINTS);
+        let count = if matches!(id, event::ALL | event::ALL_BREAKPOINTS | event::ALL_TEMPORARY) {
+            let are = |slot: &&Slot| {
+                let gate = slot.gate.load(SeqCst);
+                match id {
+                    event::ALL_TEMPORARY => gate & gate::TEMPORARY != 0,
+                    _ => (gate & gate::BREAKPOINT != 0) == (id == event::ALL_BREAKPOINTS),
+                }
+            };
             self.slots.iter().filter(are).map(|slot| u32::from(change(self, slot))).sum()
         } else {
             let slot = self.slots.get(id as usize).ok_or(code::NO_SUCH_EVENT)?;

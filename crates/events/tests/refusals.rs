@@ -46,6 +46,7 @@ fn what_no_event_can_be_is_refused() {
     assert_eq!(with(|ask| ask.flags = 1 << 31), invalid);
     assert_eq!(with(|ask| ask.flags = event::BREAK | event::BREAKPOINT), invalid, "no hook");
     assert_eq!(with(|ask| ask.flags = event::BY_THREAD), invalid, "no thread");
+    assert_eq!(with(|ask| ask.flags = event::BREAK | event::TEMPORARY), invalid, "no breakpoint");
     assert_eq!(with(|ask| (ask.kind, ask.flags) = (event::TSC, event::OPTION)), invalid, "no option");
     assert_eq!(with(|ask| (ask.flags, ask.option) = (event::OPTION, 1 << 32)), invalid, "a leaf has 32 bits");
     let vector = |kind, option| {

@@ -11,6 +11,7 @@
 use crate::arch::{Core, Event, x86};
 use crate::limits::{HALT_WAIT_MS, KICK_AGAIN_MS};
 use crate::root::{HALTED, OUT, ROOT, RUNNING};
+use crate::scripts;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 const NOBODY: u32 = u32::MAX;
@@ -221,5 +222,5 @@ pub fn note<C: Core>(cpu: &C, core: u32) {
     let mut code = [0; 16];
     let valid = cpu.code(&mut code);
     debug_assert_ne!(ROOT.core(core).state.load(SeqCst), OUT);
-    ROOT.core(core).note(&cpu.registers(), &code, valid, cpu.cpl());
+    ROOT.core(core).note(&cpu.registers(), &code, valid, cpu.cpl(), &scripts::running(cpu));
 }

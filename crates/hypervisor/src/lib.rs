@@ -13,6 +13,7 @@ pub mod pools;
 pub mod words;
 
 mod accesses;
+mod attend;
 mod bank;
 mod clock;
 mod custom;

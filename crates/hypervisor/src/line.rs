@@ -28,6 +28,8 @@ static BEGUN: AtomicBool = AtomicBool::new(false);
 pub struct Message {
     bytes: [u8; MESSAGE_BYTES_MAX],
     len: usize,
+    /// The conversation that it belongs to.
+    pub session: u32,
 }
 
 impl Message {
@@ -97,7 +99,7 @@ pub fn poll() -> Option<Message> {
         let Some(byte) = uart::receive() else { break };
         match line.receive(byte) {
             Some(Received::Request) => {
-                let mut message = Message { bytes: [0; MESSAGE_BYTES_MAX], len: line.request().len() };
+                let mut message = Message { bytes: [0; MESSAGE_BYTES_MAX], len: line.request().len(), session: line.session() };
                 message.bytes.get_mut(..message.len)?.copy_from_slice(line.request());
                 return Some(message);
             }
@@ -166,6 +168,13 @@ pub fn notice_arrived(again: bool) -> bool {
         drain(&mut line);
     }
     !line.notice_pending()
+}
+
+/// Takes back what nobody has acknowledged.
+pub fn withdraw() {
+    if ROOT.linked.load(SeqCst) {
+        LINE.lock().withdraw();
+    }
 }
 
 /// Tells something once, whether anybody hears it or not.

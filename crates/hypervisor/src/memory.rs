@@ -21,8 +21,8 @@ use crate::{bank, detours, hooks, hypercall};
 use abi::boot::FRAME_BYTES;
 use abi::code;
 use abi::request::memory::{
-    BYTES_MAX, FOUND_MAX, Found, LEVELS, NO_PID, PATTERN_BYTES_MAX, PHYSICAL, Place, READ_BYTES_MAX, Read, Search, Span,
-    Translation, VIRTUAL, Written,
+    BY_TABLES, BYTES_MAX, FOUND_MAX, Found, LEVELS, NO_PID, PATTERN_BYTES_MAX, PHYSICAL, Place, READ_BYTES_MAX, Read, Search,
+    Span, Translation, VIRTUAL, Written,
 };
 use abi::request::{self, op};
 use zerocopy::{FromBytes, IntoBytes};
@@ -174,10 +174,13 @@ struct Piece {
 
 impl Memory {
     fn of(core: u32, tables: u64, place: Place) -> Result<Memory, u32> {
-        if !matches!(place.space, VIRTUAL | PHYSICAL) {
+        if !matches!(place.space, VIRTUAL | PHYSICAL | BY_TABLES) {
             return Err(code::REQUEST_MALFORMED);
         }
         let memory = Memory::new(core, place.space == PHYSICAL, tables, tasks::direct_map());
+        if place.space == BY_TABLES {
+            return Ok(Memory { tables: u64::from(place.pid) * FRAME_BYTES, ..memory });
+        }
         if place.pid == NO_PID {
             return Ok(memory);
         }

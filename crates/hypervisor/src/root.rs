@@ -10,7 +10,7 @@
 use crate::arch::{Exit, x86};
 use crate::limits::{HALT_WAIT_MS, KICK_AGAIN_MS, LAST_EXITS};
 use abi::boot::{Boot, CORES_MAX};
-use abi::request::Registers;
+use abi::request::{Registers, Task};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -45,6 +45,7 @@ pub const WATCH_INTERRUPTS: u64 = 0x200;
 pub const WATCH_EXCEPTIONS: u32 = 32;
 
 const WORDS: usize = size_of::<Registers>() / 8;
+const RUNNING_WORDS: usize = size_of::<Task>() / 8;
 
 /// A kick: nobody asked.
 const NO_KICK: u32 = 0;
@@ -73,6 +74,8 @@ pub struct CoreRecord {
     code: [AtomicU64; 2],
     code_valid: AtomicU32,
     cpl: AtomicU32,
+    /// What it runs, as words.
+    running: [AtomicU64; RUNNING_WORDS],
 }
 
 impl CoreRecord {
@@ -90,6 +93,7 @@ impl CoreRecord {
             code: [const { AtomicU64::new(0) }; 2],
             code_valid: AtomicU32::new(0),
             cpl: AtomicU32::new(0),
+            running: [const { AtomicU64::new(0) }; RUNNING_WORDS],
         }
     }
 
@@ -125,7 +129,7 @@ impl CoreRecord {
     }
 
     /// Notes where the core stands. It is about to say that it is halted, which makes this visible.
-    pub fn note(&self, registers: &Registers, code: &[u8; 16], valid: usize, cpl: u8) {
+    pub fn note(&self, registers: &Registers, code: &[u8; 16], valid: usize, cpl: u8, running: &Task) {
         for (word, bytes) in self.snapshot.iter().zip(registers.as_bytes().as_chunks::<8>().0) {
             word.store(u64::from_le_bytes(*bytes), Relaxed);
         }
@@ -134,6 +138,18 @@ impl CoreRecord {
         }
         self.code_valid.store(u32::try_from(valid).unwrap_or(0), Relaxed);
         self.cpl.store(cpl.into(), Relaxed);
+        for (word, bytes) in self.running.iter().zip(running.as_bytes().as_chunks::<8>().0) {
+            word.store(u64::from_le_bytes(*bytes), Relaxed);
+        }
+    }
+
+    /// What the core ran when it halted.
+    pub fn running(&self) -> Task {
+        let mut bytes = [0_u8; size_of::<Task>()];
+        for (to, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(&self.running) {
+            *to = word.load(Relaxed).to_le_bytes();
+        }
+        Task::read_from_bytes(&bytes).unwrap_or_default()
     }
 
     /// Where the core stood when it halted.

@@ -19,7 +19,7 @@ use crate::tasks::{self, TASKS};
 use crate::watch::Floor;
 use crate::{bank, clock, decode, detours, globals, hooks, memory, messages, walk, watch};
 use abi::boot::FRAME_BYTES;
-use abi::request::event;
+use abi::request::{Task, event};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 use events::{Buffer, Running};
 use script_vm::{BadAddress, Control, Interlocked, Label, Machine, Pseudo, Refused, Scratch, Size, Space, Special};
@@ -214,6 +214,24 @@ fn current_task<C: Core>(cpu: &C) -> u64 {
     let offset = TASKS.current.load(Relaxed);
     let mut bytes = [0; 8];
     if offset == 0 || !read(cpu, cpu.kernel_gs().wrapping_add(offset), &mut bytes) { 0 } else { u64::from_le_bytes(bytes) }
+}
+
+/// What a core runs; zeros for what cannot be told.
+pub fn running<C: Core>(cpu: &C) -> Task {
+    let task = current_task(cpu);
+    if task == 0 {
+        return Task::default();
+    }
+    let at = |offset: &AtomicU32| task.wrapping_add(offset.load(Relaxed).into());
+    let number = |offset| {
+        let mut bytes = [0; 4];
+        if read(cpu, at(offset), &mut bytes) { u32::from_le_bytes(bytes) } else { 0 }
+    };
+    let mut name = [0; 16];
+    if !read(cpu, at(&TASKS.name), &mut name) {
+        name = [0; 16];
+    }
+    Task { task, process: number(&TASKS.pid), thread: number(&TASKS.tid), name }
 }
 
 impl<C: Core> Machine for Here<'_, C> {

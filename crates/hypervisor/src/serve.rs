@@ -5,12 +5,12 @@ use crate::halt::{HALT, Silent};
 use crate::limits::HALT_TRIES;
 use crate::line::{self, Message};
 use crate::root::{HALTED, ROOT, WATCH_BREAKPOINTS, WATCH_DEBUG};
-use crate::{detours, evaluate, globals, hooks, memory, messages, monitors, notes, pools, steps, threads, watch};
+use crate::{attend, detours, evaluate, globals, hooks, memory, messages, monitors, notes, pools, steps, threads, watch};
 use abi::boot::Doorbell;
 use abi::code;
 use abi::request::{
-    self, CORES_SHOWN_MAX, CoreState, Cores, EXIT_ROWS_MAX, Evaluated, EventAnswer, EventAsk, EventChange, ExitRow, Exits,
-    Halted, Hello, MESSAGE_BYTES_MAX, Number, PreallocAsk, ReserveTest, global, notice, op, reason, test, thread,
+    self, Attend, CORES_SHOWN_MAX, CoreState, Cores, EXIT_ROWS_MAX, Evaluated, EventAnswer, EventAsk, EventChange, ExitRow,
+    Exits, Halted, Hello, MESSAGE_BYTES_MAX, Number, PreallocAsk, ReserveTest, event, global, notice, op, reason, test, thread,
 };
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -181,8 +181,17 @@ fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, guest: Guest
             Some(None) => answer.say(code::TEST_UNKNOWN, &[]),
             None => answer.say(code::REQUEST_MALFORMED, &[]),
         },
-        op::PAUSE | op::GO | op::FETCH | op::STEP | op::UNLOAD if !on_link => answer.say(code::LINK_ONLY, &[]),
+        op::PAUSE | op::GO | op::FETCH | op::STEP | op::UNLOAD | op::ATTEND if !on_link => answer.say(code::LINK_ONLY, &[]),
         op::PAUSE => Then::Halt,
+        op::ATTEND => match request::body::<Attend>(body).map(attend::ask) {
+            Some(another) => {
+                if another {
+                    forget_temporary::<M>(core);
+                }
+                answer.say(code::SUCCESS, &[])
+            }
+            None => answer.say(code::REQUEST_MALFORMED, &[]),
+        },
         op::UNLOAD => {
             ring_doorbell(offset_of!(Doorbell, unload_wanted), 1);
             answer.say(code::SUCCESS, &[]);
@@ -225,6 +234,12 @@ fn answer<M: Machine>(core: u32, bytes: &[u8], answer: &mut Answer, guest: Guest
     }
 }
 
+/// Clears what is left of commands that nobody waits for any more (A3 of `attend`).
+fn forget_temporary<M: Machine>(core: u32) {
+    // Not loaded whole, there is none.
+    let _none = watch::change::<M>(core, EventChange { what: event::CLEAR, id: event::ALL_TEMPORARY });
+}
+
 fn prealloc(ask: PreallocAsk, answer: &mut Answer, again: bool) -> Then {
     let outcome = pools::prealloc(ask.kind, ask.count, again);
     answer.say(outcome.code, outcome.answer.as_bytes());
@@ -256,6 +271,7 @@ pub fn from_device<M: Machine>(
 
 /// A request from the link while the guest runs; this core is the link's.
 pub fn from_link<M: Machine>(cpu: &mut M::Core, core: u32, message: &Message) {
+    attend::heard(message.session);
     let mut room = [0; MESSAGE_BYTES_MAX];
     let mut out = Answer { room: &mut room, len: 0 };
     let guest = Guest { tables: cpu.cr3(), evaluate: &mut |words| evaluate::run(cpu, core, words) };
@@ -294,6 +310,10 @@ fn halt<M: Machine>(cpu: &mut M::Core, core: u32, why: u32, about: u64) {
 fn halt_first<M: Machine>(cpu: &mut M::Core, core: u32, (why, about): (u32, u64), first: Option<&Message>) {
     if !ROOT.linked.load(SeqCst) {
         return;
+    }
+    if first.is_none() && attend::is_abandoned() {
+        FETCHING.store(false, SeqCst);
+        return steps::end();
     }
     let mut silent = 0;
     for _ in 0..HALT_TRIES {
@@ -365,6 +385,7 @@ pub fn fetch_ended<M: Machine>(cpu: &mut M::Core, core: u32, frames: u64) {
 fn while_halted<M: Machine>(cpu: &mut M::Core, core: u32, mut first: Option<&Message>) {
     line::disarm();
     steps::end();
+    attend::from_now();
     let mut told = x86::tsc();
     loop {
         if ROOT.dying.load(SeqCst) {
@@ -377,9 +398,19 @@ fn while_halted<M: Machine>(cpu: &mut M::Core, core: u32, mut first: Option<&Mes
         }
         let polled = if first.is_none() { line::poll() } else { None };
         let Some(message) = first.take().or(polled.as_ref()) else {
+            if attend::is_over() {
+                attend::abandon();
+                forget_temporary::<M>(core);
+                // Whoever comes next is not told of this halt, nor that it ended.
+                line::withdraw();
+                line::datagram(notice::ABANDONED, &[]);
+                steps::forget();
+                break;
+            }
             x86::relax();
             continue;
         };
+        attend::heard(message.session);
         let mut room = [0; MESSAGE_BYTES_MAX];
         let mut out = Answer { room: &mut room, len: 0 };
         let tables = ROOT.core(HALT.selected()).registers().crs[2];
@@ -390,6 +421,7 @@ fn while_halted<M: Machine>(cpu: &mut M::Core, core: u32, mut first: Option<&Mes
             out.ok(&halted_at(REASON.load(SeqCst), ABOUT.load(SeqCst)));
         }
         line::answer(out.room.get(..out.len).unwrap_or_default());
+        attend::from_now();
         match then {
             Then::Go => {
                 steps::forget();
@@ -453,6 +485,7 @@ fn halted_at(why: u32, about: u64) -> Halted {
         event,
         stage,
         steps: steps::done(),
+        running: record.running(),
     }
 }
 
@@ -461,8 +494,8 @@ fn cores() -> Cores {
     for (number, record) in ROOT.cores_in() {
         if let Some(state) = usize::try_from(cores.count).ok().and_then(|i| cores.cores.get_mut(i)) {
             let halted = record.state.load(SeqCst) == HALTED;
-            let rip = if halted { record.registers().rip } else { 0 };
-            *state = CoreState { core: number, state: halted.into(), rip, exits: record.total() };
+            let (rip, running) = if halted { (record.registers().rip, record.running()) } else { Default::default() };
+            *state = CoreState { core: number, state: halted.into(), rip, exits: record.total(), running };
         }
         cores.count += 1;
     }

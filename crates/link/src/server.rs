@@ -207,6 +207,12 @@ impl Server {
         self.request.get(..self.request_len).unwrap_or_default()
     }
 
+    /// The session of the last request that was reported.
+    #[must_use]
+    pub const fn session(&self) -> u32 {
+        self.asked.session
+    }
+
     /// Whether a request was reported and not answered yet.
     #[must_use]
     pub fn request_pending(&self) -> bool {
@@ -250,6 +256,12 @@ impl Server {
             count(&mut self.counts.resent);
         }
         queued
+    }
+
+    /// Takes back the pending notice: what it tells is so no more.
+    pub fn withdraw(&mut self) {
+        self.notice_pending = false;
+        self.notice.hold_back();
     }
 
     /// Whether a notice waits to be acknowledged.

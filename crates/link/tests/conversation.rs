@@ -278,6 +278,17 @@ mod notices {
         assert!(server.outgoing().is_empty());
     }
 
+    /// Would catch a halt that is told to whoever connects next, when it has long ended.
+    #[test]
+    fn a_notice_that_is_withdrawn_is_told_to_nobody_and_the_next_one_is() {
+        let (mut client, mut server) = (Client::new(1), Server::new(EPOCH));
+        server.notice(b"halted").unwrap();
+        server.withdraw();
+        assert!(!server.notice_pending() && !server.notice_again() && server.outgoing().is_empty());
+        server.notice(b"halted again").unwrap();
+        assert_eq!(to_client(&mut client, &from_server(&mut server)), [Told::Notice(b"halted again".to_vec())]);
+    }
+
     /// Would catch a replaced notice that vanishes without being counted, or whose acknowledgement ends the new one.
     #[test]
     fn a_newer_notice_replaces_the_pending_one_and_that_is_counted() {

@@ -9,6 +9,7 @@
 //! | `note` | what the kernel tells of itself for who reads its memory |
 //! | `btf`, `layout` | types: as the kernel describes them, and where members lie |
 //! | `unwind` | who called whom, by the kernel's own table |
+//! | `tasks` | processes and threads, by the kernel's lists |
 //! | `pattern` | `*` and `?` |
 //!
 //! **Holds always**
@@ -25,6 +26,7 @@ pub mod note;
 pub mod packed;
 mod pattern;
 mod table;
+pub mod tasks;
 pub mod text;
 pub mod unwind;
 

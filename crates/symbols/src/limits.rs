@@ -18,3 +18,7 @@ pub const MODULE_NAMES_MAX: u32 = 100_000;
 pub const TYPES_MAX: usize = 4_000_000;
 /// How deep types may refer to types before it is taken for a loop.
 pub const TYPE_DEPTH_MAX: usize = 32;
+/// Tasks of one list that are looked at: as many as Linux has numbers for by default.
+pub const TASKS_MAX: usize = 32_768;
+/// Bytes between two members of a task that are read with them rather than by a request more: as many as that is on a slow line.
+pub const TASK_GAP_BYTES: u64 = 96;

@@ -25,6 +25,8 @@ const ROOT: &str = "crates/hypervisor/src/limits.rs";
 const LAST_WORDS: &str = "tests/e2e/last_words.rs";
 const BANK: &str = "crates/hypervisor/src/bank.rs";
 const POOLS: &str = "crates/hypervisor/src/pools.rs";
+const WIRE: &str = "crates/debugger/src/target/wire.rs";
+const SYMBOLS: &str = "crates/symbols/src/limits.rs";
 const SESSION: &str = "crates/debugger/src/session.rs";
 const OUTPUTS: &str = "crates/debugger/src/outputs.rs";
 const SINK: &str = "crates/debugger/src/outputs/sink.rs";
@@ -40,7 +42,7 @@ const VERIFIER: &str = "crates/script/tests/verifier.rs";
 const REFUSED: &str = "crates/script/tests/refused.rs";
 
 /// Where limits stand: a heading, a file, and the names; none for all public ones.
-const SOURCES: [(&str, &str, &[&str]); 24] = [
+const SOURCES: [(&str, &str, &[&str]); 25] = [
     (
         "Module and image",
         "crates/abi/src/boot.rs",
@@ -64,12 +66,13 @@ const SOURCES: [(&str, &str, &[&str]); 24] = [
     ("Module: the device", "module/device.c", &["TRIES_MAX"]),
     ("Module: time", "module/time.c", &["LOST_NS_MIN"]),
     ("Prompt", SESSION, &["FETCH_LIMIT"]),
+    ("Prompt: that it is there", WIRE, &["ATTEND_MS", "ATTEND_LIMIT_MS"]),
     ("Prompt: steps", "crates/debugger/src/commands/p.rs", &["TIMES_MAX"]),
     ("Prompt: memory", MEMORY, &["LENGTH_MAX", "PLACES_MAX"]),
     ("Prompt: outputs", OUTPUTS, &["OF_AN_EVENT_MAX", "OUTPUTS_MAX", "CLOSE_LIMIT"]),
     ("Prompt: what waits for an output", SINK, &["QUEUE_BYTES_MAX"]),
     ("Prompt: opening an output", OPEN, &["CONNECT_LIMIT"]),
-    ("Prompt: names and types", "crates/symbols/src/limits.rs", &[]),
+    ("Prompt: names and types", SYMBOLS, &[]),
     ("Scripts: the language", SCRIPT, &[]),
     ("Scripts: in root", SCRIPT_VM, &[]),
     ("Events", EVENTS, &[]),
@@ -77,7 +80,9 @@ const SOURCES: [(&str, &str, &[&str]); 24] = [
 
 /// What fails when a limit is broken: the limit by its file and name, a test likewise. The rest is asserted while compiling,
 /// or not tested.
-const PROOFS: [(&str, &str, &str, &str); 51] = [
+const PROOFS: [(&str, &str, &str, &str); 53] = [
+    (WIRE, "ATTEND_LIMIT_MS", "tests/e2e/client_death.rs", "who_is_killed_while_it_is_halted_leaves_a_linux_that_runs_on"),
+    (SYMBOLS, "TASKS_MAX", "crates/symbols/src/tasks/tests.rs", "no_more_tasks_are_looked_at_than_the_limit"),
     (
         ROOT,
         "NESTED_DIVIDED_BYTES_MAX",

@@ -56,6 +56,9 @@ pub const FAST: u32 = 32;
 pub const BREAKPOINT: u32 = 64;
 /// [`super::EventAsk::pid`] is the number of a thread.
 pub const BY_THREAD: u32 = 128;
+/// A breakpoint of one command's, that is cleared with it: by root, if whoever typed that goes away before ([`super::op::ATTEND`]), or
+/// another one takes over the link.
+pub const TEMPORARY: u32 = 256;
 
 /// The instruction that returns, and what fills the words behind it.
 pub const CODE_RETURN: u8 = 0xc3;
@@ -80,6 +83,8 @@ pub const CODE_OUTSIDE: u32 = 0xff_ffff;
 pub const ALL: u32 = u32::MAX;
 /// [`super::EventChange::id`]: all breakpoints.
 pub const ALL_BREAKPOINTS: u32 = u32::MAX - 1;
+/// ... all that are [`TEMPORARY`].
+pub const ALL_TEMPORARY: u32 = u32::MAX - 2;
 
 /// [`super::EventChange::what`]: it fires.
 pub const ENABLE: u32 = 1;

@@ -7,6 +7,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const VIRTUAL: u32 = 0;
 /// ... or a physical one.
 pub const PHYSICAL: u32 = 1;
+/// A linear address, by the page tables whose highest has the frame number [`Place::pid`].
+pub const BY_TABLES: u32 = 2;
 /// [`Place::pid`]: the tables that the core is in. While halted it is the selected one, else the one that is asked.
 pub const NO_PID: u32 = u32::MAX;
 
@@ -27,9 +29,9 @@ pub const LEVELS: usize = 4;
 pub struct Place {
     /// The address.
     pub address: u64,
-    /// [`VIRTUAL`] or [`PHYSICAL`].
+    /// [`VIRTUAL`], [`PHYSICAL`] or [`BY_TABLES`].
     pub space: u32,
-    /// Whose tables a linear address is walked by: a process (thread group), or [`NO_PID`].
+    /// Whose tables a linear address is walked by: a process (thread group), or [`NO_PID`]; or a frame.
     pub pid: u32,
 }
 

@@ -1,6 +1,7 @@
 //! A debuggee of our own: the model of root behind the link's own server, on a unix socket, with a line that can be bad.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use abi::request::{self, op};
 use debugger::target::fake::Root;
 use link::{Received, Server};
 use std::ffi::OsStr;
@@ -205,8 +206,10 @@ impl Line {
             if self.server.receive(*byte) != Some(Received::Request) {
                 continue;
             }
-            self.heard.fetch_add(1, Ordering::Relaxed);
-            if !self.mute {
+            // That somebody is there is said by no line that is typed.
+            let attends = request::split(self.server.request()).is_some_and(|(head, _)| head.code == op::ATTEND);
+            self.heard.fetch_add(u64::from(!attends), Ordering::Relaxed);
+            if attends || !self.mute {
                 let answer = self.root.lock().unwrap().answer(self.server.request());
                 self.server.answer(&answer).unwrap();
             }

@@ -1,26 +1,28 @@
 //! Shows the cores, or selects the one that commands refer to.
 //!
 //!     ~ [CORE]
-//! CORE is in hex. Selecting needs a halted debuggee.
+//! CORE is in hex. Selecting needs a halted debuggee. Each halted core is shown with what it runs.
 //! ```kd
 //! 0: kHyperDbg> ~
-//!    core   state               rip  exits
-//! *     0  halted  {hex}    {hex}
-//!       1  halted  {hex}    {hex}
+//!    core   state               rip  exits  pid  tid  name
+//! *     0  halted  {hex}    100  1c8  1c8  cat
+//!       1  halted  {hex}    100    0    0  swapper/1
 //! 0: kHyperDbg> ~ 1
-//! halted on core 1: rip {hex} cpl 0 (core selected)
-//!   f4 c3 66 90
+//! halted on core 1: core selected, pid 0 tid 0 swapper/1, cpl 0
+//! ffffffff81000000  f4                            hlt
 //! 1: kHyperDbg> ~ 7
 //! err, there is no such core (c0000006)
 //!      try: ~
 //! ```
 
-use super::pause::Context;
-use crate::answer::{Answer, Report, hex, table};
+use super::process::named;
+use crate::answer::{Answer, Report, hex};
 use crate::commands::{self, Command};
 use crate::error::Error;
 use crate::line::Line;
 use crate::session::Session;
+use crate::stop::{By, Running, Stop};
+use crate::view::{self, View};
 use abi::request::{CoreState, Cores, Halted, Number, op};
 use serde::Serialize;
 use zerocopy::IntoBytes;
@@ -38,7 +40,7 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
             let value = commands::count(session, core)?;
             let halted: Halted = session.ask(op::CORE_SELECT, Number { value }.as_bytes())?;
             session.selected(halted.core);
-            Ok(Answer::of(&Context::new(session, &halted)))
+            Ok(Answer::of(&Stop::new(session, &halted, By::Running)))
         }
         _ => Err(commands::usage(line)),
     }
@@ -50,6 +52,9 @@ struct Shown {
     count: u32,
     selected: u32,
     cores: Vec<Core>,
+    /// What commands look at, if it is not what the selected one runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    view: Option<view::Shown>,
 }
 
 #[derive(Serialize)]
@@ -62,39 +67,57 @@ struct Core {
     /// The name of the place.
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<String>,
+    /// What it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    running: Option<Running>,
 }
 
 impl Shown {
     fn new(session: &Session, all: &Cores) -> Self {
         let Cores { count, selected, cores } = all;
         let shown = usize::try_from(*count).unwrap_or(usize::MAX).min(cores.len());
-        let core = |CoreState { core, state, rip, exits }: &CoreState| {
+        let core = |CoreState { core, state, rip, exits, running }: &CoreState| {
             let state_word = match state {
                 0 => "running",
                 1 => "halted",
                 _ => "not under root",
             };
             let place = if *state == 1 { session.place(*rip) } else { None };
-            Core { core: *core, state: state_word, rip: (*state == 1).then(|| hex(*rip)), exits: *exits, place }
+            let running = Running::of(running).filter(|_| *state == 1);
+            Core { core: *core, state: state_word, rip: (*state == 1).then(|| hex(*rip)), exits: *exits, place, running }
         };
-        Self { count: *count, selected: *selected, cores: cores[..shown].iter().map(core).collect() }
+        Self {
+            count: *count,
+            selected: *selected,
+            cores: cores[..shown].iter().map(core).collect(),
+            view: session.view.as_ref().map(View::shown),
+        }
     }
 }
 
 impl Report for Shown {
     fn text(&self) -> String {
-        let Self { count, selected, cores } = self;
-        let mut rows = vec![["", "core", "state", "rip", "exits"].map(str::to_owned).to_vec()];
-        for Core { core, state, rip, exits, place } in cores {
+        let Self { count, selected, cores, view } = self;
+        let mut rows = vec![["", "core", "state", "rip", "exits", "pid", "tid"].map(str::to_owned).to_vec()];
+        let mut names = vec!["name".to_owned()];
+        for Core { core, state, rip, exits, place, running } in cores {
             let mark = if core == selected { "*" } else { "" };
             let rip = rip.as_deref().map_or("-", |rip| rip.trim_start_matches("0x"));
-            rows.push(vec![mark.to_owned(), format!("{core:x}"), (*state).to_owned(), rip.to_owned(), format!("{exits:x}")]);
-            if let (Some(place), Some(row)) = (place, rows.last_mut()) {
-                row.push(place.clone());
-            }
+            let mut row = vec![mark.to_owned(), format!("{core:x}"), (*state).to_owned(), rip.to_owned(), format!("{exits:x}")];
+            row.extend(running.iter().flat_map(Running::numbers));
+            rows.push(row);
+            let name = running.iter().map(Running::name).chain(place.as_deref());
+            names.push(name.collect::<Vec<_>>().join("  "));
         }
-        let table = table(&rows);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut table = named(&rows, &names, None);
         let missing = usize::try_from(*count).unwrap_or(usize::MAX).saturating_sub(cores.len());
-        if missing == 0 { table } else { format!("{table}\nand 0x{missing:x} more") }
+        if missing > 0 {
+            table += &format!("\nand 0x{missing:x} more");
+        }
+        if let Some(view) = view {
+            table += &format!("\nin view: {}", view.text());
+        }
+        table
     }
 }

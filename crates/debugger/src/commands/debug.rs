@@ -18,12 +18,13 @@
 //! err, there is no link to close: this is VMI mode
 //! ```
 
-use super::{load, pause::Context};
+use super::load;
 use crate::answer::{Answer, Report};
 use crate::commands::{self, Command, Takes};
 use crate::error::Error;
 use crate::line::{Line, Word};
 use crate::session::Session;
+use crate::stop::{By, Stop};
 use crate::target::Mode;
 use crate::target::remote::Address;
 use abi::ioctl::LOAD_LINK;
@@ -90,7 +91,7 @@ fn remote(session: &mut Session, address: Address, pause: bool) -> Result<Answer
     }
     let halted = if pause {
         let halted = session.pause()?;
-        Some(Context::new(session, &halted))
+        Some(Stop::new(session, &halted, By::Running))
     } else {
         None
     };
@@ -110,7 +111,7 @@ fn close(session: &mut Session) -> Result<Answer, Error> {
 struct Connected {
     target: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    halted: Option<Context>,
+    halted: Option<Stop>,
 }
 
 impl Report for Connected {

@@ -12,16 +12,12 @@
 //! struct list_head, 0x10 bytes
 //! +0x000  next  struct list_head *
 //! +0x008  prev  struct list_head *
-//! HyperDbg> dt task_struct
-//! struct task_struct, 0x30 bytes
-//! +0x000      run    struct list_head
-//! +0x010      pid    int
-//! +0x014      tgid   int
-//! +0x018      comm   char [16]
-//! +0x028:0-2  state  enum state
-//! +0x028:3    kept   unsigned int
+//! HyperDbg> dt task_struct.*t
+//! struct task_struct, 0x90 bytes
+//! +0x028:3  kept         unsigned int
+//! +0x058    real_parent  struct list_head *
 //! HyperDbg> dt task_struct.*id ffff888000000100
-//! struct task_struct at ffff888000000100, 0x30 bytes
+//! struct task_struct at ffff888000000100, 0x90 bytes
 //! +0x010  pid   int  0x18171615
 //! +0x014  tgid  int  0x1c1b1a19
 //! HyperDbg> dt msr!msr_device
@@ -45,7 +41,6 @@ use crate::names::Nameless;
 use crate::nearest;
 use crate::session::Session;
 use crate::value;
-use abi::request::memory::{NO_PID, Place, VIRTUAL};
 use serde::Serialize;
 use std::ops::Range;
 use std::sync::Arc;
@@ -82,7 +77,7 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         &layout;
     let bytes = match at {
         Some(address) => {
-            let place = Place { address, space: VIRTUAL, pid: NO_PID };
+            let place = session.place_in_view(address);
             memory::read(session, place, (*size).clamp(1, memory::LENGTH_MAX))?.bytes
         }
         None => Vec::new(),

@@ -2,7 +2,8 @@
 //!
 //!     exit [halted]
 //! A halted debuggee is continued first, so that nobody leaves a frozen machine behind by accident; `exit halted` leaves
-//! it as it is. CTRL+D, SIGTERM and a terminal that is closed end it as `exit` does.
+//! it as it is. CTRL+D, SIGTERM and a terminal that is closed end it as `exit` does. Of a program that is killed nothing is heard any
+//! more: a debuggee that it left halted goes on after ten seconds.
 //! ```kd
 //! 0: kHyperDbg> exit now
 //! err, couldn't resolve error at 'now'

@@ -1,4 +1,4 @@
-//! Shows who called whom: the stack of the selected core of a halted debuggee, the newest frame first.
+//! Shows who called whom: the stack of the selected core or of the thread in view, newest first.
 //!
 //!     k [l COUNT]
 //! Each row has the frame's number, its stack pointer, and the place where it runs or where it is returned to. COUNT is hex: so many
@@ -20,13 +20,11 @@ use crate::answer::{Answer, Report, hex};
 use crate::commands::{self, Command, Takes};
 use crate::error::Error;
 use crate::line::Line;
-use crate::memory;
+use crate::reader::Reader;
 use crate::session::Session;
-use abi::request::memory::{NO_PID, Place, READ_BYTES_MAX, VIRTUAL};
 use abi::request::{Registers, op};
 use serde::Serialize;
-use std::collections::HashMap;
-use symbols::unwind::{self, FRAMES_MAX, Frame, Memory, More, Orc};
+use symbols::unwind::{self, FRAMES_MAX, Frame, More, Orc};
 
 /// The command.
 pub const COMMAND: Command = Command { names: &["k"], takes: &[Takes::Words(&["l"])], run, cost: None };
@@ -52,64 +50,30 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
     Ok(Answer::of(&Shown { core, frames: frames.iter().map(row).collect() }))
 }
 
-/// The selected core, and its frames, so many at most.
-pub(crate) fn frames(session: &mut Session, most: usize) -> Result<(u32, Vec<Frame>), Error> {
-    let all: Registers = session.ask(op::REGISTERS, &[])?;
+/// Frames of the thread in view, or of the selected core, which is told then; so many at most.
+pub(crate) fn frames(session: &mut Session, most: usize) -> Result<(Option<u32>, Vec<Frame>), Error> {
+    let saved = session.view.as_ref().and_then(|view| view.thread.as_ref()).map(|saved| (saved.place, saved.more));
+    let (core, place, more) = match saved {
+        Some((place, more)) => (None, place, more),
+        None => {
+            let all: Registers = session.ask(op::REGISTERS, &[])?;
+            let [_, _, dx, _, sp, bp, _, di] = [0, 1, 2, 3, 4, 5, 6, 7].map(|nth| all.gprs[nth]);
+            let more = More { r10: all.gprs[10], r13: all.gprs[13], di, dx };
+            (Some(all.core), unwind::Place { ip: all.rip, sp, bp }, more)
+        }
+    };
     let table = session.names_needed()?.table;
-    let [_, _, dx, _, sp, bp, _, di] = [0, 1, 2, 3, 4, 5, 6, 7].map(|nth| all.gprs[nth]);
-    let place = unwind::Place { ip: all.rip, sp, bp };
-    let more = More { r10: all.gprs[10], r13: all.gprs[13], di, dx };
-    let mut memory = OfDebuggee { session, read: HashMap::new(), failed: None };
+    let mut memory = Reader::new(session);
     let frames = unwind::walk(Orc::of(&table), place, more, most, &table, &mut memory);
-    if let Some(why) = memory.failed {
-        return Err(why);
-    }
-    Ok((all.core, frames))
-}
-
-/// Memory of the debuggee, each piece read once.
-struct OfDebuggee<'s> {
-    session: &'s mut Session,
-    read: HashMap<(u64, usize), Option<Vec<u8>>>,
-    /// It cannot be asked any more.
-    failed: Option<Error>,
-}
-
-impl OfDebuggee<'_> {
-    fn ask(&mut self, address: u64, count: usize) -> Result<Option<Vec<u8>>, Error> {
-        if self.session.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
-        let place = Place { address, space: VIRTUAL, pid: NO_PID };
-        let read = memory::request_bytes(self.session, place, count.min(READ_BYTES_MAX) as u64)?;
-        Ok(read.ok().map(|(bytes, _)| bytes).filter(|bytes| bytes.len() == count))
-    }
-}
-
-impl Memory for OfDebuggee<'_> {
-    fn read(&mut self, address: u64, to: &mut [u8]) -> bool {
-        if self.failed.is_some() {
-            return false;
-        }
-        if !self.read.contains_key(&(address, to.len())) {
-            match self.ask(address, to.len()) {
-                Ok(bytes) => drop(self.read.insert((address, to.len()), bytes)),
-                Err(why) => self.failed = Some(why),
-            }
-        }
-        match self.read.get(&(address, to.len())) {
-            Some(Some(bytes)) => {
-                to.copy_from_slice(bytes);
-                true
-            }
-            _ => false,
-        }
-    }
+    memory.end()?;
+    Ok((core, frames))
 }
 
 #[derive(Serialize)]
 struct Shown {
-    core: u32,
+    /// Left out for a thread that no core runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    core: Option<u32>,
     frames: Vec<Row>,
 }
 

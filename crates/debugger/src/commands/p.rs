@@ -9,6 +9,7 @@
 //! it, as CTRL+C does.
 //! ```kd
 //! 0: kHyperDbg> p
+//! halted on core 0: steps, pid 1c8 tid 1c8 cat, cpl 0
 //! ffffffff81000001  c3                            ret
 //! 0: kHyperDbg> p 0
 //! err, at least one is done, and no more than 1000 at once
@@ -37,12 +38,13 @@ const TIMES_MAX: u64 = 0x1000;
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     let count = commands::times(session, line, TIMES_MAX)?;
     let name = line.name().to_ascii_lowercase();
-    let before: Registers = session.ask(op::REGISTERS, &[])?;
+    session.end_view();
+    session.look_before_steps()?;
     let mut done = 0;
     loop {
         let (halted, came) = if name == "gu" { leave(session)? } else { over(session)? };
         done += u64::from(came);
-        let gone = Gone { done, count, halted, before };
+        let gone = Gone { done, count, halted };
         if !came || done == count {
             return t::tell(session, &gone, name == "pr");
         }
@@ -84,5 +86,5 @@ fn runs_others(instruction: &Instruction) -> bool {
 fn leave(session: &mut Session) -> Result<(Halted, bool), Error> {
     let (core, frames) = k::frames(session, 2)?;
     let caller = frames.get(1).ok_or(Error::NoCaller)?;
-    breakpoint::run_to(session, caller.ip, (core, caller.sp))
+    breakpoint::run_to(session, caller.ip, (core.unwrap_or(0), caller.sp))
 }

@@ -1,4 +1,4 @@
-//! Shows the registers of the selected core of a halted debuggee, or sets one.
+//! Shows the registers of the selected core of a halted debuggee or of the thread in view, or sets one.
 //!
 //!     r [REGISTER]
 //!     r REGISTER = VALUE
@@ -33,10 +33,13 @@ use crate::expr::{self, Arithmetic};
 use crate::line::Line;
 use crate::memory::Wrong;
 use crate::program::{self, How, Text};
-use crate::registers::{self, BASES, CRS, DRS, GPRS, SELECTORS};
+use crate::registers::{self, GPRS};
 use crate::session::Session;
+use crate::stop::{self, row, rows};
+use crate::strides::Held;
 use crate::target::Mode;
 use crate::threads;
+use crate::view::{self, Saved};
 use abi::request::thread::Row;
 use abi::request::{Registers, op};
 use serde::Serialize;
@@ -55,10 +58,17 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
         ([_, name], None) => Some(register(&name.text, &name.span)?),
         _ => return Err(commands::usage(line)),
     };
-    let all = match &thread {
-        Some(thread) => threads::registers(session, thread)?,
-        None => session.ask(op::REGISTERS, &[])?,
-    };
+    if let Some(thread) = &thread {
+        let all = threads::registers(session, thread)?;
+        return Ok(Answer::of(&Held::new(thread, &all, name.as_deref())));
+    }
+    if let (None, Some(saved)) = (&name, session.view.as_ref().and_then(|view| view.thread.clone())) {
+        return Ok(Answer::of(&asleep(session, &saved)));
+    }
+    let all = session.registers_in_view()?;
+    if session.view.as_ref().is_none_or(|view| view.thread.is_none()) {
+        session.saw(&all);
+    }
     let shown = match name {
         Some(name) => {
             let value = registers::read(&all, &name).unwrap_or(0);
@@ -104,6 +114,9 @@ fn set(session: &mut Session, line: &Line, start: usize, at: usize, thread: Opti
         threads::set_register(session, thread, &name, value)?;
         return Ok(name);
     }
+    if let Some(tid) = session.view.as_ref().filter(|view| view.thread.is_some()).map(|view| view.task.tid) {
+        return Err(Error::Task { span: Some(start..start + at), wrong: view::Wrong::ReadOnly(tid) });
+    }
     // Refuses while it runs.
     let _: Registers = session.ask(op::REGISTERS, &[])?;
     let script = Line::new(&format!("@{name} = {value:x};"));
@@ -113,28 +126,39 @@ fn set(session: &mut Session, line: &Line, start: usize, at: usize, thread: Opti
     Ok(name)
 }
 
-/// Name and value, as the rows of the screen.
-pub(crate) fn rows(all: &Registers) -> Vec<Vec<(String, u64)>> {
-    let Registers { core: _, zero: _, gprs, rip, rflags, selectors, bases, crs, drs, efer } = all;
-    let pairs = |names: &[&str], values: &[u64]| -> Vec<(String, u64)> {
-        names.iter().zip(values).map(|(name, value)| ((*name).to_owned(), *value)).collect()
-    };
-    let mut rows: Vec<Vec<(String, u64)>> = pairs(&GPRS, gprs).chunks(4).map(<[_]>::to_vec).collect();
-    rows.push(pairs(&["rip", "rflags", "efer"], &[*rip, *rflags, *efer]));
-    rows.push(pairs(&CRS, crs));
-    rows.push(pairs(&SELECTORS, selectors));
-    rows.push(pairs(&BASES, bases));
-    rows.push(pairs(&DRS, drs));
-    rows
+/// What was saved of a thread that sleeps.
+fn asleep(session: &Session, saved: &Saved) -> Asleep {
+    let Saved { user, place, more: _, kernel } = saved;
+    let user = user.map(|all| {
+        let selectors = ["cs", "ss"].into_iter().zip(all.selectors).map(|(name, value)| (name.to_owned(), value));
+        let pointers = vec![("rip".to_owned(), all.rip), ("rflags".to_owned(), all.rflags)];
+        let mut user: Vec<Vec<(String, u64)>> = rows(&all).into_iter().take(GPRS.len() / 4).collect();
+        user.push(pointers.into_iter().chain(selectors).collect());
+        user
+    });
+    Asleep { registers: user.unwrap_or_default(), kernel: kernel.clone(), place: session.place(place.ip) }
 }
 
-/// One row of the screen.
-pub(crate) fn row(registers: &[(String, u64)]) -> String {
-    let one = |(name, value): &(String, u64)| {
-        let width = if SELECTORS.contains(&name.as_str()) { 4 } else { 16 };
-        format!("{name:>3}={value:0width$x}")
-    };
-    registers.iter().map(one).collect::<Vec<_>>().join(" ")
+/// Registers of a thread that sleeps: its program's, and the kernel's.
+#[derive(Serialize)]
+struct Asleep {
+    #[serde(serialize_with = "as_object")]
+    registers: Vec<Vec<(String, u64)>>,
+    #[serde(serialize_with = "stop::as_object")]
+    kernel: Vec<(String, u64)>,
+    /// Where it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+}
+
+impl Report for Asleep {
+    fn text(&self) -> String {
+        let Self { registers, kernel, place } = self;
+        let place = place.as_ref().map_or_else(String::new, |place| format!(" ({place})"));
+        let user = registers.iter().map(|registers| row(registers));
+        let kernel = kernel.chunks(4).map(row).collect::<Vec<_>>().join("\n");
+        user.chain([format!("in the kernel{place}:"), kernel]).collect::<Vec<_>>().join("\n")
+    }
 }
 
 /// Registers, and where they are.

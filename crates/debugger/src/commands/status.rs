@@ -15,6 +15,7 @@ use crate::line::Line;
 use crate::say;
 use crate::session::{Session, State};
 use crate::target::Mode;
+use crate::view::{Shown, View};
 use abi::request::Hello;
 use serde::Serialize;
 
@@ -42,6 +43,9 @@ struct Status {
     core: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     root: Option<Root>,
+    /// What commands look at, if it is not what the core runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    view: Option<Shown>,
 }
 
 #[derive(Serialize)]
@@ -68,14 +72,15 @@ impl Status {
             let break_in = if break_in_by_nmi == 0 { "next-exit" } else { "nmi" };
             Root { backend: say::ascii(&backend), cores, protocol, boot_id: hex(boot_id), ram_pages: ram_frames, break_in }
         });
+        let view = session.view.as_ref().map(View::shown);
         let mode = if mode == Mode::Vmi { "vmi" } else { "debugger" };
-        Self { mode, target: session.target().name(), state, core, root }
+        Self { mode, target: session.target().name(), state, core, root, view }
     }
 }
 
 impl Report for Status {
     fn text(&self) -> String {
-        let Self { mode, target, state, core, root } = self;
+        let Self { mode, target, state, core, root, view } = self;
         let core = core.map_or(String::new(), |core| format!(", core {core:x} selected"));
         let mut text = format!("{mode} mode over {target}: {state}{core}");
         if let Some(Root { backend, cores, protocol, boot_id, ram_pages, break_in }) = root {
@@ -85,6 +90,9 @@ impl Report for Status {
                 let way = if *break_in == "nmi" { "by NMI, at once" } else { "when a core next exits" };
                 text += &format!("\nbreaking in: {way}");
             }
+        }
+        if let Some(view) = view {
+            text += &format!("\nin view: {}", view.text());
         }
         text
     }

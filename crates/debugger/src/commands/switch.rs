@@ -105,28 +105,11 @@ impl Standing {
         session.refer_to(Some(Active { process: row.process, thread: row.thread }), held);
         let rip = if held { Some(threads::registers(session, row)?.rip) } else { None };
         let next = match rip {
-            Some(rip) => next(session, row.process, rip)?,
+            Some(rip) => threads::instruction_at(session, row.process, rip)?,
             None => None,
         };
         let Row { process, thread, .. } = *row;
-        Ok(Self { process, thread, name: say::ascii(&row.name), state: word(row.state), rip: rip.map(hex), next })
-    }
-}
-
-/// The instruction of a program at an address, if it can be read.
-pub(crate) fn next(session: &mut Session, process: u32, rip: u64) -> Result<Option<disassembly::Shown>, Error> {
-    let bytes = threads::code(session, process, rip, disassembly::INSTRUCTION_BYTES_MAX as u64)?;
-    let bytes: Vec<Option<u8>> = bytes.into_iter().map(Some).collect();
-    let names = commands::names_for_instructions(session);
-    Ok(disassembly::instructions(&bytes, rip, 1, 64, &names).pop())
-}
-
-pub(crate) fn word(now: u32) -> &'static str {
-    match now {
-        state::COMING => "coming",
-        state::HELD => "held",
-        state::RUNS => "runs",
-        _ => "steps",
+        Ok(Self { process, thread, name: say::ascii(&row.name), state: threads::word(row.state), rip: rip.map(hex), next })
     }
 }
 
@@ -160,7 +143,7 @@ fn list(session: &mut Session, process: u32) -> Result<Answer, Error> {
         active: active.is_some_and(|active| active.thread == row.thread),
         process: row.process,
         thread: row.thread,
-        state: word(row.state),
+        state: threads::word(row.state),
         stepped: row.stepped,
         holds: row.holds,
         held_ns: row.held,

@@ -20,7 +20,7 @@
 //! HyperDbg> .sym
 //! no names of the kernel are known: they were not fetched
 //! HyperDbg> .sym reload
-//! 0x12 names of the kernel and 1 module, from /proc/kallsyms
+//! 0x14 names of the kernel and 1 module, from /proc/kallsyms
 //! HyperDbg> .sym unload
 //! no names of the kernel are known: they were not fetched
 //! HyperDbg> .sym load /nowhere/names

@@ -69,7 +69,8 @@ pub(crate) fn register(session: &mut Session, line: &Line) -> Result<(u32, u64),
     let Some(word) = line.words().get(1) else { return Err(commands::usage(line)) };
     let ask = parse(line, &mut |word| commands::count(session, word))?;
     let address = commands::evaluate(session, &word.text, &word.span, Arithmetic::Wrapping)?;
-    let pid = if ask.pid == event::ALL || ask.flags & event::BY_THREAD != 0 { NO_PID } else { ask.pid };
+    let named = ask.pid != event::ALL && ask.flags & event::BY_THREAD == 0;
+    let pid = if named { ask.pid } else { session.pid_in_view() };
     let place = Place { address, space: VIRTUAL, pid };
     epthook::look(session, word, place)?;
     let answer = add(session, ask, place)?;
@@ -83,12 +84,14 @@ fn add(session: &mut Session, event: EventAsk, place: Place) -> Result<EventAnsw
 }
 
 /// Lets the machine run until the thread of the selected core comes to an address with a stack that is no deeper than `stack`, or until
-/// something else halts it before. The breakpoint that this takes is cleared, whatever comes.
+/// something else halts it before. The breakpoint that this takes is cleared, whatever comes: by root, if this
+/// program is killed.
 pub(crate) fn run_to(session: &mut Session, address: u64, (core, stack): (u32, u64)) -> Result<(Halted, bool), Error> {
+    let temporary = EventAsk { flags: plain().flags | event::TEMPORARY, ..plain() };
     let its = match thread(session)? {
         // The idle loop's, which stays on its core.
-        0 => EventAsk { core, ..plain() },
-        thread => EventAsk { pid: thread, flags: plain().flags | event::BY_THREAD, ..plain() },
+        0 => EventAsk { core, ..temporary },
+        thread => EventAsk { pid: thread, flags: temporary.flags | event::BY_THREAD, ..temporary },
     };
     let EventAnswer { id, .. } = add(session, its, Place { address, space: VIRTUAL, pid: NO_PID })?;
     let came = run_until(session, id, stack);

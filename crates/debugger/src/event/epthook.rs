@@ -15,7 +15,7 @@ use crate::line::Word;
 use crate::memory;
 use crate::moved::{ENDBR64, TRACED};
 use abi::request::epthook::{Ask, HIDDEN_BY_OTHERS, IS_VISIBLE, PATCHED, PROGRAM};
-use abi::request::memory::{NO_PID, Place, VIRTUAL};
+use abi::request::memory::{Place, VIRTUAL};
 use abi::request::{event, op};
 use serde::Serialize;
 use zerocopy::IntoBytes;
@@ -126,7 +126,7 @@ pub(crate) fn register(session: &mut Session, line: &Line) -> Result<Answer, Err
     let word = only_place(line, &typed.places, super::Wrong::Hook(Wrong::NoAddress))?;
     let address = commands::evaluate(session, &word.text, &word.span, Arithmetic::Wrapping)?;
     let outputs = resolve(session, &typed.outputs)?;
-    let pid = if typed.ask.pid == event::ALL { NO_PID } else { typed.ask.pid };
+    let pid = if typed.ask.pid == event::ALL { session.pid_in_view() } else { typed.ask.pid };
     let mut place = Place { address, space: VIRTUAL, pid };
     look(session, word, place)?;
     if typed.ask.flags & event::FAST != 0 {

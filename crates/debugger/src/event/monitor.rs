@@ -131,7 +131,11 @@ pub(crate) fn register(session: &mut Session, line: &Line) -> Result<Answer, Err
     let from = number(from)?;
     let last = last(from, &end, &mut number)?;
     let outputs = resolve(session, &typed.outputs)?;
-    let pid = if space == PHYSICAL || typed.ask.pid == event::ALL { NO_PID } else { typed.ask.pid };
+    let pid = match typed.ask.pid {
+        _ if space == PHYSICAL => NO_PID,
+        event::ALL => session.pid_in_view(),
+        pid => pid,
+    };
     let place = Place { address: from, space, pid };
     registered(session, line, &MONITOR, typed, outputs, &mut |session, its| {
         let ask = Ask { event: *its, place, last, access, zero: 0 };

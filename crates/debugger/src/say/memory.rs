@@ -4,7 +4,7 @@ use super::Said;
 use crate::line::Line;
 use crate::memory::Wrong;
 use abi::code;
-use abi::request::memory::{NO_PID, PHYSICAL, Place};
+use abi::request::memory::{BY_TABLES, NO_PID, PHYSICAL, Place};
 
 /// The last linear address of programs.
 const LOWER_HALF_END: u64 = 0x7fff_ffff_ffff;
@@ -53,7 +53,9 @@ fn refused(code: u32, place: Place, before: u32) -> Said {
     };
     let nothing = if before > 0 { "; nothing was written" } else { "" };
     let said = Said::of_root(code, format!("{message}{nothing}"));
-    if code == code::ADDRESS_INVALID && pid == NO_PID && address <= LOWER_HALF_END {
+    if code == code::ADDRESS_INVALID && space == BY_TABLES && address <= LOWER_HALF_END {
+        said.help("addresses of programs are those of the one in view; `.process` tells which")
+    } else if code == code::ADDRESS_INVALID && pid == NO_PID && address <= LOWER_HALF_END {
         said.help("addresses of programs are those of the one that runs on this core; `pid PID` names another")
     } else {
         said

@@ -174,6 +174,8 @@ impl Session {
         *self.target() = Box::new(Device::new());
         self.state = State::Unknown;
         self.hello = None;
+        self.seen.clear();
+        self.end_view();
         self.names.forget();
         self.book = Book::new(self.outputs.clone(), self.names.clone());
         while self.inbox.take(Duration::ZERO).is_some() {}

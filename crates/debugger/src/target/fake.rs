@@ -8,6 +8,7 @@ mod globals;
 pub mod linux;
 pub mod memory;
 mod reserve;
+mod tasks;
 pub mod threads;
 
 use super::{Cancel, Mode, Target};
@@ -19,7 +20,7 @@ use abi::request::note::Notes;
 use abi::request::{self, goodbye, notice, op, reason, test, thread};
 use abi::request::{
     CoreState, Cores, EventAsk, EventChange, ExitRow, Exits, Halted, Head, Hello, LedgerRow, Number, OwnerRow, PreallocAnswer,
-    PreallocAsk, Registers, ReserveTest, StepAsk,
+    PreallocAsk, Registers, ReserveTest, StepAsk, Task,
 };
 use abi::{PROTOCOL, code};
 use std::collections::VecDeque;
@@ -139,7 +140,10 @@ impl Root {
     /// Answers one message with one message.
     pub fn answer(&mut self, message: &[u8]) -> Vec<u8> {
         let Some((head, body)) = request::split(message) else { return write(code::REQUEST_MALFORMED, &[]) };
-        self.asked.push(head.code);
+        // A prompt over a line says by itself that it is there.
+        if head.code != op::ATTEND {
+            self.asked.push(head.code);
+        }
         let answer = match self.answer_to(head, body) {
             Ok(body) => write(code::SUCCESS, &body),
             Err((code, body)) => write(code, &body),
@@ -228,7 +232,8 @@ impl Root {
             op::TRANSLATE => self.translate(body),
             op::LEDGER => Ok(self.ledger().as_bytes().to_vec()),
             op::OWNERS => Ok(self.owners().as_bytes().to_vec()),
-            op::PAUSE | op::GO | op::FETCH | op::STEP | op::UNLOAD if !self.link => no(code::LINK_ONLY),
+            op::PAUSE | op::GO | op::FETCH | op::STEP | op::UNLOAD | op::ATTEND if !self.link => no(code::LINK_ONLY),
+            op::ATTEND => Ok(Vec::new()),
             op::PAUSE => {
                 self.halted = true;
                 Ok(self.context(reason::PAUSE, 0).as_bytes().to_vec())
@@ -309,10 +314,10 @@ impl Root {
 
     fn context(&self, reason: u32, fetched: u64) -> Halted {
         let registers = self.registers();
-        let mut bytes = [0; 16];
-        bytes[..4].copy_from_slice(&[0xf4, 0xc3, 0x66, 0x90]);
         let (core, rip, rflags, cr3) = (self.core, registers.rip, registers.rflags, registers.crs[2]);
-        Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid: 4, cpl: 0, fetched, ..Halted::default() }
+        let (bytes, bytes_valid) = self.code_at(rip);
+        let running = tasks::running(core);
+        Halted { core, reason, rip, rflags, cr3, bytes, bytes_valid, cpl: 0, fetched, running, ..Halted::default() }
     }
 
     fn registers(&self) -> Registers {
@@ -339,7 +344,8 @@ impl Root {
         all.selected = self.core;
         for (number, core) in self.core_numbers().zip(&mut all.cores) {
             let rip = if self.halted { self.registers.rip } else { 0 };
-            *core = CoreState { core: number, state: self.halted.into(), rip, exits: 0x100 };
+            let running = if self.halted { tasks::running(number) } else { Task::default() };
+            *core = CoreState { core: number, state: self.halted.into(), rip, exits: 0x100, running };
         }
         all
     }

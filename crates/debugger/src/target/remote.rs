@@ -185,6 +185,7 @@ pub(super) fn news_of(message: &[u8]) -> Option<News> {
         notice::HALTED => request::body(body).map(News::Halted),
         notice::LAST_WORDS => Some(News::LastWords(String::from_utf8_lossy(body).trim_end().to_owned())),
         notice::GOODBYE => request::body::<Number>(body).map(|number| News::Goodbye(number.value)),
+        notice::ABANDONED => Some(News::Abandoned),
         notice::SILENT => request::body::<Number>(body).map(|core| News::Silent(core.value)),
         _ => None,
     }

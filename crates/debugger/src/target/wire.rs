@@ -13,7 +13,7 @@ use super::address::Address;
 use super::remote::{Shared, Slot, news_of};
 use crate::error::Reach;
 use crate::news::{Inbox, Met, News};
-use abi::request::{self, Hello, MESSAGE_BYTES_MAX, notice, op};
+use abi::request::{self, Attend, Hello, MESSAGE_BYTES_MAX, notice, op};
 use abi::{PROTOCOL, code};
 use link::{Client, Event};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,11 +23,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use zerocopy::IntoBytes;
 
 /// Between two attempts to open the line.
 const RETRY: Duration = Duration::from_millis(200);
 /// Milliseconds for one HELLO; then it is said anew, in a session of its own.
 const HELLO_MS: u64 = 1000;
+/// Milliseconds between two words that somebody is at the prompt, while the debuggee is halted.
+const ATTEND_MS: u64 = 2000;
+/// Milliseconds of silence behind which a halted debuggee goes on.
+const ATTEND_LIMIT_MS: u64 = 10_000;
+const _: () = assert!(4 * ATTEND_MS <= ATTEND_LIMIT_MS, "some may be late");
 /// Milliseconds that nothing is sent after a goodbye, so that what is under way can end.
 const GOODBYE_MS: u64 = 500;
 
@@ -36,7 +42,10 @@ const GOODBYE_MS: u64 = 500;
 enum Asking {
     Nothing,
     Hello,
-    ForPrompt,
+    /// By [`op::ATTEND`].
+    Attend,
+    /// The prompt's request of this number.
+    ForPrompt(u32),
 }
 
 /// The line and what is known of the debuggee.
@@ -54,6 +63,12 @@ pub(super) struct Wire {
     met: bool,
     /// When to say HELLO, while `met` is false.
     hello_at_ms: u64,
+    /// What this prompt is called by root.
+    who: u64,
+    /// When to say that somebody is there; `None`: while the debuggee runs, or shall be left as it is.
+    attend_at_ms: Option<u64>,
+    /// Whether it is halted, and waits for this prompt.
+    halted: bool,
     last_boot_id: Option<u64>,
     /// It said goodbye since it was last met.
     announced: bool,
@@ -78,6 +93,9 @@ impl Wire {
             asked_at_ms: 0,
             met: false,
             hello_at_ms: 0,
+            who: random,
+            attend_at_ms: None,
+            halted: false,
             last_boot_id: None,
             announced: false,
             told_version: false,
@@ -135,7 +153,7 @@ impl Wire {
         let mut state = shared.state();
         if matches!(state.slot, Slot::GivenUp) {
             state.slot = Slot::Empty;
-            if self.asking == Asking::ForPrompt {
+            if matches!(self.asking, Asking::ForPrompt(_)) {
                 self.client.cancel();
                 self.asking = Asking::Nothing;
             }
@@ -147,9 +165,13 @@ impl Wire {
             if let Slot::Asked(message) = &state.slot
                 && self.client.request(now_ms, message).is_ok()
             {
+                let what = request::split(message).map_or(0, |(head, _)| head.code);
                 state.slot = Slot::Sent;
-                self.asking = Asking::ForPrompt;
+                self.asking = Asking::ForPrompt(what);
                 self.asked_at_ms = now_ms;
+            } else if self.attend_at_ms.is_some_and(|at_ms| now_ms >= at_ms) {
+                drop(state);
+                self.attend(now_ms);
             }
         } else if now_ms >= self.hello_at_ms {
             let mut message = [0; MESSAGE_BYTES_MAX];
@@ -157,6 +179,33 @@ impl Wire {
             if self.client.request_until(now_ms, &message[..bytes], now_ms + HELLO_MS).is_ok() {
                 self.asking = Asking::Hello;
             }
+        }
+    }
+
+    /// Says that somebody is there.
+    fn attend(&mut self, now_ms: u64) {
+        let ask = Attend { who: self.who, limit_ms: ATTEND_LIMIT_MS };
+        let mut message = [0; MESSAGE_BYTES_MAX];
+        let bytes = request::write(&mut message, op::ATTEND, ask.as_bytes()).unwrap_or(0);
+        self.attend_at_ms = self.halted.then_some(now_ms + ATTEND_MS);
+        if self.client.request(now_ms, &message[..bytes]).is_ok() {
+            self.asking = Asking::Attend;
+        }
+    }
+
+    /// The debuggee is halted or runs.
+    fn is_halted(&mut self, halted: bool) {
+        self.halted = halted;
+        self.attend_at_ms = halted.then(|| self.attend_at_ms.unwrap_or_else(|| self.now_ms()));
+    }
+
+    /// What the prompt asked was done.
+    fn done(&mut self, what: u32) {
+        match what {
+            op::PAUSE => self.is_halted(true),
+            // The prompt says how the debuggee is to be left.
+            op::GO | op::STEP | op::FETCH | op::UNLOAD | op::ATTEND => self.is_halted(false),
+            _ => {}
         }
     }
 
@@ -176,7 +225,8 @@ impl Wire {
     fn wait(&self, line: &OwnedFd) {
         let now_ms = self.now_ms();
         let hello = (!self.met && self.asking == Asking::Nothing).then_some(self.hello_at_ms);
-        let wake_ms = [self.client.wake_ms(), hello].into_iter().flatten().min();
+        let attend = self.attend_at_ms.filter(|_| self.met && self.asking == Asking::Nothing);
+        let wake_ms = [self.client.wake_ms(), hello, attend].into_iter().flatten().min();
         let limit = wake_ms.map(|wake_ms| timespec(Duration::from_millis(wake_ms.saturating_sub(now_ms))));
         let mut wanted = PollFlags::IN;
         if !self.client.outgoing().is_empty() {
@@ -201,12 +251,17 @@ impl Wire {
             match what {
                 What::Answer => match std::mem::replace(&mut self.asking, Asking::Nothing) {
                     Asking::Hello => self.greeted(&payload),
-                    Asking::ForPrompt => self.shared.end(Ok(payload)),
-                    Asking::Nothing => {}
+                    Asking::ForPrompt(what) => {
+                        if request::split(&payload).is_some_and(|(head, _)| head.code == code::SUCCESS) {
+                            self.done(what);
+                        }
+                        self.shared.end(Ok(payload));
+                    }
+                    Asking::Attend | Asking::Nothing => {}
                 },
                 What::Told => self.told(&payload),
                 What::Forgotten => {
-                    if std::mem::replace(&mut self.asking, Asking::Nothing) == Asking::ForPrompt {
+                    if matches!(std::mem::replace(&mut self.asking, Asking::Nothing), Asking::ForPrompt(_)) {
                         self.shared.end(Err(Reach::Forgotten));
                     }
                     self.met = false;
@@ -242,6 +297,9 @@ impl Wire {
         };
         self.met = true;
         self.announced = false;
+        // Said at once, also of one that runs: what another prompt has left is cleared then.
+        self.halted = hello.halted != 0;
+        self.attend_at_ms = Some(self.now_ms());
         self.last_boot_id = Some(hello.boot_id);
         self.shared.set_open(Ok(()));
         self.inbox.push(News::Met { hello, how });
@@ -265,6 +323,11 @@ impl Wire {
         if matches!(news, News::Goodbye(_) | News::LastWords(_)) {
             self.gone(Some(news));
         } else {
+            match news {
+                News::Halted(_) => self.is_halted(true),
+                News::Abandoned | News::Silent(_) => self.is_halted(false),
+                _ => {}
+            }
             self.inbox.push(news);
         }
     }
@@ -277,6 +340,7 @@ impl Wire {
         }
         self.drop_request(away);
         self.hello_at_ms = self.now_ms() + GOODBYE_MS;
+        self.attend_at_ms = None;
         let was_met = std::mem::replace(&mut self.met, false);
         match news {
             Some(news) => {
@@ -296,13 +360,13 @@ impl Wire {
 
     fn silent(&mut self, now_ms: u64) {
         match std::mem::replace(&mut self.asking, Asking::Nothing) {
-            Asking::ForPrompt => self.shared.end(Err(Reach::Silent { waited_ms: now_ms.saturating_sub(self.asked_at_ms) })),
+            Asking::ForPrompt(_) => self.shared.end(Err(Reach::Silent { waited_ms: now_ms.saturating_sub(self.asked_at_ms) })),
             Asking::Hello => {
                 self.hello_at_ms = now_ms;
                 // A request can wait for this HELLO if it came between a reset of the session and now.
                 self.shared.end(Err(Reach::Silent { waited_ms: HELLO_MS }));
             }
-            Asking::Nothing => {}
+            Asking::Attend | Asking::Nothing => {}
         }
     }
 

@@ -203,6 +203,26 @@ fn a_programs_tables_are_completed_by_the_kernels_if_they_are_isolated() {
     assert_eq!(Memory::new(CORE, false, both + FRAME_BYTES, MAP).kernel, None, "neither has the map");
 }
 
+/// Would catch a view of another process that shows this one's memory, or that has no kernel of its own to fall back on.
+#[test]
+fn tables_that_are_named_are_those_that_are_walked() {
+    let (space, other) = (Space::new(), Space::new());
+    let (here, there) = (space.page(1, 0), other.page(1, 0));
+    assert!(hypercall::store(CORE, here, b"h") && hypercall::store(CORE, there, b"t"));
+    let frame = |tables: u64| u32::try_from(tables / FRAME_BYTES).unwrap();
+    let place = |tables| Place { address: 0x1000, space: BY_TABLES, pid: frame(tables) };
+    for (tables, byte) in [(other.tables[0], b"t"), (space.tables[0], b"h")] {
+        let memory = Memory::of(CORE, space.tables[0], place(tables)).unwrap_or_else(|code| panic!("{code:x}"));
+        assert_eq!(read(&memory, 0x1000, 1).0, byte);
+        assert_eq!(memory.translation(0x1000).unwrap().tables, tables);
+    }
+    // What is no table maps nothing, and is not followed out of RAM.
+    for none in [here, 0xffff_ffff * FRAME_BYTES] {
+        let memory = Memory::of(CORE, space.tables[0], place(none)).unwrap_or_else(|code| panic!("{code:x}"));
+        assert_eq!(read(&memory, 0x1000, 1).1, code::ADDRESS_INVALID);
+    }
+}
+
 /// Would catch a device that is read as if it were RAM.
 #[test]
 fn what_the_kernel_does_not_map_is_no_ram() {
@@ -242,7 +262,7 @@ fn requests_that_are_none_are_refused() {
     let mut ask = |what, body: &[u8]| answer(CORE, 0, what, body, &mut room);
     let place = Place { address: 0, space: PHYSICAL, pid: NO_PID };
     let span = |bytes, zero, space| Span { place: Place { space, ..place }, bytes, zero };
-    for (bytes, zero, space) in [(3841, 0, PHYSICAL), (1, 1, PHYSICAL), (1, 0, 2)] {
+    for (bytes, zero, space) in [(3841, 0, PHYSICAL), (1, 1, PHYSICAL), (1, 0, 3)] {
         let ask = ask(op::MEMORY_READ, span(bytes, zero, space).as_bytes());
         assert_eq!(ask, (code::REQUEST_MALFORMED, 0));
     }

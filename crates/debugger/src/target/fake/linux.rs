@@ -8,6 +8,7 @@
 //! ffffffffc0308000   the record of the module, its names behind it
 //! ```
 
+use super::tasks;
 use abi::request::memory::{PHYSICAL, Place};
 use abi::request::note::{self, NOTES};
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ ffffffff81000700 T entry_SYSCALL_64
 ffffffff81a00000 R linux_banner
 ffffffff81a00100 R sys_call_table
 ffffffff81c00800 d btf_modules
+ffffffff81c10000 D init_task
+ffffffff81c20000 D init_top_pgt
 ffffffff81d00000 R __start_BTF
 ffffffff81d01000 R __stop_BTF
 ffffffff82000000 B _end
@@ -115,7 +118,13 @@ impl Linux {
                 virtual_.extend(brought());
             }
         }
+        virtual_.extend(tasks::memory());
         Self { files, notes, physical, virtual_ }
+    }
+
+    /// Has the list of its tasks lead nowhere behind the second one.
+    pub fn break_tasks(&mut self) {
+        tasks::break_list(&mut self.virtual_);
     }
 
     /// A byte of its memory.
@@ -193,7 +202,8 @@ fn kernels_types() -> Maker {
     let list = maker.structure("list_head", 16, false, &[("next", pointer, 0, 0), ("prev", pointer, 64, 0)]);
     let (running, waiting) = (maker.text("RUNNING"), maker.text("WAITING"));
     let state = maker.record("state", 2, 6, false, 4, &[running, 0, waiting, 1]);
-    let members = [
+    let thread = tasks::types(&mut maker, int, pointer, list);
+    let mut members = vec![
         ("run", list, 0, 0),
         ("pid", int, 128, 0),
         ("tgid", int, 160, 0),
@@ -201,7 +211,8 @@ fn kernels_types() -> Maker {
         ("state", state, 320, 3),
         ("kept", unsigned, 323, 1),
     ];
-    maker.structure("task_struct", 48, false, &members);
+    members.extend(tasks::members(int, unsigned, pointer, list, thread));
+    maker.structure("task_struct", tasks::task_bytes(), false, &members);
     maker.record("pid_t", 0, 8, false, int, &[]);
     let brought = [("list", list, 0, 0), ("module", pointer, 128, 0), ("btf", pointer, 192, 0)];
     maker.structure("btf_module", 32, false, &brought);

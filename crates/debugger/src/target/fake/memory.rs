@@ -7,10 +7,11 @@
 //! 9000  the hypervisor's
 //! ```
 
-use super::{Answered, Root};
+use super::{Answered, Root, tasks};
 use abi::code;
 use abi::request::memory::{
-    BYTES_MAX, Entry, FOUND_MAX, Found, NO_PID, PHYSICAL, Place, READ_BYTES_MAX, Read, Search, Span, Translation, Written,
+    BY_TABLES, BYTES_MAX, Entry, FOUND_MAX, Found, NO_PID, PHYSICAL, Place, READ_BYTES_MAX, Read, Search, Span, Translation,
+    Written,
 };
 use abi::request::{self};
 use iced_x86::{Decoder, DecoderOptions};
@@ -50,6 +51,17 @@ impl Root {
         Decoder::new(64, code, DecoderOptions::NONE).decode().len().max(1) as u64
     }
 
+    /// Bytes of code at an address, and how many there are.
+    pub(super) fn code_at(&self, address: u64) -> ([u8; 16], u32) {
+        let at = usize::try_from(address.wrapping_sub(CODE)).unwrap_or(usize::MAX);
+        let (mut bytes, mut count) = ([0; 16], 0);
+        for (to, from) in bytes.iter_mut().zip(self.code.get(at..).unwrap_or_default()) {
+            *to = *from;
+            count += 1;
+        }
+        (bytes, count)
+    }
+
     /// Where a byte lies physically.
     fn physical(&self, place: Place, offset: u64) -> Result<u64, u32> {
         let address = place.address.checked_add(offset).ok_or(code::ADDRESS_INVALID)?;
@@ -74,7 +86,7 @@ impl Root {
     }
 
     pub(super) fn read_byte(&mut self, place: Place, offset: u64) -> Result<u8, u32> {
-        if let Some(byte) = self.linux.byte(place, offset) {
+        if let Some(byte) = tasks::byte(place, offset).or_else(|| self.linux.byte(place, offset)) {
             return Ok(byte);
         }
         let physical = self.physical(place, offset)?;
@@ -90,7 +102,11 @@ impl Root {
     }
 
     fn known(place: Place) -> Result<(), (u32, Vec<u8>)> {
-        if matches!(place.pid, NO_PID | PID) { Ok(()) } else { Err((code::PID_INVALID, Vec::new())) }
+        if place.space == BY_TABLES || matches!(place.pid, NO_PID | PID) {
+            Ok(())
+        } else {
+            Err((code::PID_INVALID, Vec::new()))
+        }
     }
 
     pub(super) fn memory_read(&mut self, body: &[u8]) -> Answered {
@@ -179,6 +195,7 @@ impl Root {
         let physical = place.space == PHYSICAL;
         let linear = if physical { place.address.wrapping_add(RAM - RAM_PHYSICAL) } else { place.address };
         let found = self.physical(Place { address: linear, space: request::memory::VIRTUAL, pid: NO_PID }, 0).ok();
+        let found = found.or_else(|| tasks::physical(linear));
         let found = found.filter(|found| !physical || *found == place.address);
         let tables = self.registers.crs[2];
         let mut answer = Translation { linear, tables, page_bytes: 1 << 39, levels: 1, ..Translation::default() };
