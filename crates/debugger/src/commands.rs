@@ -197,6 +197,11 @@ fn value(text: &str, whole: &Range<usize>, how: Arithmetic, world: &mut dyn Worl
     })
 }
 
+/// Sets a register of the selected core, for who has typed nothing.
+pub(crate) fn set_register(session: &mut Session, name: &str, value: u64) -> Result<(), Error> {
+    r::set_by_line(session, &Line::new(&format!("r {name} = 0x{value:x}")))
+}
+
 /// What a program tells that runs once in root: its value.
 pub(crate) fn evaluate_in_root(session: &mut Session, text: &Text, program: Program) -> Result<Answer, Error> {
     let float = program.tells_float;

@@ -8,6 +8,7 @@
 //! **Callers**: one thread. **Proof**: `tests/manuals.rs`, `tests/sentences.rs`, `cli/tests/remote.rs`.
 
 mod said;
+mod served;
 mod wait;
 
 use crate::answer::{self, Answer, By};
@@ -28,6 +29,7 @@ use crate::wrap;
 use abi::request::{self, Halted, Hello, op, reason};
 use abi::{PROTOCOL, code};
 pub use said::Ear;
+pub(crate) use served::Turn;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -9,6 +9,7 @@
 //! | `note` | what the kernel tells of itself for who reads its memory |
 //! | `btf`, `layout` | types: as the kernel describes them, and where members lie |
 //! | `unwind` | who called whom, by the kernel's own table |
+//! | `frames`, `export` | that table, and all names, as other debuggers read them |
 //! | `pattern` | `*` and `?` |
 //!
 //! **Holds always**
@@ -19,6 +20,8 @@
 
 pub mod btf;
 pub mod elf;
+pub mod export;
+mod frames;
 pub mod layout;
 pub mod limits;
 pub mod note;
