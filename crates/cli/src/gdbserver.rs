@@ -206,8 +206,14 @@ pub fn run(
         }
     }
     let Some(listener) = listener else {
+        // CTRL+C at gdb's terminal is for gdb, which says so. Who leads a group already is not started by gdb.
+        let _ = rustix::process::setsid();
         let line = Line { from: Box::new(io::stdin()), to: Box::new(io::BufWriter::new(io::stdout())) };
-        return serve(session, page, line);
+        return match serve(session, page, line) {
+            End::Detached | End::Lost | End::Ended => Verdict::Done,
+            End::Gone => Verdict::Unreachable,
+            End::Misunderstood => Verdict::Failed,
+        };
     };
     tell(&format!("gdb may connect: target remote {}; CTRL+C ends this", listener.name()));
     while !cancel.is_set() {
@@ -216,10 +222,11 @@ pub fn run(
         match listener.accept().and_then(|peer| peer.map(|peer| peer.line().map(|line| (peer, line))).transpose()) {
             Ok(None) => {}
             Ok(Some((peer, line))) => {
-                tell("gdb is attached; the debuggee is halted");
-                // What went wrong was told; the next one may have more luck.
-                serve(session, page, line);
+                let end = serve(session, page, line);
                 peer.close();
+                if end == End::Ended {
+                    break;
+                }
             }
             Err(why) => {
                 tell(&format!("nobody can connect any more: {why}"));
@@ -230,20 +237,17 @@ pub fn run(
     Verdict::Done
 }
 
-fn serve(session: &mut Session, page: &Page, line: Line) -> Verdict {
-    let (verdict, text) = match gdb::serve(session, page, line, &mut tell) {
-        Ok(End::Detached) => (Verdict::Done, "gdb has let go; the debuggee runs"),
-        Ok(End::Lost) => (Verdict::Done, "gdb is gone; the debuggee runs"),
-        Ok(End::Gone) => (Verdict::Unreachable, "the debuggee is gone, and gdb was told"),
-        Ok(End::Misunderstood) => (Verdict::Failed, "gdb said what is not understood here, and was let go; the debuggee runs"),
-        Ok(End::Ended) => (Verdict::Done, "gdb was let go; the debuggee runs"),
-        Err(why) => {
-            tell(&gdb::sentence(&why));
-            (Verdict::Unreachable, "gdb was sent away")
-        }
-    };
-    tell(text);
-    verdict
+fn serve(session: &mut Session, page: &Page, line: Line) -> End {
+    tell("gdb connects: the debuggee is halted");
+    let end = gdb::serve(session, page, line, &mut tell);
+    tell(match end {
+        End::Detached => "gdb has let go; the debuggee runs",
+        End::Lost => "gdb is gone; the debuggee runs",
+        End::Gone => "the debuggee cannot be reached or halted; gdb was let go",
+        End::Misunderstood => "gdb said what is not understood here, and was let go; the debuggee runs",
+        End::Ended => "gdb was let go; the debuggee runs",
+    });
+    end
 }
 
 #[cfg(test)]

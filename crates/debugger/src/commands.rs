@@ -197,9 +197,9 @@ fn value(text: &str, whole: &Range<usize>, how: Arithmetic, world: &mut dyn Worl
     })
 }
 
-/// Sets a register of the selected core, for who has typed nothing.
-pub(crate) fn set_register(session: &mut Session, name: &str, value: u64) -> Result<(), Error> {
-    r::set_by_line(session, &Line::new(&format!("r {name} = 0x{value:x}")))
+/// Sets a register of the selected core by a line of `r`, and shows nothing.
+pub(crate) fn set_register(session: &mut Session, line: &Line) -> Result<(), Error> {
+    r::set_by_line(session, line)
 }
 
 /// What a program tells that runs once in root: its value.

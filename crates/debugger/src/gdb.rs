@@ -60,21 +60,24 @@ pub enum End {
 /// Serves one gdb until it goes. The debuggee is halted first and runs on afterwards. `page` is where the session prints, and
 /// `tell` gets what is printed there and is not for gdb.
 ///
-/// # Errors
-/// If the debuggee cannot be halted: gdb was not served.
-pub fn serve(session: &mut Session, page: &Page, line: Line, tell: &mut dyn FnMut(&str)) -> Result<End, Error> {
-    let mut machine = Machine::halted(session, page)?;
+/// If the debuggee cannot be halted, gdb is not served, and it is told why.
+pub fn serve(session: &mut Session, page: &Page, line: Line, tell: &mut dyn FnMut(&str)) -> End {
+    let mut machine = match Machine::halted(session, page) {
+        Ok(machine) => machine,
+        Err(why) => {
+            tell(&sentence(&why, &crate::line::Line::new("")));
+            return End::Gone;
+        }
+    };
     let end = talk(&mut machine, line, &mut |page| tell_all(page, tell));
     machine.let_go();
     tell_all(page, tell);
-    Ok(end)
+    end
 }
 
-/// An error in words.
-#[must_use]
-pub fn sentence(why: &Error) -> String {
-    let line = crate::line::Line::new("");
-    say::error(why, &line).text(&line, COLUMNS)
+/// Why a line was not done, in words.
+fn sentence(why: &Error, line: &crate::line::Line) -> String {
+    say::error(why, line).text(line, COLUMNS)
 }
 
 fn tell_all(page: &Page, tell: &mut dyn FnMut(&str)) {

@@ -28,7 +28,7 @@ use gdbstub::target::ext::monitor_cmd::MonitorCmdOps;
 use gdbstub::target::ext::thread_extra_info::{ThreadExtraInfo, ThreadExtraInfoOps};
 use gdbstub::target::{Target, TargetError, TargetResult};
 use std::cell::RefCell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
 
 /// Why the machine stopped.
@@ -37,6 +37,9 @@ pub(super) type Stop = MultiThreadStopReason<u64>;
 /// What gdb gets as the reason of a refusal: EINVAL, EFAULT.
 const INVALID: u8 = 22;
 const FAULT: u8 = 14;
+
+/// How often a machine that runs is asked what its events say.
+const HEAR: Duration = Duration::from_millis(200);
 
 /// The machine.
 pub(super) struct Machine<'s> {
@@ -48,6 +51,8 @@ pub(super) struct Machine<'s> {
     core: Option<u32>,
     runs: bool,
     wanted: Wanted,
+    /// When events were last listened to.
+    heard: Instant,
 }
 
 /// How it is to go on.
@@ -75,15 +80,24 @@ impl<'s> Machine<'s> {
     pub(super) fn halted(session: &'s mut Session, page: &Page) -> Result<Self, Error> {
         let halted = session.pause()?;
         session.settle();
-        let points = Points::new(session)?;
+        let points = match Points::new(session) {
+            Ok(points) => points,
+            Err(why) => {
+                // If it does not go on either, it is out of reach, and that is what is told.
+                let _ = session.go();
+                return Err(why);
+            }
+        };
         let (session, page, core) = (RefCell::new(session), page.clone(), Some(halted.core));
-        Ok(Self { session, page, points, core, runs: false, wanted: Wanted::default() })
+        Ok(Self { session, page, points, core, runs: false, wanted: Wanted::default(), heard: Instant::now() })
     }
 
     /// Clears what gdb set and lets it run, whatever it does now.
     pub(super) fn let_go(&mut self) {
         let (points, session) = self.points_and_session();
-        session.undo_cancel();
+        if session.is_cancelled() {
+            session.undo_cancel();
+        }
         let mut done = || {
             session.pause()?;
             points.clear(session)?;
@@ -110,13 +124,18 @@ impl<'s> Machine<'s> {
 
     /// Says what went wrong where the server's own messages go.
     pub(super) fn complain(&mut self, why: &Error) {
-        self.page.print(&super::sentence(why));
+        self.page.print(&super::sentence(why, &Line::new("")));
     }
 
     /// A result for gdb; what went wrong is said.
     pub(super) fn checked<T>(&mut self, result: Result<T, Error>) -> TargetResult<T, Self> {
+        self.checked_line(result, &Line::new(""))
+    }
+
+    /// The same for what was done as if this line had been typed.
+    pub(super) fn checked_line<T>(&mut self, result: Result<T, Error>, line: &Line) -> TargetResult<T, Self> {
         result.map_err(|why| {
-            self.complain(&why);
+            self.page.print(&super::sentence(&why, line));
             TargetError::Errno(INVALID)
         })
     }
@@ -135,7 +154,9 @@ impl<'s> Machine<'s> {
         if was != is {
             text += "registers are other than before; `maintenance flush register-cache` lets gdb look again\n";
         }
-        self.page.print(before.trim_end_matches('\n'));
+        if !before.is_empty() {
+            self.page.print(before.trim_end_matches('\n'));
+        }
         text
     }
 
@@ -151,7 +172,13 @@ impl<'s> Machine<'s> {
     /// Waits so long for what becomes of it; why it stopped, if it did.
     pub(super) fn turn(&mut self, limit: Duration) -> Result<Option<Stop>, Error> {
         let halted = match self.session.get_mut().turn(limit)? {
-            Turn::Runs => return Ok(None),
+            Turn::Runs => {
+                if self.heard.elapsed() >= HEAR {
+                    self.session.get_mut().hear_speakers();
+                    self.heard = Instant::now();
+                }
+                return Ok(None);
+            }
             Turn::Gone => return Ok(Some(MultiThreadStopReason::Exited(0))),
             Turn::Halted(halted) => halted,
         };
@@ -198,6 +225,12 @@ impl<'s> Machine<'s> {
         }
         self.runs = true;
         Ok(())
+    }
+
+    fn set_register(&mut self, name: &str, value: u64) -> TargetResult<(), Self> {
+        let line = Line::new(&format!("r {name} = 0x{value:x}"));
+        let set = commands::set_register(self.session.get_mut(), &line);
+        self.checked_line(set, &line)
     }
 
     fn registers(&mut self, thread: Tid) -> Result<Registers, Error> {
@@ -264,8 +297,7 @@ impl MultiThreadBase for Machine<'_> {
         let before = Image::of(&self.checked(all)?);
         for ((number, value), before) in Number::all().zip(&image.0).zip(before.0) {
             if let ((_, Some(name)), Some(value)) = (number.layout(), value.filter(|value| before != Some(*value))) {
-                let set = commands::set_register(self.session.get_mut(), name, value);
-                self.checked(set)?;
+                self.set_register(name, value)?;
             }
         }
         Ok(())
@@ -340,8 +372,9 @@ impl SingleRegisterAccess<Tid> for Machine<'_> {
 
     fn write_register(&mut self, thread: Tid, number: Number, bytes: &[u8]) -> TargetResult<(), Self> {
         let (_, Some(name)) = number.layout() else { return Err(TargetError::Errno(INVALID)) };
-        let set = self.select(thread).and_then(|()| commands::set_register(self.session.get_mut(), name, value(bytes)));
-        self.checked(set)
+        let selected = self.select(thread);
+        self.checked(selected)?;
+        self.set_register(name, value(bytes))
     }
 }
 

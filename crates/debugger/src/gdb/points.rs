@@ -53,9 +53,9 @@ impl Points {
         Ok(Self { set: Vec::new(), others })
     }
 
-    fn add(&mut self, session: &mut Session, what: What, address: u64) -> Result<(), Error> {
+    fn add(&mut self, session: &mut Session, what: What, address: u64, line: &Line) -> Result<(), Error> {
         let id = match what {
-            What::Soft | What::Hard => breakpoint::register(session, &Line::new(&format!("bp {address:x}")))?.0,
+            What::Soft | What::Hard => breakpoint::register(session, line)?.0,
             What::Watch(kind, bytes) => {
                 let access = match kind {
                     WatchKind::Write => WRITE,
@@ -108,9 +108,10 @@ fn clear(session: &mut Session, id: u32) -> Result<(), Error> {
 
 impl Machine<'_> {
     fn set(&mut self, what: What, address: u64) -> TargetResult<bool, Self> {
+        let line = Line::new(&format!("bp {address:x}"));
         let (points, session) = self.points_and_session();
-        let set = points.add(session, what, address);
-        self.checked(set).map(|()| true)
+        let set = points.add(session, what, address, &line);
+        self.checked_line(set, &line).map(|()| true)
     }
 
     fn unset(&mut self, what: What, address: u64) -> TargetResult<bool, Self> {

@@ -1,6 +1,7 @@
 //! A session that somebody else drives, a look at a time: a debugger of another kind.
 
 use super::Session;
+use crate::book::Registered;
 use crate::error::Error;
 use crate::news::{Met, News};
 use abi::request::{Halted, reason};
@@ -19,10 +20,7 @@ pub(crate) enum Turn {
 impl Session {
     /// Waits so long at most for what becomes of a debuggee that runs. Other news are shown.
     pub(crate) fn turn(&mut self, limit: Duration) -> Result<Turn, Error> {
-        let Some(news) = self.inbox.take(limit) else {
-            self.hear();
-            return Ok(Turn::Runs);
-        };
+        let Some(news) = self.inbox.take(limit) else { return Ok(Turn::Runs) };
         self.learn(&news);
         if let News::Halted(halted) = news {
             if matches!(halted.reason, reason::EVENT | reason::BREAKPOINT) {
@@ -36,6 +34,14 @@ impl Session {
             // What was told while the line was cut is not told again.
             News::Met { hello, .. } if hello.halted != 0 => self.pause().map(Turn::Halted),
             _ => Ok(Turn::Runs),
+        }
+    }
+
+    /// Fetches what events said, if one of them has something to say: it is asked for over the line that the guest waits at.
+    pub(crate) fn hear_speakers(&mut self) {
+        let speaks = |registered: &Option<Registered>| registered.as_ref().is_none_or(|its| its.program.is_some());
+        if self.book.events.values().any(speaks) {
+            self.hear();
         }
     }
 
