@@ -75,7 +75,7 @@ fn a_script_of_gdbs_stops_a_running_kernel_by_name() -> Result {
          set $r12 = 0x1234567890abcdef\n\
          print/x $r12\n\
          print $cr3 == 0\n\
-         print/x ((unsigned char *)linux_banner)[0]\n\
+         print/x *(unsigned char *)&linux_banner\n\
          monitor ? $tid\n\
          monitor g\n\
          monitor db linux_banner l 5\n\

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tests::{Result, trials};
 
 /// The programs, those that take long first. In `Cargo.toml` they have `test = false`: they run here.
-const PROGRAMS: [&str; 34] = [
+const PROGRAMS: [&str; 35] = [
     "symbols",
     "prealloc_refused",
     "prealloc_page",
@@ -21,6 +21,7 @@ const PROGRAMS: [&str; 34] = [
     "events_syscall",
     "steps",
     "bp",
+    "gdb",
     "prealloc_bank",
     "epthook_fast",
     "events_registers",

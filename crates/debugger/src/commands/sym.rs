@@ -1,4 +1,4 @@
-//! Tells which names of the kernel are known and where they are from, fetches them, and saves them for other debuggers.
+//! Tells which names of the kernel are known, fetches them, and saves them for other debuggers.
 //!
 //!     .sym [reload|unload|load FILE|save FILE]
 //! Names are fetched when the first one is typed, so this is seldom needed. On the machine itself they are those of
