@@ -107,14 +107,28 @@ impl Gdb {
         Self::start_with(server, script, &[])
     }
 
+    /// One that starts a server of its own and talks to it through a pipe. It stays attached behind the script.
+    ///
+    /// # Errors
+    /// As [`Gdb::start`].
+    pub fn start_piped(machine: &Machine, script: &str) -> Result<Self> {
+        let command = machine.debugger_command()?;
+        let words = std::iter::once(command.get_program()).chain(command.get_args()).map(|word| word.to_string_lossy());
+        let server = format!("| {} gdbserver -", words.collect::<Vec<_>>().join(" "));
+        Self::start_at(machine.folder(), &server, script, &[])
+    }
+
     fn start_with(server: &Server, script: &str, options: &[&str]) -> Result<Self> {
-        let names = server.folder.join("names.elf");
+        Self::start_at(&server.folder, &server.folder.join("gdb.sock").display().to_string(), script, options)
+    }
+
+    fn start_at(folder: &Path, target: &str, script: &str, options: &[&str]) -> Result<Self> {
+        let names = folder.join("names.elf");
         let symbols = if names.exists() { format!("symbol-file {}\n", names.display()) } else { String::new() };
         let text = format!(
-            "set confirm off\nset pagination off\nset width 0\nset remotetimeout 120\n{symbols}target remote {}\n{script}\n",
-            server.folder.join("gdb.sock").display()
+            "set confirm off\nset pagination off\nset width 0\nset remotetimeout 120\n{symbols}target remote {target}\n{script}\n",
         );
-        let (file, said) = (server.folder.join("script.gdb"), server.folder.join("gdb.said"));
+        let (file, said) = (folder.join("script.gdb"), folder.join("gdb.said"));
         fs::write(&file, text)?;
         let out = File::create(&said)?;
         let mut command = Command::new("gdb");

@@ -149,5 +149,13 @@ fn a_gdb_that_is_killed_leaves_a_linux_that_runs_on() -> Result {
         server.until_says("gdb is gone; the debuggee runs", 2 + nth)?;
         is_free(&mut machine)?;
     }
-    end(&mut machine, server)
+    // By a pipe to a server of its own, which goes with it.
+    assert!(server.end()?.success());
+    let mut gdb = Gdb::start_piped(&machine, "break vfs_read\ncontinue")?;
+    gdb.until_says("hit Breakpoint 1", 1)?;
+    gdb.kill()?;
+    machine.ok("true")?;
+    is_free(&mut machine)?;
+    machine.hyperdbg_ok(&["unload"])?;
+    Ok(machine.console_is_healthy()?)
 }

@@ -1,9 +1,9 @@
 //! gdb's remote protocol over the model of root: packets as gdb sends them, and what they come to.
 
 use abi::kind::Kind;
-use abi::request::op;
+use abi::request::{goodbye, op};
 use debugger::gdb::{End, Line, Page, serve};
-use debugger::news::Inbox;
+use debugger::news::{Inbox, News};
 use debugger::session::{Look, Session};
 use debugger::target::Cancel;
 use debugger::target::fake::{Fake, Root};
@@ -12,6 +12,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Where the model has code: `call`, behind two returns and what is between.
 const CALL: &str = "ffffffff81000004";
@@ -28,16 +29,23 @@ struct Talk {
 
 /// Sends packets, one after the answer to the one before, and hangs up.
 fn talk(root: Root, packets: &[&str]) -> Talk {
+    let packets: Vec<String> = packets.iter().map(|packet| (*packet).to_owned()).collect();
+    talk_freely(root, move |line, _, _| packets.iter().map(|packet| ask(line, packet)).collect())
+}
+
+/// Has somebody talk who sees the model, and hangs up.
+fn talk_freely(root: Root, say: impl FnOnce(&mut UnixStream, &Mutex<Root>, &Inbox) -> Vec<String> + Send + 'static) -> Talk {
     let (root, inbox, page) = (Arc::new(Mutex::new(root)), Arc::new(Inbox::default()), Page::default());
     let fake = Fake::new(Arc::clone(&root), Arc::clone(&inbox));
-    let mut session = Session::over(Box::new(fake), Box::new(page.clone()), Look::default(), inbox, Cancel::default());
+    let (console, news) = (Box::new(page.clone()), Arc::clone(&inbox));
+    let mut session = Session::over(Box::new(fake), console, Look::default(), inbox, Cancel::default());
     session.attend();
     assert!(page.take().starts_with("connected: model"));
     let (near, far) = UnixStream::pair().unwrap();
-    let packets: Vec<String> = packets.iter().map(|packet| (*packet).to_owned()).collect();
+    let seen = Arc::clone(&root);
     let client = thread::spawn(move || {
         let mut far = far;
-        let replies = packets.iter().map(|packet| ask(&mut far, packet)).collect();
+        let replies = say(&mut far, &seen, &news);
         far.shutdown(Shutdown::Both).unwrap();
         replies
     });
@@ -49,9 +57,26 @@ fn talk(root: Root, packets: &[&str]) -> Talk {
     Talk { replies, told, end, root }
 }
 
-fn ask(line: &mut UnixStream, packet: &str) -> String {
+fn send(line: &mut UnixStream, packet: &str) {
     let sum = packet.bytes().fold(0_u8, u8::wrapping_add);
     write!(line, "${packet}#{sum:02x}").unwrap();
+}
+
+fn ask(line: &mut UnixStream, packet: &str) -> String {
+    send(line, packet);
+    answered(line)
+}
+
+/// Waits until the model does something.
+fn until(root: &Mutex<Root>, what: impl Fn(&Root) -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !what(&root.lock().unwrap()) {
+        assert!(Instant::now() < end, "it does not come so far");
+        thread::yield_now();
+    }
+}
+
+fn answered(line: &mut UnixStream) -> String {
     let mut whole = String::new();
     loop {
         let reply = reply(line);
@@ -192,4 +217,56 @@ fn lines_of_the_prompts_are_typed_but_for_those_that_gdb_must_know_of() {
     assert!(replies[1].contains("try: continue") && replies[2].contains("try: stepi"), "{replies:?}");
     assert!(replies[3].contains("detach") && replies[4].starts_with("2\n") && replies[5].contains("no command"), "{replies:?}");
     assert!(!root.asked.contains(&op::STEP) && !root.asked.contains(&op::UNLOAD));
+}
+
+/// Would catch CTRL+C that halts nothing, and one that comes too late and is taken for the next halt while the machine runs.
+#[test]
+fn ctrl_c_halts_what_runs_and_nothing_else() {
+    let Talk { replies, root, .. } = talk_freely(Root::default(), |line, root, _| {
+        line.write_all(&[3]).unwrap();
+        send(line, "vCont;c");
+        until(root, |root| !root.halted);
+        let ran = format!("{}", !root.lock().unwrap().halted);
+        line.write_all(&[3]).unwrap();
+        vec![ran, answered(line), ask(line, "p10")]
+    });
+    assert_eq!((replies[0].as_str(), replies[2].as_str()), ("true", "00000081ffffffff"));
+    assert!(replies[1].starts_with("T02thread:"), "{replies:?}");
+    assert!(!root.halted);
+}
+
+/// Would catch a gdb that waits for ever for a machine that is not there any more.
+#[test]
+fn a_debuggee_that_goes_away_has_ended() {
+    let Talk { replies, end, told, .. } = talk_freely(Root::default(), |line, root, news| {
+        send(line, "vCont;c");
+        until(root, |root| !root.halted);
+        news.push(News::Goodbye(goodbye::REBOOT));
+        vec![answered(line)]
+    });
+    assert_eq!((replies[0].as_str(), end), ("W00", End::Gone));
+    assert!(told.contains("the debuggee is rebooting"), "{told}");
+}
+
+/// Would catch a server that goes down with what no gdb says.
+#[test]
+fn what_is_no_packet_ends_the_talk_and_the_machine_runs() {
+    for noise in [
+        &b"GET / HTTP/1.0\r\n\r\n"[..],
+        &[0xff; 300],
+        b"$vCont;s#b8",
+        b"$\x00\x01#01",
+        b"-",
+        b"$m,#00",
+        b"$Z0,x,1#00",
+        b"$G00#d7",
+    ] {
+        let noise = noise.to_vec();
+        let Talk { root, .. } = talk_freely(Root::default(), move |line, _, _| {
+            // It may have hung up before all of it came.
+            let _ = line.write_all(&noise);
+            Vec::new()
+        });
+        assert!(!root.halted);
+    }
 }

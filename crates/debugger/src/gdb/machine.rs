@@ -27,7 +27,7 @@ use gdbstub::target::ext::breakpoints::BreakpointsOps;
 use gdbstub::target::ext::monitor_cmd::MonitorCmdOps;
 use gdbstub::target::ext::thread_extra_info::{ThreadExtraInfo, ThreadExtraInfoOps};
 use gdbstub::target::{Target, TargetError, TargetResult};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
 
@@ -48,7 +48,7 @@ pub(super) struct Machine<'s> {
     page: Page,
     points: Points,
     /// The core that requests go to, if that is known.
-    core: Option<u32>,
+    core: Cell<Option<u32>>,
     runs: bool,
     wanted: Wanted,
     /// When events were last listened to.
@@ -88,7 +88,7 @@ impl<'s> Machine<'s> {
                 return Err(why);
             }
         };
-        let (session, page, core) = (RefCell::new(session), page.clone(), Some(halted.core));
+        let (session, page, core) = (RefCell::new(session), page.clone(), Cell::new(Some(halted.core)));
         Ok(Self { session, page, points, core, runs: false, wanted: Wanted::default(), heard: Instant::now() })
     }
 
@@ -147,7 +147,7 @@ impl<'s> Machine<'s> {
         let was = session.ask::<Registers>(op::REGISTERS, &[]).ok();
         session.run(line);
         // It may have selected another core,
-        self.core = None;
+        self.core.set(None);
         let mut text = self.page.take();
         // or let the machine run for a moment: for pages, or to have a question answered.
         let is = self.session.get_mut().ask::<Registers>(op::REGISTERS, &[]).ok();
@@ -162,9 +162,9 @@ impl<'s> Machine<'s> {
 
     fn select(&mut self, thread: Tid) -> Result<(), Error> {
         let core = core(thread);
-        if self.core != Some(core) {
+        if self.core.get() != Some(core) {
             select(self.session.get_mut(), core)?;
-            self.core = Some(core);
+            self.core.set(Some(core));
         }
         Ok(())
     }
@@ -183,7 +183,7 @@ impl<'s> Machine<'s> {
             Turn::Halted(halted) => halted,
         };
         self.runs = false;
-        self.core = Some(halted.core);
+        self.core.set(Some(halted.core));
         let within = self.wanted.range.is_some_and(|(start, end)| (start..end).contains(&halted.rip));
         if halted.reason == reason::STEPPED && within {
             self.go_on()?;
@@ -208,7 +208,7 @@ impl<'s> Machine<'s> {
         let halted = session.pause()?;
         // What halted it a moment before is this halt.
         session.settle();
-        self.core = Some(halted.core);
+        self.core.set(Some(halted.core));
         Ok(Some(MultiThreadStopReason::SignalWithThread { tid: thread(halted.core), signal: Signal::SIGINT }))
     }
 
@@ -381,10 +381,9 @@ impl SingleRegisterAccess<Tid> for Machine<'_> {
 impl ThreadExtraInfo for Machine<'_> {
     fn thread_extra_info(&self, thread: Tid, to: &mut [u8]) -> Result<usize, Error> {
         let session = &mut **self.session.borrow_mut();
+        // Whoever asks next selects.
+        self.core.set(None);
         let name = select(session, core(thread)).and_then(|()| program_name(session));
-        if let Some(before) = self.core {
-            select(session, before)?;
-        }
         // A thread without a name is one all the same.
         let text = match name {
             Ok(Some(name)) => format!("CPU {} [{name}]", core(thread)),
