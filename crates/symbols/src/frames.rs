@@ -245,9 +245,7 @@ fn add(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gimli::read::{
-        BaseAddresses, CfaRule, EndianSlice, RegisterRule, UnwindContext, UnwindSection as _, UnwindTableRow,
-    };
+    use gimli::read::{BaseAddresses, CfaRule, EndianSlice, RegisterRule, UnwindContext, UnwindSection as _, UnwindTableRow};
 
     const CODE: u64 = 0xffff_ffff_8100_0000;
 
