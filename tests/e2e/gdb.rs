@@ -43,12 +43,12 @@ fn a_script_of_gdbs_stops_a_running_kernel_by_name() -> Result {
     let (mut machine, mut server) = machine()?;
     let said = Gdb::start(
         &server,
-        "break vfs_read\n\
+        "set breakpoint always-inserted on\n\
+         break vfs_read\n\
          continue\n\
          echo == stack\\n\n\
          bt\n\
          echo == code\\n\n\
-         set breakpoint always-inserted on\n\
          x/5xb vfs_read\n\
          monitor bl\n\
          echo == steps\\n\n\
@@ -58,6 +58,8 @@ fn a_script_of_gdbs_stops_a_running_kernel_by_name() -> Result {
          stepi 3\n\
          print/x $rip\n\
          finish\n\
+         echo == range\\n\n\
+         next\n\
          echo == again\\n\n\
          continue\n\
          delete\n\
@@ -97,6 +99,11 @@ fn a_script_of_gdbs_stops_a_running_kernel_by_name() -> Result {
         "{steps}"
     );
     assert!(steps.contains("in ksys_read ()"), "finish: {steps}");
+    let range = part(&said, "range");
+    assert!(
+        range.contains("Single stepping until exit from function ksys_read") && range.contains("in do_syscall_64 ()"),
+        "{range}"
+    );
     assert!(part(&said, "again").contains("hit Breakpoint 1") && !part(&said, "again").contains("SIG"), "{said}");
     let watch = part(&said, "watch");
     let numbers =
