@@ -100,10 +100,9 @@ fn a_script_of_gdbs_stops_a_running_kernel_by_name() -> Result {
     );
     assert!(steps.contains("in ksys_read ()"), "finish: {steps}");
     let range = part(&said, "range");
-    assert!(
-        range.contains("Single stepping until exit from function ksys_read") && range.contains("in do_syscall_64 ()"),
-        "{range}"
-    );
+    // Where the processor needs it, functions return by a jump to code for all of them.
+    let out = range.contains("in do_syscall_64 ()") || range.contains("_return_thunk ()");
+    assert!(range.contains("Single stepping until exit from function ksys_read") && out, "{range}");
     assert!(part(&said, "again").contains("hit Breakpoint 1") && !part(&said, "again").contains("SIG"), "{said}");
     let watch = part(&said, "watch");
     let numbers =
@@ -137,7 +136,8 @@ fn a_gdb_that_is_killed_leaves_a_linux_that_runs_on() -> Result {
     server.until_says("gdb is gone; the debuggee runs", 1)?;
     is_free(&mut machine)?;
     // It runs, and CTRL+C halts it; then it runs again.
-    let mut gdb = Gdb::start_and_stay(&server, "hbreak panic\ncontinue")?;
+    let mut gdb = Gdb::start_and_stay(&server, "hbreak panic\necho == runs\\n\ncontinue")?;
+    gdb.until_says("== runs", 1)?;
     for times in 1..=2 {
         machine.ok("true")?;
         gdb.interrupt()?;

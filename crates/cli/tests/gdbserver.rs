@@ -117,7 +117,12 @@ fn a_pipe_is_served_until_it_ends() {
 fn what_cannot_be_meant_is_refused() {
     let debuggee = Debuggee::new(Root::default());
     let run = |words: &[&str]| {
-        let output = hyperdbg().arg("--remote").arg(&debuggee.path).args(words).output().unwrap();
+        // What is kept of the model's kernel is not for other tests.
+        let cache = scratch("cache");
+        let mut command = hyperdbg();
+        command.env("XDG_CACHE_HOME", &cache).arg("--remote").arg(&debuggee.path).args(words);
+        let output = command.output().unwrap();
+        let _ = std::fs::remove_dir_all(cache);
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let (code, said) = run(&["gdbserver", "0.0.0.0:0"]);
