@@ -108,7 +108,7 @@ fn a_script_of_gdbs_stops_a_running_kernel_by_name() -> Result {
     let numbers =
         |what: &str| -> Vec<u64> { watch.lines().filter_map(|line| line.strip_prefix(what)?.trim().parse().ok()).collect() };
     let (old, new) = (numbers("Old value ="), numbers("New value ="));
-    assert!(old.len() == 2 && old[1] == new[0] && new[0] == old[0] + 1, "{watch}");
+    assert!(old.len() == 2 && old[1] == new[0] && new[0] > old[0] && new[1] > old[1], "{watch}");
     assert!(watch.contains("tick_do_update_jiffies64") || watch.contains("do_timer"), "{watch}");
     let names = part(&said, "names");
     assert!(names.contains("(CPU 0 [") && names.contains("(CPU 1 [") && names.contains("hit Temporary breakpoint"), "{names}");

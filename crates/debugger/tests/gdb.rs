@@ -223,6 +223,8 @@ fn lines_of_the_prompts_are_typed_but_for_those_that_gdb_must_know_of() {
 #[test]
 fn ctrl_c_halts_what_runs_and_nothing_else() {
     let Talk { replies, root, .. } = talk_freely(Root::default(), |line, root, _| {
+        // It is halted when this is answered.
+        ask(line, "?");
         line.write_all(&[3]).unwrap();
         send(line, "vCont;c");
         until(root, |root| !root.halted);
@@ -239,6 +241,7 @@ fn ctrl_c_halts_what_runs_and_nothing_else() {
 #[test]
 fn a_debuggee_that_goes_away_has_ended() {
     let Talk { replies, end, told, .. } = talk_freely(Root::default(), |line, root, news| {
+        ask(line, "?");
         send(line, "vCont;c");
         until(root, |root| !root.halted);
         news.push(News::Goodbye(goodbye::REBOOT));
