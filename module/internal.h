@@ -90,7 +90,7 @@ void hyperkd_held_end(void);
 int hyperkd_held_init(void);
 void hyperkd_held_exit(void);
 
-/* threads.c */
+/* orders.c, and threads.c: what begins */
 void hyperkd_threads_tend(const void *owner);
 void hyperkd_threads_look(void);
 void hyperkd_threads_release(const void *owner);

@@ -4,6 +4,7 @@
 
 pub mod at_prompt;
 mod failure;
+pub mod gdb;
 pub mod guest;
 pub mod hooks;
 pub mod ledger;

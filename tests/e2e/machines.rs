@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tests::{Result, trials};
 
 /// The programs, those that take long first. In `Cargo.toml` they have `test = false`: they run here.
-const PROGRAMS: [&str; 35] = [
+const PROGRAMS: [&str; 37] = [
     "symbols",
     "prealloc_refused",
     "prealloc_page",
@@ -20,8 +20,10 @@ const PROGRAMS: [&str; 35] = [
     "ioctl_prealloc",
     "events_syscall",
     "steps",
+    "threads",
     "tasks",
     "bp",
+    "gdb",
     "prealloc_bank",
     "epthook_fast",
     "events_registers",

@@ -6,13 +6,15 @@
 mod arguments;
 mod batch;
 mod folders;
+mod gdbserver;
 mod interactive;
 mod signals;
 mod terminal;
 
 use arguments::{Arguments, Instead};
+use debugger::gdb::Page;
 use debugger::news::Inbox;
-use debugger::session::{Session, Verdict};
+use debugger::session::{Console, Look, Session, Verdict};
 use debugger::target::Cancel;
 use signals::Ending;
 use std::io::{self, IsTerminal};
@@ -26,13 +28,22 @@ fn main() -> ExitCode {
     let arguments = Arguments::of_process();
     let alone = arguments.commands.is_empty() && arguments.script.is_none() && arguments.instead.is_none();
     let interactive = alone && io::stdin().is_terminal();
-    let look = terminal::look(arguments.json);
+    let look = match arguments.instead {
+        Some(Instead::Gdbserver { .. }) => Look::default(),
+        _ => terminal::look(arguments.json),
+    };
     let (inbox, cancel) = (Arc::new(Inbox::default()), Cancel::default());
     let ending = signals::catch(&cancel, &inbox, interactive).unwrap_or_else(|why| {
         eprintln!("hyperdbg: signals cannot be caught: {why}");
         Ending::default()
     });
-    let mut session = Session::new(Box::new(terminal::Terminal), look, Arc::clone(&inbox), cancel.clone());
+    // Who serves gdb prints where gdb or standard error gets it.
+    let page = Page::default();
+    let console: Box<dyn Console> = match arguments.instead {
+        Some(Instead::Gdbserver { .. }) => Box::new(page.clone()),
+        _ => Box::new(terminal::Terminal),
+    };
+    let mut session = Session::new(console, look, Arc::clone(&inbox), cancel.clone());
     if let Some(folder) = folders::cache() {
         session.keep_in(folder);
     }
@@ -46,7 +57,12 @@ fn main() -> ExitCode {
         None => Verdict::Done,
     };
     let pause = arguments.pause && connected == Verdict::Done;
-    let verdict = if arguments.instead == Some(Instead::Doctor) {
+    let verdict = if let Some(Instead::Gdbserver { place, symbols, exposed }) = &arguments.instead {
+        match connected {
+            Verdict::Done => gdbserver::run(&mut session, &page, &cancel, place, *exposed, symbols.as_deref()),
+            connected => connected,
+        }
+    } else if arguments.instead == Some(Instead::Doctor) {
         session.run("doctor")
     } else if interactive {
         interactive::run(&mut session, &inbox, &cancel, look, pause)
@@ -56,6 +72,7 @@ fn main() -> ExitCode {
         connected
     };
     session.leave();
+    gdbserver::tell_page(&page);
     if let Some(code) = ending.code() {
         return ExitCode::from(code);
     }

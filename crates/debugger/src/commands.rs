@@ -223,6 +223,11 @@ fn value(text: &str, whole: &Range<usize>, how: Arithmetic, world: &mut dyn Worl
     })
 }
 
+/// Sets a register of the selected core by a line of `r`, and shows nothing.
+pub(crate) fn set_register(session: &mut Session, line: &Line) -> Result<(), Error> {
+    r::set_by_line(session, line)
+}
+
 /// What a program tells that runs once in root: its value.
 pub(crate) fn evaluate_in_root(session: &mut Session, text: &Text, program: Program) -> Result<Answer, Error> {
     let float = program.tells_float;

@@ -169,6 +169,13 @@ pub enum Error {
         /// Why.
         why: io::ErrorKind,
     },
+    /// A file could not be written.
+    Unwritten {
+        /// Its path as given.
+        path: String,
+        /// Why.
+        why: io::ErrorKind,
+    },
     /// A line of a script failed; its own error was said already.
     Script {
         /// The script's path as given.

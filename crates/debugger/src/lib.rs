@@ -24,6 +24,7 @@ pub mod expr;
 pub mod foreign;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+pub mod gdb;
 mod globals;
 pub mod host;
 mod ledger;

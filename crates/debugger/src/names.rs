@@ -16,6 +16,7 @@ mod added;
 mod check;
 mod memory;
 mod module_types;
+mod saved;
 pub(crate) mod types;
 
 use crate::disassembly;
@@ -23,6 +24,7 @@ use crate::error::Reach;
 use crate::target::{Mode, Target};
 pub(crate) use added::Added;
 use check::{ANCHORS, Verdict};
+pub(crate) use saved::Saved;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use symbols::btf::Types;

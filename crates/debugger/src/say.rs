@@ -201,6 +201,7 @@ pub fn error(error: &Error, typed: &Line) -> Said {
         Error::Refused(Refusal::Load { code, detail, holders, maker }) => load::refused(*code, *detail, holders, *maker),
         Error::Refused(Refusal::Plain { code, debugger_mode }) => plain(*code, *debugger_mode),
         Error::Reach(reach) => self::reach(reach),
+        Error::Unwritten { path, why } => Said::new("file", format!("'{path}' cannot be written: {}", io(*why))),
         Error::File { path, why } => Said::new("file", format!("'{path}' cannot be read: {}", io(*why))),
         Error::Script { path, line, unreachable: _ } => Said::new("script", format!("stopped at line {line} of '{path}'")),
         Error::ScriptDepth(most) => Said::new("script", format!("scripts call each other more than {most} deep")),

@@ -8,6 +8,7 @@
 //! **Callers**: one thread. **Proof**: `tests/manuals.rs`, `tests/sentences.rs`, `cli/tests/remote.rs`.
 
 mod said;
+mod served;
 mod wait;
 
 use crate::answer::{self, Answer, By, Report};
@@ -31,6 +32,7 @@ use crate::wrap;
 use abi::request::{self, Attend, Halted, Hello, op, reason};
 use abi::{PROTOCOL, code};
 pub use said::Ear;
+pub(crate) use served::Turn;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

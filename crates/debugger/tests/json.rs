@@ -143,6 +143,11 @@ fn other_answers_are_in_the_schema_too() {
     ] {
         checked(&prompt.typed(line).1);
     }
+    let saved = std::env::temp_dir().join(format!("hyperdbg-json-{}.elf", std::process::id()));
+    checked(
+        &Prompt::with_look(Root { link: false, ..Root::default() }, JSON).typed(&format!(".sym save {}", saved.display())).1,
+    );
+    std::fs::remove_file(saved).unwrap();
     let script = std::env::temp_dir().join(format!("hyperdbg-json-{}.kd", std::process::id()));
     std::fs::write(&script, "prealloc release monitor\ntest hold monitor 3\ntest hold big-event 3\nnonsense\n").unwrap();
     let mut planner = Prompt::with_look(Root { halted: true, ..Root::default() }, JSON);

@@ -40,6 +40,23 @@ fn names_stand_where_addresses_do() {
     );
 }
 
+/// Would catch a file for other debuggers that is not told as it is, or not written.
+#[test]
+fn what_is_saved_is_a_file_for_other_debuggers() {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("saved.elf");
+    let _ = fs::remove_file(&path);
+    let mut prompt = Prompt::vmi();
+    let said = prompt.ok(&format!(".sym save {}", path.display()));
+    let bytes = fs::read(&path).unwrap();
+    assert!(bytes.starts_with(b"\x7fELF") && bytes.windows(8).any(|bytes| bytes == b"msr_open"));
+    let told = format!("0x{:x} bytes in {}", bytes.len(), path.display());
+    assert!(
+        said[0].starts_with("0x12 names of the kernel and 1 module, but not how it unwinds") && said[0].ends_with(&told),
+        "{said:?}"
+    );
+    prompt.err(".sym save");
+}
+
 /// Would catch an offer that does not work, or a module that is wrong and is not put right.
 #[test]
 fn a_slip_is_answered_by_a_line_that_works() {

@@ -48,6 +48,12 @@ pub fn stress_ng() -> Package {
     package("stress-ng", "/usr/bin/stress-ng")
 }
 
+/// A debugger that attaches to the guest from outside.
+#[must_use]
+pub fn gdb() -> Package {
+    package("gdb", "/usr/bin/gdb")
+}
+
 /// Installs those of the packages that are missing.
 ///
 /// # Errors

@@ -10,6 +10,7 @@
 //! | `btf`, `layout` | types: as the kernel describes them, and where members lie |
 //! | `unwind` | who called whom, by the kernel's own table |
 //! | `tasks` | processes and threads, by the kernel's lists |
+//! | `frames`, `export` | that table, and all names, as other debuggers read them |
 //! | `pattern` | `*` and `?` |
 //!
 //! **Holds always**
@@ -20,6 +21,8 @@
 
 pub mod btf;
 pub mod elf;
+pub mod export;
+mod frames;
 pub mod layout;
 pub mod limits;
 pub mod note;

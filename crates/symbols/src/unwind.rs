@@ -73,13 +73,29 @@ pub struct Orc {
     count: u64,
 }
 
+/// Bytes of an entry.
+const ENTRY_BYTES: u64 = 6;
+
 /// What the table says of a place.
-struct Entry {
-    sp_offset: i16,
-    bp_offset: i16,
-    sp_register: u8,
-    bp_register: u8,
-    kind: u8,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) sp_offset: i16,
+    pub(crate) bp_offset: i16,
+    pub(crate) sp_register: u8,
+    pub(crate) bp_register: u8,
+    pub(crate) kind: u8,
+}
+
+impl Entry {
+    pub(crate) fn of([a, b, c, d, registers, kind]: [u8; 6]) -> Self {
+        Self {
+            sp_offset: i16::from_le_bytes([a, b]),
+            bp_offset: i16::from_le_bytes([c, d]),
+            sp_register: registers & 15,
+            bp_register: registers >> 4,
+            kind: kind & 3,
+        }
+    }
 }
 
 impl Orc {
@@ -93,6 +109,20 @@ impl Orc {
         let (ips, end, entries) = (at("__start_orc_unwind_ip")?, at("__stop_orc_unwind_ip")?, at("__start_orc_unwind")?);
         let count = end.checked_sub(ips)? / 4;
         (1..=ENTRIES_MAX).contains(&count).then_some(Self { ips, entries, count })
+    }
+
+    /// Where its places and its entries lie, and their bytes, for who reads all of it ([`Orc::rows`]).
+    #[must_use]
+    pub fn parts(&self) -> [(u64, u64); 2] {
+        [(self.ips, 4 * self.count), (self.entries, ENTRY_BYTES * self.count)]
+    }
+
+    /// All of it: the places and what holds from each of them on.
+    pub(crate) fn rows(&self, ips: &[u8], entries: &[u8]) -> Vec<(u64, Entry)> {
+        let ips = (0..).zip(ips.as_chunks::<4>().0).map(|(nth, bytes)| self.ip(nth, *bytes));
+        let mut rows: Vec<(u64, Entry)> = ips.zip(entries.as_chunks::<6>().0.iter().copied().map(Entry::of)).collect();
+        rows.sort_by_key(|(ip, _)| *ip);
+        rows
     }
 
     fn ip(&self, nth: u64, bytes: [u8; 4]) -> u64 {
@@ -117,17 +147,7 @@ impl Orc {
         let all = (first..end).zip(bytes.as_chunks::<4>().0);
         let (nth, _) = all.take_while(|(nth, bytes)| self.ip(*nth, **bytes) <= ip).last()?;
         let mut bytes = [0; 6];
-        if !memory.read(self.entries + 6 * nth, &mut bytes) {
-            return None;
-        }
-        let [a, b, c, d, registers, kind] = bytes;
-        Some(Entry {
-            sp_offset: i16::from_le_bytes([a, b]),
-            bp_offset: i16::from_le_bytes([c, d]),
-            sp_register: registers & 15,
-            bp_register: registers >> 4,
-            kind: kind & 3,
-        })
+        memory.read(self.entries + ENTRY_BYTES * nth, &mut bytes).then(|| Entry::of(bytes))
     }
 }
 

@@ -90,6 +90,13 @@ fn register(text: &str, span: &Range<usize>) -> Result<String, Error> {
     Err(Error::Expression { error, count: false, whole: span.clone() })
 }
 
+/// Sets a register, for who has typed nothing: by a line as it is typed.
+pub(crate) fn set_by_line(session: &mut Session, line: &Line) -> Result<(), Error> {
+    let (rest, start) = line.rest();
+    let at = rest.find('=').ok_or_else(|| commands::usage(line))?;
+    set(session, line, start, at, None).map(drop)
+}
+
 /// Sets a register: what stands behind the name begins at `start`, and its `=` is the byte `at` of that. Root does it by a
 /// script, on the core that commands refer to.
 fn set(session: &mut Session, line: &Line, start: usize, at: usize, thread: Option<&Row>) -> Result<String, Error> {

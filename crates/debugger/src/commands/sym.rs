@@ -1,6 +1,6 @@
-//! Tells which names of the kernel are known and where they are from, and fetches them.
+//! Tells which names of the kernel are known, fetches them, and saves them for other debuggers.
 //!
-//!     .sym [reload|unload|load FILE]
+//!     .sym [reload|unload|load FILE|save FILE]
 //! Names are fetched when the first one is typed, so this is seldom needed. On the machine itself they are those of
 //! /proc/kallsyms. Over a link they are read out of the debuggee's memory, halted or not: that takes a while, once for a kernel, and
 //! is kept in the user's cache folder for the next time; `dt` does the same with types. A halt shows the name of its place when that was
@@ -15,6 +15,9 @@
 //! leaves out, come to those that are known. It must be of the very build that runs; where in memory each part lies is found by names
 //! that are known already.
 //!
+//! `save` writes a FILE for gdb and its like (ELF): every name where it lies in this boot, and how to unwind the kernel. Over a link
+//! that is fetched, too, once for a kernel. It holds until the next boot, or until modules come or go.
+//!
 //! If the system hides addresses (kernel.kptr_restrict), it says so, and what to type.
 //! ```kd
 //! HyperDbg> .sym
@@ -25,24 +28,23 @@
 //! no names of the kernel are known: they were not fetched
 //! HyperDbg> .sym load /nowhere/names
 //! err, '/nowhere/names' cannot be read: it does not exist
+//! HyperDbg> .sym save /nowhere/names
+//! err, '/nowhere/names' cannot be written: it does not exist
 //! ```
 
 use crate::answer::{Answer, Report};
 use crate::commands::{self, Command, Takes};
 use crate::error::Error;
 use crate::line::Line;
-use crate::names::{Added, Known, LIST, Nameless, Origin};
+use crate::names::{Added, Known, LIST, Nameless, Origin, Saved};
 use crate::say;
 use crate::session::Session;
 use serde::Serialize;
 
 /// The command.
-pub const COMMAND: Command = Command {
-    names: &[".sym", "sym"],
-    takes: &[Takes::Words(&["reload", "load", "unload"]), Takes::FileAfter("load")],
-    run,
-    cost: None,
-};
+pub const COMMAND: Command = Command { names: &[".sym", "sym"], takes: &[Takes::Words(&WORDS), Takes::File], run, cost: None };
+
+const WORDS: [&str; 4] = ["reload", "load", "unload", "save"];
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
     let names = session.names();
@@ -63,12 +65,36 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
                 .map(|known| Answer::of(&Shown::new(&Ok(known), &names.added())))
                 .map_err(|nameless| Error::Names { nameless, span: None });
         }
-        [_, word] | [_, word, _] if !is(word, "load") => {
-            return Err(commands::unknown_word(word, "words", &["reload", "load", "unload"]));
+        [_, word, file] if is(word, "save") => {
+            let Saved { bytes, names, modules, unwinds } = session.save_names(&file.text)?;
+            return Ok(Answer::of(&Written { file: file.text.clone(), bytes, names, modules, unwinds }));
+        }
+        [_, word] | [_, word, _] if !is(word, "load") && !is(word, "save") => {
+            return Err(commands::unknown_word(word, "words", &WORDS));
         }
         _ => return Err(commands::usage(line)),
     };
     Ok(Answer::of(&Shown::new(&known, &names.added())))
+}
+
+/// A file that was written.
+#[derive(Serialize)]
+struct Written {
+    file: String,
+    bytes: usize,
+    names: usize,
+    modules: usize,
+    unwinds: bool,
+}
+
+impl Report for Written {
+    fn text(&self) -> String {
+        let Self { file, bytes, names, modules, unwinds } = self;
+        let modules = if *modules == 1 { "1 module".to_owned() } else { format!("{modules} modules") };
+        let unwinds =
+            if *unwinds { "and how it unwinds" } else { "but not how it unwinds, of which this kernel keeps no table" };
+        format!("0x{names:x} names of the kernel and {modules}, {unwinds}: 0x{bytes:x} bytes in {file}")
+    }
 }
 
 #[derive(Serialize)]

@@ -6,8 +6,8 @@
 //! **Holds always**: what the plan foretells is what root takes, or more: how the kernel maps the range is not known before.
 
 use super::{
-    Answer, Cost, Error, EventAnswer, Kind, Line, MONITOR, OPTIONS, Ready, Session, Units, added, parse, prepare, registered,
-    resolve, units_of, wrong,
+    Answer, Cost, Error, EventAnswer, EventAsk, Kind, Line, MONITOR, OPTIONS, Ready, Registered, Session, Units, added, parse,
+    prepare, registered, resolve, units_of, wrong,
 };
 use crate::commands;
 use crate::expr::Arithmetic;
@@ -141,6 +141,25 @@ pub(crate) fn register(session: &mut Session, line: &Line) -> Result<Answer, Err
         let ask = Ask { event: *its, place, last, access, zero: 0 };
         added(session, op::MONITOR_ADD, ask.as_bytes(), |answer| Some(Place { address: answer.bytes, ..place }))
     })
+}
+
+/// Registers one that halts behind an access to so many bytes; its number.
+pub(crate) fn watch(session: &mut Session, address: u64, bytes: u64, access: u32) -> Result<u32, Error> {
+    let ask = EventAsk {
+        kind: MONITOR.number,
+        stage: event::POST,
+        flags: event::BREAK,
+        core: event::ALL,
+        pid: event::ALL,
+        ..EventAsk::default()
+    };
+    let place = Place { address, space: VIRTUAL, pid: NO_PID };
+    let ask = Ask { event: ask, place, last: address.saturating_add(bytes.max(1) - 1), access, zero: 0 };
+    let answer = added(session, op::MONITOR_ADD, ask.as_bytes(), |answer| Some(Place { address: answer.bytes, ..place }))?;
+    let letters = [(READ, "r"), (WRITE, "w")].into_iter().filter(|(bit, _)| access & bit != 0).map(|(_, letter)| letter);
+    let text = format!("!monitor {} {address:x} l {bytes:x} stage post", letters.collect::<String>());
+    session.book().events.insert(answer.id, Some(Registered { text, program: None, is_breakpoint: false }));
+    Ok(answer.id)
 }
 
 /// What it would take of the reserve.
