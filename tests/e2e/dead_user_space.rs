@@ -57,7 +57,7 @@ fn the_prompt_works_while_every_process_of_the_guest_is_stopped() -> Result {
 
     let row = at_prompt::enter_running(&mut prompt, "pause")?;
     let paused = prompt.answer_after(row, "pause")?;
-    assert!(paused.text().contains("(pause)"), "{paused:?}");
+    assert!(paused.text().contains(": pause, "), "{paused:?}");
     let core = paused.prompt.strip_suffix(": kHyperDbg> ").ok_or("not the prompt of a halted machine")?.to_owned();
     let other = if core == "0" { "1" } else { "0" };
     let cores = prompt.type_line("~")?;

@@ -83,7 +83,10 @@ fn who_is_halted_sees_all_processes_and_looks_at_any_thread() -> Result {
         let other = text(&mut kd, &format!("db 10000000 l 10 pid {pid:x}"))?;
         assert_eq!(shown, other, "the same by the number of the process");
         assert!(shown.replace("  ", " ").contains(its), "{shown}");
-        assert!(text(&mut kd, "!pte 10000000")?.contains("mapped") || !text(&mut kd, "!pte 10000000")?.contains("not mapped"));
+        let physical = text(&mut kd, "!va2pa 10000000")?;
+        let there = text(&mut kd, &format!("!db {} l 10", physical.trim()))?;
+        assert!(there.replace("  ", " ").contains(its), "{physical}: {there}");
+        assert!(!text(&mut kd, "!pte 10000000")?.contains("not mapped"));
         for line in [".status", "~", ".process"] {
             let shown = text(&mut kd, line)?;
             assert!(shown.contains(&format!("in view: pid {pid:x} sleepers")), "{line}: {shown}");
