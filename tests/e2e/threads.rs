@@ -190,6 +190,59 @@ fn registers_of_a_held_thread_are_read_and_written() -> Result {
     Ok(machine.console_is_healthy()?)
 }
 
+/// Would catch a thread that slips away because no place was left when it was created.
+#[test]
+fn a_thread_that_finds_no_place_is_held_and_gets_one() -> Result {
+    let mut machine = machine(512)?;
+    let start = ".start path /bin/threads many 150 600";
+    let lines = [
+        start,
+        "test fail thread-interception 1",
+        "continue",
+        "sleep 0n5000",
+        "pause",
+        "pause",
+        ".switch",
+        "prealloc",
+        ".kill",
+    ];
+    let answers = done(&mut machine, &lines)?;
+    let process = &answers[6]["processes"][0];
+    assert_eq!(
+        (&process["held"], &process["coming"], &answers[6]["unplaced"]),
+        (&150.into(), &0.into(), &0.into()),
+        "{}",
+        answers[6]
+    );
+    let types = answers[7]["types"].as_array().ok_or("no types")?;
+    let row = types.iter().find(|row| row["type"] == "thread-interception").ok_or("no row")?;
+    assert!(row["refused"] == 1 && row["used"] == 2, "the hundred-and-first was refused a place: {row}");
+    machine.ok("until ! pidof threads; do sleep 0.1; done")?;
+    assert_eq!(used(&mut machine)?.0, 0);
+    Ok(machine.console_is_healthy()?)
+}
+
+/// Would catch an order that a halted machine cannot carry out, and a process that is held when it is over.
+#[test]
+fn a_halted_debuggee_is_continued_for_an_order_and_halted_again() -> Result {
+    let builder = Machine::builder().cpus(2).with_guest_program(&guest::program("threads"));
+    let mut machine = builder.boot()?;
+    machine.load(lab::Mode::Debugger)?;
+    let pid = started(&mut machine, "many 20 600")?;
+    let (attach, detach) = (format!(".attach pid {pid:x}"), format!(".detach pid {pid:x}"));
+    let lines = ["-x", "pause", "-x", &attach, "-x", ".switch", "-x", "g", "-x", &detach];
+    let output = machine.debugger_command()?.args(lines).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("the debuggee is continued for that, so this context will change"), "{text}");
+    assert!(text.contains(&format!("process {pid:x} (threads) is under interception: 0x14 threads, ")), "{text}");
+    assert!(text.contains(&format!("process {pid:x} is let go")), "{text}");
+    machine.ok(&format!("kill -USR1 {pid}"))?;
+    let printed = printed(&mut machine)?;
+    assert!(printed.contains("19 ended, 0 wrong"), "{printed}");
+    Ok(machine.console_is_healthy()?)
+}
+
 /// Would catch a process that stays held when the prompt that holds it is killed, or when root leaves, or one that is killed and never ends.
 #[test]
 fn who_is_held_is_let_go_when_the_prompt_is_killed_and_when_root_leaves() -> Result {

@@ -212,6 +212,11 @@ pub(crate) fn held(session: &mut Session) -> Result<Option<Row>, Error> {
     Err(Error::Order(Refused { code: code::THREAD_NOT_HELD, order: Order { process, thread, ..Order::default() }, missing: 0 }))
 }
 
+/// The same for who looks at what is in view: at a prompt on the machine itself, unless something else is.
+pub(crate) fn held_here(session: &mut Session) -> Result<Option<Row>, Error> {
+    if session.mode() == Mode::Vmi && session.view.is_none() { held(session) } else { Ok(None) }
+}
+
 /// Has a held thread execute so many instructions of its program, and waits until it is held again: it, or as far as it came. `None`: it has
 /// ended.
 pub(crate) fn step(session: &mut Session, active: Active, count: u64) -> Result<Option<Row>, Error> {

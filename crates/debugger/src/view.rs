@@ -19,6 +19,7 @@ use crate::reader::Reader;
 use crate::say;
 use crate::session::{Session, State};
 use crate::target::Mode;
+use crate::threads;
 use abi::request::memory::{BY_TABLES, NO_PID, Place, VIRTUAL};
 use abi::request::{Cores, Registers, op};
 use serde::Serialize;
@@ -126,20 +127,25 @@ impl Session {
         match &self.view {
             // A frame beyond 16 TiB is refused when the view is made.
             Some(view) => Place { address, space: BY_TABLES, pid: u32::try_from(view.tables >> 12).unwrap_or(0) },
-            None => Place { address, space: VIRTUAL, pid: NO_PID },
+            None => Place { address, space: VIRTUAL, pid: self.pid_in_view() },
         }
     }
 
     /// The process whose addresses are meant, for what stays in the machine.
     pub(crate) fn pid_in_view(&self) -> u32 {
-        self.view.as_ref().map_or(NO_PID, |view| view.task.pid)
+        let held = if self.mode() == Mode::Vmi { self.active().map(|active| active.process) } else { None };
+        self.view.as_ref().map(|view| view.task.pid).or(held).unwrap_or(NO_PID)
     }
 
     /// Registers of what is looked at.
     pub(crate) fn registers_in_view(&mut self) -> Result<Registers, Error> {
         match &self.view {
             Some(View { task, thread: Some(saved), .. }) => saved.user.ok_or_else(|| wrong(Wrong::NoProgram(task.tid))),
-            _ => self.ask(op::REGISTERS, &[]),
+            Some(_) => self.ask(op::REGISTERS, &[]),
+            None => match threads::held_here(self)? {
+                Some(row) => threads::registers(self, &row),
+                None => self.ask(op::REGISTERS, &[]),
+            },
         }
     }
 }

@@ -186,7 +186,8 @@ fn change(kind: u32, count: u64, change: impl FnOnce(&bank::Reserve, usize) -> R
     outcome
 }
 
-fn wish_to_be_tended() {
+/// Levels were touched: the worker looks soon.
+pub fn wish_to_be_tended() {
     crate::serve::ring_doorbell(offset_of!(Doorbell, tend_wanted), 1);
 }
 

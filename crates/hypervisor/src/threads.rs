@@ -18,7 +18,7 @@ use crate::holders::{self, Holder, PLACES, WORDS};
 use crate::limits::{FRUITLESS_MAX, HOLDERS_MAX};
 use crate::root::ROOT;
 use crate::tasks::TASKS;
-use crate::{arch::x86, memory, serve};
+use crate::{arch::x86, memory, pools, serve};
 use abi::boot::Doorbell;
 use abi::code;
 use abi::request::STEPS_MAX;
@@ -147,6 +147,7 @@ impl All {
         if units > vacant {
             return Err((code::COUNT_TOO_LARGE, units - vacant));
         }
+        pools::wish_to_be_tended();
         let mut paid = holders::pay(core, units).map_err(|refusal| match refusal {
             Some(Refusal::Short { free, .. }) => (code::USED_UP, units.saturating_sub(free)),
             Some(Refusal::Injected { .. }) => (code::INJECTED, units),

@@ -5,8 +5,8 @@
 //! does the machine. One that sleeps in the kernel is held when it comes back. Nothing is traced, no signal is sent, no byte of the
 //! program's is changed; held threads take no processor. For each hundred threads a unit of thread-interception is taken: all that are
 //! needed, or it is refused. Of threads that are created when none is left, all are held, and places follow as the reserve is
-//! refilled; `.switch` tells how many wait for one. Commands refer to the process' first thread then: `t` and `r` of it, `g`, `pause`
-//! and `.detach`. It is let go when this prompt ends.
+//! refilled; `.switch` tells how many wait for one. Commands refer to the process' first thread then: `t` and `r` of it, addresses of its
+//! program, `g`, `pause` and `.detach`. It is let go when this prompt ends.
 //! ```kd
 //! HyperDbg> .attach pid 1c8
 //! process 1c8 (busy) is under interception: 0x2 threads, 0x2 held

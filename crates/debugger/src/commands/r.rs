@@ -37,7 +37,6 @@ use crate::registers::{self, GPRS};
 use crate::session::Session;
 use crate::stop::{self, row, rows};
 use crate::strides::Held;
-use crate::target::Mode;
 use crate::threads;
 use crate::view::{self, Saved};
 use abi::request::thread::Row;
@@ -50,7 +49,7 @@ use std::ops::Range;
 pub const COMMAND: Command = Command { names: &["r"], takes: &[crate::commands::Takes::Words(&GPRS)], run, cost: None };
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
-    let thread = if session.mode() == Mode::Vmi { threads::held(session)? } else { None };
+    let thread = threads::held_here(session)?;
     let (rest, start) = line.rest();
     let name = match (line.words(), rest.find('=')) {
         ([_], _) => None,
