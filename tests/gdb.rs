@@ -59,6 +59,15 @@ impl Server {
         until_says(&mut self.child, &self.folder.join("gdbserver.log"), text, times, LIMIT)
     }
 
+    /// Kills it, so that it can do nothing more.
+    ///
+    /// # Errors
+    /// Those of the process.
+    pub fn kill(mut self) -> Result {
+        self.child.kill()?;
+        Ok(self.child.wait().map(drop)?)
+    }
+
     /// Has it end, and waits for that.
     ///
     /// # Errors

@@ -40,7 +40,8 @@ fn prompt(machine: &mut Machine, lines: &[&str]) -> Result<Vec<Value>> {
     let mut words = vec!["--json"];
     words.extend(lines.iter().flat_map(|line| ["-x", line]));
     let counted = r#"awk '/"command":".switch list"/ { print "{\"ok\":true,\"result\":" gsub(/"state":"held"/, "") "}"; next } { print }'"#;
-    let output = machine.sh_within(&format!("{} 2>/dev/null | {counted}", lab::session::command_line(&words)), LIMIT)?;
+    let output =
+        machine.sh_within(&format!("{} 2>/dev/null | grep '^{{' | {counted}", lab::session::command_line(&words)), LIMIT)?;
     output.text().lines().map(|line| Ok(serde_json::from_str(line).map_err(|why| format!("{why}: {line}"))?)).collect()
 }
 

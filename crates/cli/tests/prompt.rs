@@ -33,7 +33,7 @@ fn tab_completes_commands_and_types() {
     let debuggee = Debuggee::new(Root { halted: true, ..Root::default() });
     let mut terminal = over(&debuggee);
     terminal.expect("0: kHyperDbg> ").unwrap();
-    terminal.send(".sta\t\n").unwrap();
+    terminal.send(".stat\t\n").unwrap();
     terminal.expect("halted, core 0 selected").unwrap();
     terminal.send("pre\tregular-e\t").unwrap();
     terminal.expect("regular-event ").unwrap();

@@ -41,7 +41,7 @@ fn cost(_: &mut Session, line: &Line) -> Result<Cost, Error> {
 }
 
 fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer, Error> {
-    let (breakpoint, address) = breakpoint::register(session, line)?;
+    let (breakpoint, address) = breakpoint::register(session, line, 0)?;
     Ok(Answer::of(&Set { breakpoint, address: hex(address), place: session.place(address) }))
 }
 

@@ -64,8 +64,8 @@ pub(crate) fn cost(line: &Line) -> Result<Cost, Error> {
     Ok(Cost::Takes(Units::of(Kind::Breakpoint, 1)))
 }
 
-/// Registers what was typed; its number, and where it is.
-pub(crate) fn register(session: &mut Session, line: &Line) -> Result<(u32, u64), Error> {
+/// Registers what was typed, with these flags more; its number, and where it is.
+pub(crate) fn register(session: &mut Session, line: &Line, flags: u32) -> Result<(u32, u64), Error> {
     let Some(word) = line.words().get(1) else { return Err(commands::usage(line)) };
     let ask = parse(line, &mut |word| commands::count(session, word))?;
     let address = commands::evaluate(session, &word.text, &word.span, Arithmetic::Wrapping)?;
@@ -73,7 +73,7 @@ pub(crate) fn register(session: &mut Session, line: &Line) -> Result<(u32, u64),
     let pid = if named { ask.pid } else { session.pid_in_view() };
     let place = Place { address, space: VIRTUAL, pid };
     epthook::look(session, word, place)?;
-    let answer = add(session, ask, place)?;
+    let answer = add(session, EventAsk { flags: ask.flags | flags, ..ask }, place)?;
     let registered = Registered { text: line.text().trim().to_owned(), program: None, is_breakpoint: true };
     session.book().events.insert(answer.id, Some(registered));
     Ok((answer.id, address))

@@ -55,7 +55,7 @@ impl Points {
 
     fn add(&mut self, session: &mut Session, what: What, address: u64, line: &Line) -> Result<(), Error> {
         let id = match what {
-            What::Soft | What::Hard => breakpoint::register(session, line)?.0,
+            What::Soft | What::Hard => breakpoint::register(session, line, events::TEMPORARY)?.0,
             What::Watch(kind, bytes) => {
                 let access = match kind {
                     WatchKind::Write => WRITE,
