@@ -23,8 +23,7 @@ const HEART: [(&str, &[&str]); 11] = [
     ("last_words", &["programs_on_isolated_page_tables_run_on_when_root_is_gone"]),
     ("shield", &[]),
     ("steps", &["each_step_ends_where_its_instruction_does"]),
-    // Its guest has its programs' page tables apart from the kernel's.
-    ("tasks", &["a_prompt_in_the_machine_looks_at_other_processes"]),
+    ("threads", &["a_program_stepped_from_its_first_instruction_to_its_last_does_what_it_does_else"]),
 ];
 
 /// What runs at night on each of [`MODELS`], too.

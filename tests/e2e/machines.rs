@@ -8,7 +8,9 @@ use tests::{Result, trials};
 
 /// The programs, those that take long first. In `Cargo.toml` they have `test = false`: they run here.
 const PROGRAMS: [&str; 37] = [
+    "tasks",
     "symbols",
+    "threads",
     "prealloc_refused",
     "prealloc_page",
     "events_interrupt",
@@ -20,8 +22,6 @@ const PROGRAMS: [&str; 37] = [
     "ioctl_prealloc",
     "events_syscall",
     "steps",
-    "threads",
-    "tasks",
     "bp",
     "gdb",
     "prealloc_bank",

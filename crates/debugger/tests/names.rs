@@ -51,7 +51,7 @@ fn what_is_saved_is_a_file_for_other_debuggers() {
     assert!(bytes.starts_with(b"\x7fELF") && bytes.windows(8).any(|bytes| bytes == b"msr_open"));
     let told = format!("0x{:x} bytes in {}", bytes.len(), path.display());
     assert!(
-        said[0].starts_with("0x12 names of the kernel and 1 module, but not how it unwinds") && said[0].ends_with(&told),
+        said[0].starts_with("0x14 names of the kernel and 1 module, but not how it unwinds") && said[0].ends_with(&told),
         "{said:?}"
     );
     prompt.err(".sym save");
