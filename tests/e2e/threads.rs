@@ -244,18 +244,24 @@ fn a_halted_debuggee_is_continued_for_an_order_and_halted_again() -> Result {
     Ok(machine.console_is_healthy()?)
 }
 
-/// Would catch a process that stays held when the prompt that holds it is killed, or when root leaves, or one that is killed and never ends.
+/// Would catch a process that stays held when the prompt that holds it is killed, also while it steps, when root leaves or dies, or one that is killed and never ends.
 #[test]
-fn who_is_held_is_let_go_when_the_prompt_is_killed_and_when_root_leaves() -> Result {
+fn who_is_held_is_let_go_when_the_prompt_is_killed_and_when_root_leaves_or_dies() -> Result {
     let mut machine = machine(512)?;
-    for ends in ["kill -9 $(pidof hyperdbg)", "hyperdbg -x unload && hyperdbg -x load"] {
+    let waits = "sleep 0n100000000";
+    for (does, ends) in [
+        (waits, "kill -9 $(pidof hyperdbg)"),
+        ("t 100000", "until hyperdbg -x '.switch list' | grep -q steps; do :; done; kill -9 $(pidof hyperdbg)"),
+        (waits, "hyperdbg -x unload && hyperdbg -x load"),
+        (waits, "hyperdbg -x 'test fault ud'; until hyperdbg -x load; do sleep 0.2; done"),
+    ] {
         let pid = started(&mut machine, "many 50 600")?;
-        let hold = format!("hyperdbg -x '.attach pid {pid:x}' -x 'sleep 0n100000000' > /tmp/held 2>&1 & ");
+        let hold = format!("hyperdbg -x '.attach pid {pid:x}' -x '{does}' > /tmp/held 2>&1 & ");
         machine.ok(&format!("{hold} until grep -q 'is held' /tmp/held; do sleep 0.1; done"))?;
         machine.ok(&format!("kill -USR1 {pid}"))?;
         machine.ok(ends)?;
         let printed = printed(&mut machine)?;
-        assert!(printed.contains("49 ended, 0 wrong"), "{ends}: {printed}");
+        assert!(printed.contains("49 ended, 0 wrong"), "{does}, {ends}: {printed}");
         machine.ok("kill -9 $(pidof hyperdbg); true")?;
     }
     assert_eq!(used(&mut machine)?.0, 0);
