@@ -204,12 +204,16 @@ pub(crate) fn held(session: &mut Session) -> Result<Option<Row>, Error> {
     let Active { process, thread } = active;
     let Some(row) = row(session, active)? else {
         let code = if sums(session, process)?.all() == 0 { code::NOT_ATTACHED } else { code::NO_SUCH_THREAD };
+        session.refer_to(None, false);
         return Err(Error::Order(Refused { code, order: Order { process, thread, ..Order::default() }, missing: 0 }));
     };
     if row.state == state::HELD {
         return Ok(Some(row));
     }
-    Err(Error::Order(Refused { code: code::THREAD_NOT_HELD, order: Order { process, thread, ..Order::default() }, missing: 0 }))
+    // That it is to be held is ordered already.
+    let what = if row.state == state::COMING { order::HOLD } else { 0 };
+    let order = Order { what, process, thread, ..Order::default() };
+    Err(Error::Order(Refused { code: code::THREAD_NOT_HELD, order, missing: 0 }))
 }
 
 /// The same for who looks at what is in view: at a prompt on the machine itself, unless something else is.

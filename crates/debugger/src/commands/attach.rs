@@ -19,6 +19,7 @@
 //! ```kd
 //! HyperDbg> .attach pid 7
 //! err, there is no process 7 (c000001e)
+//!      try: .process list
 //! ```
 
 use crate::answer::{Answer, Report};
@@ -72,8 +73,10 @@ impl Report for Attached {
         let plural = if *threads == 1 { "" } else { "s" };
         let mut lines =
             vec![format!("process {process:x} ({name}) is under interception: 0x{threads:x} thread{plural}, 0x{held:x} held")];
-        if *coming > 0 {
-            lines.push(format!("0x{coming:x} are in the kernel, and held when they come back to the program"));
+        match coming {
+            0 => {}
+            1 => lines.push("0x1 is in the kernel, and held when it comes back to the program".to_owned()),
+            coming => lines.push(format!("0x{coming:x} are in the kernel, and held when they come back to the program")),
         }
         lines.extend(losses(*unplaced, *missed));
         lines.extend(standing.as_ref().map(Report::text));

@@ -121,7 +121,11 @@ impl Report for Standing {
             (None, "coming") => format!("thread {thread:x} is in the kernel, and held when it comes back to the program"),
             (None, state) => format!("thread {thread:x} {state}"),
         }];
-        lines.extend(next.as_ref().map(disassembly::Shown::line));
+        match next {
+            Some(next) => lines.push(next.line()),
+            None if rip.is_some() => lines.push("(the bytes there are not in memory yet)".to_owned()),
+            None => {}
+        }
         lines.join("\n")
     }
 }
@@ -216,6 +220,10 @@ fn processes(session: &mut Session) -> Result<Answer, Error> {
             state::RUNS => running,
             _ => stepping,
         } += 1;
+    }
+    // It has ended since.
+    if !processes.iter().any(|process| process.active) {
+        session.refer_to(None, false);
     }
     Ok(Answer::of(&Processes { processes, unplaced: sums.unplaced, missed: sums.missed }))
 }

@@ -32,7 +32,7 @@ pub(super) fn wrong(wrong: &Wrong, typed: &Line) -> Said {
         Wrong::ReadOnly { span } => Said::new("register", "this register can only be looked at")
             .at(span)
             .help("rax to r15, their parts, rip and rflags can be set"),
-        Wrong::Part { span } => Said::new("register", "of a thread that is held whole registers are set")
+        Wrong::Part { span } => Said::new("register", "of a thread that is held only whole registers can be set")
             .at(span)
             .help("rax to r15, rip and rflags can be set"),
         Wrong::NotCanonical { span } => {

@@ -12,7 +12,7 @@ pub(super) fn refused(refused: &Refused) -> Said {
     let (process, thread) = (order.process, order.thread);
     let say = |text: String| Said::of_root(*code, text);
     match *code {
-        code::PID_INVALID => say(format!("there is no process {process:x}")),
+        code::PID_INVALID => say(format!("there is no process {process:x}")).try_line(".process list"),
         code::ATTACHED_ALREADY => {
             say(format!("process {process:x} is under interception already")).try_line(format!(".switch pid {process:x}"))
         }
@@ -22,6 +22,9 @@ pub(super) fn refused(refused: &Refused) -> Said {
         code::NO_SUCH_THREAD if process == 0 => say(format!("no thread {thread:x} is under interception")).try_line(".switch list"),
         code::NO_SUCH_THREAD => {
             say(format!("process {process:x} has no thread {thread:x}, or has it no more")).try_line(".switch list")
+        }
+        code::THREAD_NOT_HELD if order.what == order::HOLD => {
+            say(format!("thread {thread:x} is in the kernel, and not held before it comes back to the program"))
         }
         code::THREAD_NOT_HELD if order.what == order::STEP || order.what == 0 => {
             say(format!("thread {thread:x} is not held")).try_line("pause")
@@ -51,7 +54,9 @@ pub(super) fn not_done(error: &Error) -> Said {
         Error::OrderLate(seconds) => {
             Said::new("threads", format!("linux did not say within {seconds} s that it was done")).try_line(".switch")
         }
-        Error::NoProcess(number) => Said::of_root(code::PID_INVALID, format!("there is no process {number:x}")),
+        Error::NoProcess(number) => {
+            Said::of_root(code::PID_INVALID, format!("there is no process {number:x}")).try_line(".process list")
+        }
         Error::StartElsewhere => {
             Said::new("threads", "a program is started on this machine, and the prompt is connected to another")
                 .help("start it there, and then here: .attach pid PID")
