@@ -31,6 +31,8 @@ const NOBODY: u64 = u64::MAX;
 struct Stride {
     /// Of its thread; [`NOBODY`]: none.
     place: AtomicU64,
+    /// Whose it was when it began: it may be let go meanwhile, by another core.
+    task: AtomicU64,
     /// It has been in the program.
     inside: AtomicBool,
     /// An instruction of it has begun, here.
@@ -43,6 +45,7 @@ struct Stride {
 static STRIDES: [Stride; CORES_MAX] = [const {
     Stride {
         place: AtomicU64::new(NOBODY),
+        task: AtomicU64::new(0),
         inside: AtomicBool::new(false),
         begun: AtomicBool::new(false),
         from: AtomicU64::new(0),
@@ -56,9 +59,8 @@ fn of(core: u32) -> Option<&'static Stride> {
 
 /// The thread at a place steps on this core: a code.
 pub fn begin(core: u32, place: u64) -> u32 {
-    let Some(stride) = of(core).filter(|_| threads::left(core, place).is_some_and(|left| left > 0)) else {
-        return code::NO_SUCH_THREAD;
-    };
+    let Some((stride, task)) = of(core).zip(threads::steps(core, place)) else { return code::NO_SUCH_THREAD };
+    stride.task.store(task, Relaxed);
     stride.inside.store(false, Relaxed);
     stride.begun.store(false, Relaxed);
     stride.passed.store(0, Relaxed);
@@ -98,7 +100,7 @@ impl Stride {
     /// An instruction has passed, or what it made the processor deliver: whether it was the last.
     fn is_over(&self, core: u32, in_program: bool) -> bool {
         let passed = self.passed.fetch_add(1, Relaxed) + 1;
-        let place = self.place.load(Relaxed);
+        let whose = (self.place.load(Relaxed), self.task.load(Relaxed));
         match (self.inside.load(Relaxed), in_program) {
             (false, false) => passed >= WAY_OUT_MAX,
             (false, true) => {
@@ -106,9 +108,9 @@ impl Stride {
                 self.passed.store(0, Relaxed);
                 false
             }
-            (true, true) => threads::counts_step(core, place) == 0 || passed >= STRIDE_MAX,
+            (true, true) => threads::counts_step(core, whose) == 0 || passed >= STRIDE_MAX,
             (true, false) => {
-                threads::enters_kernel(core, place, self.from.load(Relaxed));
+                threads::enters_kernel(core, whose, self.from.load(Relaxed));
                 true
             }
         }

@@ -141,6 +141,11 @@ impl All {
         self.holders.get(place / PLACES)?.as_ref()?.record(place % PLACES).map(Record)
     }
 
+    /// The same, if it is this task's.
+    fn record_of(&self, place: u64, task: u64) -> Option<Record<'_>> {
+        self.record(place).filter(|record| record.get(Word::Task) == task)
+    }
+
     /// Pays for holders, all or none: a code, and how many units are missing.
     fn pay(&mut self, core: u32, units: u64) -> Result<(), (u32, u64)> {
         let vacant = self.holders.iter().filter(|holder| holder.is_none()).count() as u64;
@@ -322,19 +327,21 @@ pub fn tell_losses(core: u32, unplaced: u64, missed: u64) {
     all.missed = u32::try_from(missed).unwrap_or(u32::MAX);
 }
 
-/// Instructions that are left for this thread to step; `None` if there is no such place.
-pub fn left(core: u32, place: u64) -> Option<u64> {
-    lock(core).record(place).map(|record| record.get(Word::Left))
+/// The task that has this place, if it has instructions to step.
+pub fn steps(core: u32, place: u64) -> Option<u64> {
+    let all = lock(core);
+    let record = all.record(place).filter(|record| record.get(Word::Left) > 0)?;
+    Some(record.get(Word::Task))
 }
 
-/// It has executed one. How many are left.
-pub fn counts_step(core: u32, place: u64) -> u64 {
-    lock(core).record(place).map_or(0, |record| record.counts_step())
+/// It has executed one, unless the place is another's by now. How many are left.
+pub fn counts_step(core: u32, (place, task): (u64, u64)) -> u64 {
+    lock(core).record_of(place, task).map_or(0, |record| record.counts_step())
 }
 
 /// The instruction at this address led it into the kernel: whether it was executed is seen when it is held.
-pub fn enters_kernel(core: u32, place: u64, from: u64) {
-    if let Some(record) = lock(core).record(place) {
+pub fn enters_kernel(core: u32, (place, task): (u64, u64), from: u64) {
+    if let Some(record) = lock(core).record_of(place, task) {
         record.set(Word::From, from);
         record.set(Word::Entered, 1);
     }
