@@ -17,7 +17,6 @@
 /* How long unloading waits for threads that were let go to be elsewhere, in looks of a tenth of a second. */
 #define LOOKS_MAX 100
 
-
 static bool watching, used;
 
 /* Before a new task runs for the first time. */

@@ -25,7 +25,7 @@
 
 /* As one who sleeps and is none of the machine's load; SIGKILL ends it, and so does the freezer, for as long as the machine sleeps. */
 #define TASK_IS_HELD (TASK_KILLABLE | TASK_NOLOAD | TASK_FREEZABLE)
-/* Both under this lock, which is taken in no interrupt. */
+
 DEFINE_SPINLOCK(hyperkd_threads_lock);
 LIST_HEAD(hyperkd_processes);
 static DEFINE_HASHTABLE(by_task, 12);
