@@ -121,7 +121,7 @@ fn a_prompt_outlives_a_reboot_and_a_reset_of_the_debuggee() -> Result {
     machine.load(Mode::Debugger)?;
     row = prompt.wait_text(row, "the debuggee is back")?;
     let pause = at_prompt::enter_running(&mut prompt, "pause")?;
-    assert!(prompt.answer_after(pause, "pause")?.text().contains("(pause)"));
+    assert!(prompt.answer_after(pause, "pause")?.text().contains(": pause"));
     let go = prompt.enter("g")?;
     at_prompt::wait_running(&mut prompt, go)?;
 
@@ -133,7 +133,7 @@ fn a_prompt_outlives_a_reboot_and_a_reset_of_the_debuggee() -> Result {
     machine.load(Mode::Debugger)?;
     prompt.wait_text(row, "the debuggee was started again meanwhile; it is back")?;
     let pause = at_prompt::enter_running(&mut prompt, "pause")?;
-    assert!(prompt.answer_after(pause, "pause")?.text().contains("(pause)"));
+    assert!(prompt.answer_after(pause, "pause")?.text().contains(": pause"));
     let go = prompt.enter("g")?;
     at_prompt::wait_running(&mut prompt, go)?;
     machine.hyperdbg_ok(&["unload"])?;

@@ -38,7 +38,7 @@ fn a_machine_sleeps_in_ram_and_wakes_with_root_under_it() -> Result {
         assert!(awake.ok(), "{}", awake.text());
         prompt.wait_text(row, &format!("the debuggee is back: {}, 2 cores, running", machine.vendor().back_end()))?;
         let pause = at_prompt::enter_running(&mut prompt, "pause")?;
-        assert!(prompt.answer_after(pause, "pause")?.text().contains("(pause)"));
+        assert!(prompt.answer_after(pause, "pause")?.text().contains(": pause"));
         row = prompt.enter("g")?;
         at_prompt::wait_running(&mut prompt, row)?;
     }
