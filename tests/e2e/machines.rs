@@ -8,7 +8,6 @@ use tests::{Result, trials};
 
 /// The programs, those that take long first. In `Cargo.toml` they have `test = false`: they run here.
 const PROGRAMS: [&str; 37] = [
-    "tasks",
     "symbols",
     "threads",
     "prealloc_refused",
@@ -22,6 +21,7 @@ const PROGRAMS: [&str; 37] = [
     "ioctl_prealloc",
     "events_syscall",
     "steps",
+    "tasks",
     "bp",
     "gdb",
     "prealloc_bank",

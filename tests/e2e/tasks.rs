@@ -59,6 +59,7 @@ fn listed(said: &str) -> Vec<(u32, u32, u32)> {
 /// Would catch a list that misses a process or invents one, addresses that are read by another program's tables, a thread's registers
 /// that are not those it sleeps with, a stack without its names, and a view that outlives the halt that it was made in.
 #[test]
+#[ignore = "nightly: minutes, for names and types over the line"]
 fn who_is_halted_sees_all_processes_and_looks_at_any_thread() -> Result {
     let mut machine = boot()?;
     let first = sleeper(&mut machine, "first-text")?;
