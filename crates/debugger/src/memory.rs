@@ -262,8 +262,7 @@ pub(crate) fn request_bytes(session: &mut Session, place: Place, bytes: u64) -> 
 }
 
 /// What the instruction at an address may consist of, as far as it can be read there.
-pub(crate) fn instruction_bytes(session: &mut Session, address: u64) -> Result<Vec<u8>, Error> {
-    let place = Place { address, space: VIRTUAL, pid: NO_PID };
+pub(crate) fn instruction_bytes(session: &mut Session, place: Place) -> Result<Vec<u8>, Error> {
     let read = request_bytes(session, place, INSTRUCTION_BYTES_MAX as u64)?;
     Ok(read.map_or_else(|_| Vec::new(), |(bytes, _)| bytes))
 }

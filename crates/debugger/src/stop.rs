@@ -179,7 +179,7 @@ impl Session {
     }
 
     /// The instruction of these bytes.
-    fn instruction(&self, address: u64, bytes: &[u8]) -> Option<disassembly::Shown> {
+    pub(crate) fn instruction(&self, address: u64, bytes: &[u8]) -> Option<disassembly::Shown> {
         let bytes: Vec<Option<u8>> = bytes.iter().copied().map(Some).collect();
         let names = commands::names_for_instructions(self);
         disassembly::instructions(&bytes, address, 1, 64, &names).pop()
@@ -206,6 +206,12 @@ pub(crate) fn rows(all: &Registers) -> Vec<Vec<(String, u64)>> {
     rows.push(pairs(&BASES, bases));
     rows.push(pairs(&DRS, drs));
     rows
+}
+
+/// Those that are known of a program that does not run.
+pub(crate) fn of_program(all: &Registers) -> Vec<(String, u64)> {
+    let is_known = |name: &str| GPRS.contains(&name) || matches!(name, "rip" | "rflags" | "cs" | "ss");
+    rows(all).concat().into_iter().filter(|(name, _)| is_known(name)).collect()
 }
 
 /// One row of the screen.

@@ -1,12 +1,12 @@
 //! Steps of a thread under interception, and its registers, as they are told.
 //!
-//! **Callers**: `t` and `r`, at a prompt on the machine itself. **Proof**: `tests/threads.rs`, `tests/e2e/threads.rs`.
+//! **Callers**: `t` and `r`, at a prompt on the machine itself. **Proof**: the manuals, `tests/e2e/threads.rs`.
 
 use crate::answer::{Answer, Report};
 use crate::disassembly;
 use crate::error::Error;
 use crate::line::Line;
-use crate::registers::{self, GPRS};
+use crate::registers;
 use crate::session::Session;
 use crate::stop::{self, By, as_object};
 use crate::threads::{self, Active};
@@ -43,7 +43,7 @@ fn stride(session: &mut Session, row: &Row, count: u64, all: bool) -> Result<Ans
     let held = now.state == state::HELD;
     session.refer_to(Some(active), held);
     let after = if held { threads::registers(session, &now)? } else { before };
-    let registers = if all { of_program(&after) } else { stop::changed(&before, &after, By::Steps) };
+    let registers = if all { stop::of_program(&after) } else { stop::changed(&before, &after, By::Steps) };
     let next = if held { threads::instruction_at(session, row.process, after.rip)? } else { None };
     let (steps, state) = (now.stepped.wrapping_sub(row.stepped), threads::word(now.state));
     let strode = Strode { steps, count, thread: row.thread, state, registers, next };
@@ -54,12 +54,6 @@ fn failing(strode: &Strode) -> Answer {
     let mut answer = Answer::of(strode);
     answer.fails = true;
     answer
-}
-
-/// Those that are known of a thread that is held.
-fn of_program(all: &Registers) -> Vec<(String, u64)> {
-    let is_known = |name: &str| GPRS.contains(&name) || matches!(name, "rip" | "rflags" | "cs" | "ss");
-    stop::rows(all).concat().into_iter().filter(|(name, _)| is_known(name)).collect()
 }
 
 /// Registers with which a thread goes on that is held: all, or the one.
@@ -76,7 +70,7 @@ impl Held {
     pub(crate) fn new(row: &Row, all: &Registers, name: Option<&str>) -> Self {
         let registers = match name {
             Some(name) => vec![(name.to_owned(), registers::read(all, name).unwrap_or(0))],
-            None => of_program(all),
+            None => stop::of_program(all),
         };
         Self { process: row.process, thread: row.thread, registers }
     }

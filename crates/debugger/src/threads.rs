@@ -8,9 +8,8 @@
 //! - N1: an order is told as done when, and only when, Linux has said so.
 //! - N2: every wait has a limit, and CTRL+C ends it.
 //!
-//! **Callers**: commands. **Cost**: a request an order and a look, one for each 49 threads that are listed. **Proof**: `tests/threads.rs`.
+//! **Callers**: commands. **Cost**: a request an order and a look, one for each 49 threads that are listed. **Proof**: the manuals, `tests/e2e/threads.rs`.
 
-use crate::commands;
 use crate::disassembly;
 use crate::error::{Error, Reach};
 use crate::memory;
@@ -28,8 +27,9 @@ use zerocopy::IntoBytes;
 const ORDER_LIMIT: Duration = Duration::from_secs(10);
 /// How long threads are waited for that are to be held: who sleeps in the kernel may do so for ever.
 const HELD_LIMIT: Duration = Duration::from_secs(2);
-/// Between two looks.
+/// Between two looks; at a thread that steps, which is soon done.
 const PACE: Duration = Duration::from_millis(5);
+const STEP_PACE: Duration = Duration::from_millis(1);
 /// Which word of a frame each register is, as [`GPRS`] has them; then those of rip, cs, rflags, and the number of the system call.
 const WORD_OF: [usize; 16] = [10, 11, 12, 5, 19, 4, 13, 14, 9, 8, 7, 6, 3, 2, 1, 0];
 const RIP: usize = 16;
@@ -198,22 +198,25 @@ pub(crate) fn wait_until_started(session: &mut Session, process: u32) -> Result<
     }
 }
 
+/// What was not even ordered: it would be refused.
+pub(crate) fn refused(code: u32, what: u32, Active { process, thread }: Active) -> Error {
+    Error::Order(Refused { code, order: Order { what, process, thread, ..Order::default() }, missing: 0 })
+}
+
 /// The thread that commands refer to, and that it is held.
 pub(crate) fn held(session: &mut Session) -> Result<Option<Row>, Error> {
     let Some(active) = session.active() else { return Ok(None) };
-    let Active { process, thread } = active;
     let Some(row) = row(session, active)? else {
-        let code = if sums(session, process)?.all() == 0 { code::NOT_ATTACHED } else { code::NO_SUCH_THREAD };
+        let code = if sums(session, active.process)?.all() == 0 { code::NOT_ATTACHED } else { code::NO_SUCH_THREAD };
         session.refer_to(None, false);
-        return Err(Error::Order(Refused { code, order: Order { process, thread, ..Order::default() }, missing: 0 }));
+        return Err(refused(code, 0, active));
     };
     if row.state == state::HELD {
         return Ok(Some(row));
     }
     // That it is to be held is ordered already.
     let what = if row.state == state::COMING { order::HOLD } else { 0 };
-    let order = Order { what, process, thread, ..Order::default() };
-    Err(Error::Order(Refused { code: code::THREAD_NOT_HELD, order, missing: 0 }))
+    Err(refused(code::THREAD_NOT_HELD, what, active))
 }
 
 /// The same for who looks at what is in view: at a prompt on the machine itself, unless something else is.
@@ -236,7 +239,7 @@ pub(crate) fn step(session: &mut Session, active: Active, count: u64) -> Result<
             wait_until_held(session, active.process)?;
             return self::row(session, active);
         }
-        session.sleep(PACE.min(Duration::from_millis(1)))?;
+        session.sleep(STEP_PACE)?;
     }
 }
 
@@ -283,18 +286,10 @@ pub(crate) fn set_register(session: &mut Session, row: &Row, name: &str, value: 
     Ok(())
 }
 
-/// Bytes of a program at an address, as far as they can be read.
-fn code(session: &mut Session, process: u32, address: u64, bytes: u64) -> Result<Vec<u8>, Error> {
-    let place = Place { address, space: VIRTUAL, pid: process };
-    Ok(memory::request_bytes(session, place, bytes)?.map_or_else(|_| Vec::new(), |(bytes, _)| bytes))
-}
-
 /// The instruction of a program at an address, if it can be read.
 pub(crate) fn instruction_at(session: &mut Session, process: u32, rip: u64) -> Result<Option<disassembly::Shown>, Error> {
-    let bytes = code(session, process, rip, disassembly::INSTRUCTION_BYTES_MAX as u64)?;
-    let bytes: Vec<Option<u8>> = bytes.into_iter().map(Some).collect();
-    let names = commands::names_for_instructions(session);
-    Ok(disassembly::instructions(&bytes, rip, 1, 64, &names).pop())
+    let bytes = memory::instruction_bytes(session, Place { address: rip, space: VIRTUAL, pid: process })?;
+    Ok(session.instruction(rip, &bytes))
 }
 
 /// A state of a thread's as a word.

@@ -26,6 +26,7 @@ use crate::event::breakpoint;
 use crate::line::Line;
 use crate::memory;
 use crate::session::Session;
+use abi::request::memory::{NO_PID, Place, VIRTUAL};
 use abi::request::{Halted, Registers, op, reason, step};
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
 
@@ -61,7 +62,7 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
 /// One instruction, or what it calls and the way back. Whether it came behind it.
 fn over(session: &mut Session) -> Result<(Halted, bool), Error> {
     let all: Registers = session.ask(op::REGISTERS, &[])?;
-    let code = memory::instruction_bytes(session, all.rip)?;
+    let code = memory::instruction_bytes(session, Place { address: all.rip, space: VIRTUAL, pid: NO_PID })?;
     let instruction = Decoder::with_ip(64, &code, all.rip, DecoderOptions::NONE).decode();
     if runs_others(&instruction) {
         return breakpoint::run_to(session, instruction.next_ip(), (all.core, all.gprs[4]));

@@ -26,7 +26,7 @@
 //!      try: r @rax
 //! ```
 
-use crate::answer::{Answer, Report, hex};
+use crate::answer::{Answer, Report};
 use crate::commands::{self, Command};
 use crate::error::Error;
 use crate::expr::{self, Arithmetic};
@@ -42,7 +42,6 @@ use crate::view::{self, Saved};
 use abi::request::thread::Row;
 use abi::request::{Registers, op};
 use serde::Serialize;
-use serde_json::{Map, Value};
 use std::ops::Range;
 
 /// The command.
@@ -135,13 +134,7 @@ fn set(session: &mut Session, line: &Line, start: usize, at: usize, thread: Opti
 /// What was saved of a thread that sleeps.
 fn asleep(session: &Session, saved: &Saved) -> Asleep {
     let Saved { user, place, more: _, kernel } = saved;
-    let user = user.map(|all| {
-        let selectors = ["cs", "ss"].into_iter().zip(all.selectors).map(|(name, value)| (name.to_owned(), value));
-        let pointers = vec![("rip".to_owned(), all.rip), ("rflags".to_owned(), all.rflags)];
-        let mut user: Vec<Vec<(String, u64)>> = rows(&all).into_iter().take(GPRS.len() / 4).collect();
-        user.push(pointers.into_iter().chain(selectors).collect());
-        user
-    });
+    let user = user.map(|all| stop::of_program(&all).chunks(4).map(<[_]>::to_vec).collect());
     Asleep { registers: user.unwrap_or_default(), kernel: kernel.clone(), place: session.place(place.ip) }
 }
 
@@ -186,8 +179,7 @@ impl Shown {
 }
 
 fn as_object<S: serde::Serializer>(rows: &[Vec<(String, u64)>], serializer: S) -> Result<S::Ok, S::Error> {
-    let object: Map<String, Value> = rows.iter().flatten().map(|(name, value)| (name.clone(), hex(*value).into())).collect();
-    object.serialize(serializer)
+    stop::as_object(&rows.concat(), serializer)
 }
 
 impl Report for Shown {

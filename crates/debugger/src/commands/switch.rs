@@ -27,7 +27,8 @@
 //!      try: .switch list
 //! ```
 
-use crate::answer::{Answer, Report, hex, table};
+use super::process::named;
+use crate::answer::{Answer, Report, hex};
 use crate::commands::attach::losses;
 use crate::commands::{self, Command, Takes};
 use crate::disassembly;
@@ -35,9 +36,9 @@ use crate::error::Error;
 use crate::line::Line;
 use crate::say;
 use crate::session::Session;
-use crate::threads::{self, Active, Refused, Sums};
+use crate::threads::{self, Active, Sums};
 use abi::code;
-use abi::request::thread::{Order, Row, state};
+use abi::request::thread::{Row, state};
 use serde::Serialize;
 
 /// The command.
@@ -61,21 +62,21 @@ fn run(session: &mut Session, line: &Line, _: &'static Command) -> Result<Answer
             let process = commands::number_of_process(session, number)?;
             match Standing::of_first(session, process)? {
                 Some(standing) => Ok(Answer::of(&standing)),
-                None => Err(refused(code::NOT_ATTACHED, process, 0)),
+                None => Err(threads::refused(code::NOT_ATTACHED, 0, Active { process, thread: 0 })),
             }
         }
         [_, _, number] if is(1, "tid") => {
             let thread = commands::number_of_process(session, number)?;
-            let row = threads::row(session, Active { process: 0, thread })?.ok_or(refused(code::NO_SUCH_THREAD, 0, thread))?;
+            let row = threads::row(session, Active { process: 0, thread })?.ok_or(threads::refused(
+                code::NO_SUCH_THREAD,
+                0,
+                Active { process: 0, thread },
+            ))?;
             Standing::new(session, &row).map(|standing| Answer::of(&standing))
         }
         [_, word, ..] => Err(commands::unknown_word(word, "words", &["list", "pid", "tid"])),
         _ => Err(commands::usage(line)),
     }
-}
-
-fn refused(code: u32, process: u32, thread: u32) -> Error {
-    Error::Order(Refused { code, order: Order { process, thread, ..Order::default() }, missing: 0 })
 }
 
 /// Where a thread under interception is. Commands refer to it from then on.
@@ -140,7 +141,7 @@ fn count(number: impl Into<u64>) -> String {
 fn list(session: &mut Session, process: u32) -> Result<Answer, Error> {
     let (rows, sums) = threads::rows(session, process)?;
     if rows.is_empty() && process != 0 {
-        return Err(refused(code::NOT_ATTACHED, process, 0));
+        return Err(threads::refused(code::NOT_ATTACHED, 0, Active { process, thread: 0 }));
     }
     let active = session.active();
     let row = |row: &Row| Thread {
@@ -193,10 +194,8 @@ impl Report for List {
                 count(held_ns / 1_000_000),
             ]);
         }
-        let names = std::iter::once("name").chain(threads.iter().map(|row| row.name.as_str()));
-        let mut lines: Vec<String> = table(&rows).lines().zip(names).map(|(line, name)| format!("{line}  {name}")).collect();
-        lines.extend(losses(*unplaced, *missed));
-        lines.join("\n")
+        let names: Vec<&str> = std::iter::once("name").chain(threads.iter().map(|row| row.name.as_str())).collect();
+        named(&rows, &names, losses(*unplaced, *missed).as_deref())
     }
 }
 
@@ -257,9 +256,7 @@ impl Report for Processes {
             let counts = [sums.all(), sums.held, sums.coming, running].map(count);
             rows.push([vec![mark.to_owned(), format!("{process:x}")], counts.to_vec()].concat());
         }
-        let names = std::iter::once("name").chain(processes.iter().map(|row| row.name.as_str()));
-        let mut lines: Vec<String> = table(&rows).lines().zip(names).map(|(line, name)| format!("{line}  {name}")).collect();
-        lines.extend(losses(*unplaced, *missed));
-        lines.join("\n")
+        let names: Vec<&str> = std::iter::once("name").chain(processes.iter().map(|row| row.name.as_str())).collect();
+        named(&rows, &names, losses(*unplaced, *missed).as_deref())
     }
 }
